@@ -40,6 +40,9 @@ func newHouse(t *testing.T) *house {
 		netns.Missing(t, "needs nft (Debian package nftables)")
 	}
 	h := &house{t: t, lan: netns.New(t, "lan"), cpe: netns.New(t, "cpe"), net: netns.New(t, "net"), saved: filepath.Join(t.TempDir(), "saved")}
+	for _, ns := range []*netns.NS{h.lan, h.cpe, h.net} { // no seconds of waiting for an address to be known as unique
+		h.must(ns.Sysctl("net.ipv6.conf.default.accept_dad", "0"))
+	}
 	h.must(netns.Veth(h.lan, "eth0", h.cpe, "br-lan"))
 	h.must(netns.Veth(h.cpe, "dsl", h.net, "dsl"))
 	h.must(netns.Veth(h.cpe, "lte", h.net, "lte"))
