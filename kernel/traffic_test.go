@@ -117,6 +117,7 @@ func (h *house) expect(when, addr, want string) {
 func TestInterception(t *testing.T) {
 	h := newHouse(t)
 	h.server()
+	h.must(h.cpe.Sysctl("net.ipv4.conf.br-lan.rp_filter", "1")) // strict, as firewalls like it
 	http4, http6 := net.JoinHostPort(server4, port), net.JoinHostPort(server6, port)
 	h.expect("before", http4, "server "+http4+" from 192.168.77.2")
 	h.expect("before", http6, "server "+http6+" from fd77::2")
