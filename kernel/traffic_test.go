@@ -306,6 +306,29 @@ func TestConcentratorIsNotForTheLAN(t *testing.T) {
 	h.expect("open to the LAN, natively", "[2001:db8:9::10]:8080", "server")
 }
 
+// Networks behind other devices of the router are not the concentrator's business.
+func TestOtherNetworksAreLeftAlone(t *testing.T) {
+	h := newHouse(t)
+	h.server()
+	h.must(netns.Veth(h.cpe, "vpn", h.net, "vpn"))
+	h.must(h.cpe.Script("addr add 10.8.0.1/24 dev vpn\naddr add fd08::1/64 dev vpn nodad\n"))
+	h.must(h.net.Script("addr add 10.8.0.2/24 dev vpn\naddr add fd08::2/64 dev vpn nodad\n"))
+	l4, l6 := h.doors()
+	table := lanTable()
+	table.Door4, table.Door6 = portOf(l4), portOf(l6)
+	table.Links = []string{"dsl", "lte"}
+	h.apply(h.want(table))
+	h.expect("behind the vpn", "10.8.0.2:80", "server")
+	h.expect("behind the vpn", "[fd08::2]:80", "server")
+	h.expect("behind the links", "203.0.113.9:80", "relay")
+	h.expect("behind the links", "[2001:db8:9::9]:80", "relay")
+	h.must(h.cpe.Script("route del default via 10.1.1.1\nroute del default via fd01::1\n"))
+	h.expect("without a default route", "203.0.113.9:80", "relay")
+	h.expect("without a default route", "[2001:db8:9::9]:80", "relay")
+	h.must(h.cpe.Script("route add default via 10.2.2.1\n"))
+	h.expect("default by the other link", "203.0.113.9:80", "relay")
+}
+
 // Each link's source address leaves by its link: bound by address alone, the harder case.
 func TestSourceRouting(t *testing.T) {
 	h := newHouse(t)
