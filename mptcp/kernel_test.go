@@ -42,13 +42,17 @@ func TestBondedConnection(t *testing.T) {
 				t.Errorf("octets sent %d, received %d: want 5, 5", in.BytesSent, in.BytesReceived)
 			}
 
+			if cs, ok := w.connections(t); ok && (len(cs) != 1 || cs[0].Info.Token != in.Token || cs[0].Remote != server) {
+				t.Errorf("connections %+v, want one with token %#x to %v", cs, in.Token, server)
+			}
+
 			w.wantSubflow(t, "the backup subflow over lte", f.b, func(s Subflow) bool { return s.Established && s.Backup })
 			group := Group(w.subflows(t))[in.Token]
 			if len(group) != 2 {
 				t.Fatalf("connection %#x has %d subflows, want 2: %+v", in.Token, len(group), group)
 			}
 			first, _ := find(group, f.a)
-			if first.Join || first.Backup || first.LocalID != 0 || first.Remote != server || first.IfIndex != w.index(t, "dsl") {
+			if first.Join || first.Fallback || first.Backup || first.LocalID != 0 || first.Remote != server || first.IfIndex != w.index(t, "dsl") {
 				t.Errorf("first subflow %+v", first)
 			}
 			if first.TCP.State != 1 || first.TCP.BytesAcked < 5 || first.TCP.RTT <= 0 || first.TCP.SndMSS < 500 || first.TCP.SndCwnd == 0 {
@@ -97,7 +101,7 @@ func TestEndpointsComeBackAsAdded(t *testing.T) {
 		want := []Endpoint{
 			{ID: 11, Addr: netip.MustParseAddr("192.0.2.1"), Flags: FlagSubflow, IfIndex: 1},
 			{ID: 12, Addr: netip.MustParseAddr("2001:db8::1"), Flags: FlagSubflow | FlagBackup | FlagFullmesh},
-			{ID: 13, Addr: netip.MustParseAddr("192.0.2.3"), Port: 4660, Flags: FlagSignal},
+			{ID: 13, Addr: netip.MustParseAddr("127.0.0.3"), Port: 4660, Flags: FlagSignal},
 		}
 		for _, e := range want {
 			if err := pm.Add(e); err != nil {
@@ -196,8 +200,11 @@ func TestFallbackToPeerWithoutMPTCP(t *testing.T) {
 	if o.MPTCP || !o.Established {
 		t.Errorf("outcome %+v, want plain TCP, established", o)
 	}
-	if got := w.subflows(t); len(got) != 0 {
-		t.Errorf("a plain connection has subflows: %+v", got)
+	if got := w.subflows(t); len(got) != 1 || !got[0].Fallback || got[0].TCP.BytesReceived != 5 {
+		t.Errorf("subflows %+v, want one in fallback", got)
+	}
+	if got, ok := w.connections(t); ok && len(got) != 0 {
+		t.Errorf("MPTCP connections %+v, want none", got)
 	}
 }
 

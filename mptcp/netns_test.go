@@ -38,8 +38,8 @@ route add 10.9.0.9 via 10.2.0.2 table 102
 route add fd09::9 via fd01::2
 route add fd09::9 via fd02::2 table 102
 rule add from 10.2.0.1 lookup 102
--6 rule add from fd02::1 lookup 102
 `))
+	must(t, w.cpe.Run("ip", "-6", "rule", "add", "from", "fd02::1", "lookup", "102"))
 	must(t, w.hag.Script(`addr add 10.1.0.2/24 dev dsl
 addr add 10.2.0.2/24 dev lte
 addr add fd01::2/64 dev dsl nodad
@@ -154,6 +154,21 @@ func (w world) subflows(t *testing.T) []Subflow {
 		return err
 	}))
 	return out
+}
+
+// connections dumps the router's MPTCP connections; ok is false where the kernel can't.
+func (w world) connections(t *testing.T) (out []Connection, ok bool) {
+	t.Helper()
+	must(t, w.cpe.Do(func() error {
+		d, err := OpenDiag()
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		out, ok, err = d.Connections()
+		return err
+	}))
+	return out, ok
 }
 
 // eventually waits until ok answers true; what says for what.
