@@ -308,7 +308,8 @@ func (r *Reconciler) RemoveEndpoint(id uint8) error {
 }
 
 // DropInitial closes the initial subflows (id 0) with this local address on all connections. Connections that had
-// fallen back to plain TCP are reset by it. No such subflow is no error.
+// fallen back to plain TCP are reset by it. No such subflow is no error. While an endpoint with this address stands, the
+// kernel makes a new subflow from it as soon as any endpoint is added: RemoveEndpoint first.
 func (r *Reconciler) DropInitial(addr netip.Addr) error {
 	if r.pm == nil {
 		return nil
