@@ -302,6 +302,35 @@ func TestDeviceReplaced(t *testing.T) {
 	}
 }
 
+// Gateways, devices and sources change under way: the kernel arrives each time in one go, and its table is never empty of a default.
+func TestRouteChanges(t *testing.T) {
+	h := newHouse(t)
+	a := netip.MustParseAddr
+	d, l := h.index("dsl"), h.index("lte")
+	h.must(h.cpe.Script("addr add 10.1.1.3/24 dev dsl\naddr add fd01::3/64 dev dsl nodad\n"))
+	v4 := []Route{
+		LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("10.1.1.254"), a("10.1.1.2")), LinkRoute(0, d, netip.Addr{}, a("10.1.1.2")),
+		LinkRoute(0, d, netip.Addr{}, a("10.1.1.3")), LinkRoute(0, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(0, d, a("172.31.0.1"), a("10.1.1.3")),
+	}
+	v6 := []Route{
+		LinkRoute(0, d, a("fd01::1"), a("fd01::2")), LinkRoute(0, d, a("fe80::1"), a("fd01::2")), LinkRoute(0, d, netip.Addr{}, a("fd01::2")),
+		LinkRoute(0, d, a("fe80::2"), a("fd01::3")), LinkRoute(0, l, netip.Addr{}, a("fd02::2")), LinkRoute(0, l, a("fd02::1"), a("fd02::2")),
+	}
+	for _, routes := range [][]Route{v4, v6} {
+		for _, from := range routes {
+			for _, to := range routes {
+				h.apply(State{Routes: []Route{from}})
+				h.apply(State{Routes: []Route{to}})
+				have, err := h.rec.Read()
+				h.must(err)
+				if !slices.Equal(have.Routes, []Route{to}) {
+					t.Errorf("from %v\nto %v\ncame to %v", from, to, have.Routes)
+				}
+			}
+		}
+	}
+}
+
 // A setting that is no longer asked for goes back to what it was while the rest stays.
 func TestDroppedSettingGoesBack(t *testing.T) {
 	h := newHouse(t)
