@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,7 +152,7 @@ func (r *Reconciler) read(want State) (State, error) {
 	return have, errors.Join(errs...)
 }
 
-// endpoints are those with ids of ours.
+// endpoints are those of ours.
 func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	all, err := r.pm.Endpoints()
 	if err != nil {
@@ -159,7 +160,7 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	}
 	var ours []mptcp.Endpoint
 	for _, e := range all {
-		if _, _, ok := LinkOfEndpoint(e.ID); ok {
+		if ourEndpoint(e) {
 			ours = append(ours, e)
 		}
 	}
@@ -188,8 +189,16 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	}
 	asked := want
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
+	var errs []error
+	want.Endpoints = slices.DeleteFunc(slices.Clone(want.Endpoints), func(e mptcp.Endpoint) bool {
+		if ourEndpoint(e) {
+			return false
+		}
+		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))
+		return true
+	})
 	have, err := r.read(want)
-	errs := []error{err}
+	errs = append(errs, err)
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
 	}
