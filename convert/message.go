@@ -53,8 +53,8 @@ type TLV struct {
 // The header's errors are apart because RFC 8803 asks for different reactions.
 var (
 	ErrShort   = errors.New("convert message is incomplete")
-	ErrMagic   = errors.New("not a convert message: the magic number is wrong")                         // ignored in silence (section 6)
-	ErrVersion = errors.New("convert version is not supported")                                         // Error 0 (section 6.2.8)
+	ErrMagic   = errors.New("not a convert message: the magic number is wrong")                       // ignored in silence (section 6)
+	ErrVersion = errors.New("convert version is not supported")                                       // Error 0 (section 6.2.8)
 	ErrLength  = errors.New("convert message with a total length of 0: the connection must be reset") // (section 6.1)
 )
 

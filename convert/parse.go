@@ -15,7 +15,9 @@ type ParseError struct {
 	Err    error
 }
 
-func (e *ParseError) Error() string { return fmt.Sprintf("convert message, octet %d: %v", e.Offset, e.Err) }
+func (e *ParseError) Error() string {
+	return fmt.Sprintf("convert message, octet %d: %v", e.Offset, e.Err)
+}
 
 func (e *ParseError) Unwrap() error { return e.Err }
 
