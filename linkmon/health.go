@@ -42,11 +42,11 @@ type Verdict struct {
 // Limits of the judgement.
 const (
 	silenceLeast = 300 * time.Millisecond // below, a scheduler's or radio's pause is more likely than a death
-	silenceOther = 3 * time.Second // instead, while plenty of other packets still arrive by the link
-	otherPackets = 20              // a second: more than what ARP, router advertisements and retransmissions of a dead path make
-	gapFactor    = 5               // pauses between acknowledgements, as usual on the link, make a silence
+	silenceOther = 3 * time.Second        // instead, while plenty of other packets still arrive by the link
+	otherPackets = 20                     // a second: more than what ARP, router advertisements and retransmissions of a dead path make
+	gapFactor    = 5                      // pauses between acknowledgements, as usual on the link, make a silence
 	gapMost      = 400 * time.Millisecond
-	downloadMin  = 16 << 10 // octets of late: less is not a download whose end is suspect
+	downloadMin  = 16 << 10        // octets of late: less is not a download whose end is suspect
 	progressOld  = 2 * time.Second // Step was not called for so long: what it saw before says nothing about now
 
 	queueLeast  = 20 * time.Millisecond // a queue of less is none

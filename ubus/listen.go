@@ -51,15 +51,10 @@ func (c *Conn) Listen(ctx context.Context, pattern string, fn func(event string,
 // Send sends an event to all who listen to its name. Names that begin with "ubus." are ubusd's own. It does not
 // wait for an answer.
 func (c *Conn) Send(event string, data any) error {
-	body, err := appendTable(data)
-	if err != nil {
-		return err
+	if data == nil {
+		data = Msg{}
 	}
-	table, err := ParseMsg(body) // a map becomes a table inside the table
-	if err != nil {
-		return err
-	}
-	args, err := AppendMsg(nil, Msg{{"id", event}, {"data", table}})
+	args, err := AppendMsg(nil, Msg{{"id", event}, {"data", data}})
 	if err != nil {
 		return err
 	}
