@@ -3,9 +3,14 @@
 package mptcp
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrFallback: the connection is plain TCP now, or always was.
@@ -48,6 +53,59 @@ const (
 )
 
 // ConnInfo reads MPTCP_INFO of a connection; errors.Is(err, ErrFallback) when it is plain TCP.
-func ConnInfo(c *net.TCPConn) (Info, error) { return Info{}, errTODO }
+func ConnInfo(c *net.TCPConn) (Info, error) {
+	var in Info
+	err := onConn(c, func(fd int) error {
+		var b [256]byte // more than any kernel has
+		n, err := getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
+		switch {
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT):
+			return ErrFallback
+		case err != nil:
+			return os.NewSyscallError("getsockopt MPTCP_INFO", err)
+		}
+		in, err = parseInfo(b[:n])
+		if err == nil && in.Fallback {
+			return ErrFallback
+		}
+		return err
+	})
+	return in, err
+}
 
-var errTODO = errors.New("not built yet")
+// Lengths of struct mptcp_info by age.
+const (
+	infoBasicLen = 44 // the fields of 5.16; sizeof is 48
+	infoBytesLen = 80
+	infoCountLen = 84
+	infoTimesLen = 96
+)
+
+// parseInfo reads struct mptcp_info as far as it goes.
+func parseInfo(b []byte) (Info, error) {
+	if len(b) < infoBasicLen {
+		return Info{}, fmt.Errorf("mptcp_info of %d octets: too short", len(b))
+	}
+	e := binary.NativeEndian
+	in := Info{
+		ExtraSubflows: b[0], AddAddrSent: b[1], AddAddrAccepted: b[2], SubflowsMax: b[3],
+		Flags: e.Uint32(b[8:]), Token: e.Uint32(b[12:]),
+		WriteSeq: e.Uint64(b[16:]), SndUna: e.Uint64(b[24:]), RcvNxt: e.Uint64(b[32:]),
+		Checksum: b[42] != 0,
+	}
+	in.Fallback, in.RemoteKey = in.Flags&infoFallback != 0, in.Flags&infoRemoteKey != 0
+	if len(b) >= infoBytesLen {
+		in.Has = InfoBytes
+		in.Retransmits = e.Uint32(b[44:])
+		in.BytesRetrans, in.BytesSent = e.Uint64(b[48:]), e.Uint64(b[56:])
+		in.BytesReceived, in.BytesAcked = e.Uint64(b[64:]), e.Uint64(b[72:])
+	}
+	if len(b) >= infoCountLen {
+		in.Has, in.Subflows = InfoCount, b[80]
+	}
+	if len(b) >= infoTimesLen {
+		in.Has = InfoTimes
+		in.LastDataSent, in.LastDataRecv, in.LastAckRecv = ms(e.Uint32(b[84:])), ms(e.Uint32(b[88:])), ms(e.Uint32(b[92:]))
+	}
+	return in, nil
+}
