@@ -12,7 +12,7 @@ import (
 type client struct {
 	sessions, pending int
 	errors            bucket
-	handshake         time.Duration // from accept to the third ACK, as last seen; see established.go
+	handshake         time.Duration // from accept to the third ACK; see established.go
 	left              time.Time     // when the last session ended
 }
 
@@ -77,16 +77,30 @@ func (t *clients) mayAnswer(key netip.Addr, now time.Time) bool {
 	return c.errors.take(now, float64(t.errorsASec), 4*float64(t.errorsASec))
 }
 
-func (t *clients) handshake(key netip.Addr) time.Duration {
+// usualHandshake is how long the client's third ACK can be expected to take at least; 0 when nothing is known.
+func (t *clients) usualHandshake(key netip.Addr) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.get(key).handshake
+	return t.get(key).handshake * 7 / 8
 }
 
-func (t *clients) setHandshake(key netip.Addr, d time.Duration) {
+// oddHandshake is no round trip but a lost segment.
+const oddHandshake = 500 * time.Millisecond
+
+// sawHandshake remembers the time from accept to third ACK: the shortest at once, longer ones by and by. A wait that began
+// with usualHandshake and was too long comes back shorter, so that the value follows a line that got faster.
+func (t *clients) sawHandshake(key netip.Addr, d time.Duration) {
+	if d > oddHandshake {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.get(key).handshake = d
+	c := t.get(key)
+	if c.handshake == 0 || d < c.handshake {
+		c.handshake = d
+	} else {
+		c.handshake += (d - c.handshake) / 8
+	}
 }
 
 // forget drops the clients that left more than a minute ago.

@@ -47,12 +47,15 @@ type Config struct {
 	StopTimeout    time.Duration // sessions may finish after the end of Run's context; default 30 s
 }
 
+// DefaultMaxSessions is Config.MaxSessions when nothing is said.
+const DefaultMaxSessions = 16384
+
 const minIdle = 2*time.Hour + 4*time.Minute
 
 // fill puts the defaults in place and says what can't be served.
 func (c *Config) fill() error {
 	def(&c.CookieLife, 24*time.Hour)
-	def(&c.MaxSessions, 16384)
+	def(&c.MaxSessions, DefaultMaxSessions)
 	def(&c.MaxPerClient, 8192)
 	def(&c.MaxPending, 512)
 	def(&c.ErrorRate, 100)

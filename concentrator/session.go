@@ -177,12 +177,12 @@ func (ses *session) answer(m *convert.Message) error {
 	return err
 }
 
-// established waits for the client's third ACK and remembers how long it took.
+// established waits for the client's third ACK.
 func (ses *session) established() (mptcp.Outcome, error) {
 	if !ses.s.waits {
 		return mptcp.Inspect(ses.client)
 	}
-	out, err := ses.s.waitEstablished(ses.client, ses.accepted, ses.s.clients.handshake(ses.key))
+	out, err := ses.s.waitEstablished(ses.client, ses.accepted, ses.key)
 	if err != nil {
 		ses.s.stats.unfinished.Add(1)
 	}
