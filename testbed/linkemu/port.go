@@ -46,7 +46,7 @@ func Open(ns *netns.NS, name string, kind Kind) (*Port, error) {
 		return unix.IoctlIfreq(p.fd, unix.TUNSETIFF, ifr)
 	})
 	if err == nil {
-		err = ns.Script("link set " + name + " up\n")
+		err = ns.Script("link set dev " + name + " up\n")
 	}
 	if err != nil {
 		p.Close()
