@@ -31,6 +31,7 @@ func (w *World) local() Router {
 	config, socket := filepath.Join(w.Dir, "spillway.toml"), w.socket()
 	control := func(method string, args any) (json.RawMessage, error) { return call(socket, method, args) }
 	write := func(text string) error { return os.WriteFile(config, []byte(text), 0o644) }
+	r := Router{Control: control}
 	return Router{
 		Start: func(text string) (err error) {
 			if err := write(text); err != nil {
@@ -40,8 +41,8 @@ func (w *World) local() Router {
 				return err
 			}
 			err = WaitFor("the daemon's control socket and its door", 15*time.Second, func() bool {
-				_, err := control("status", nil)
-				return !p.Running() || err == nil && w.doorOpen()
+				s, err := r.Status()
+				return !p.Running() || err == nil && s.Doors.Open
 			})
 			if !p.Running() {
 				err = fmt.Errorf("the daemon ended: %v", p.err)
@@ -65,12 +66,6 @@ func (w *World) local() Router {
 	}
 }
 
-// doorOpen is whether a transparent listener exists: the listening socket is the switch.
-func (w *World) doorOpen() bool {
-	out, err := w.CPE.Output("ss", "-Hltn", "src 127.0.0.1 or src [::1]")
-	return err == nil && out != ""
-}
-
 func (w *World) socket() string { return filepath.Join(w.Dir, "control") }
 
 // call asks the control socket: a line of JSON each way.
@@ -87,5 +82,38 @@ func call(socket, method string, args any) (json.RawMessage, error) {
 	if err := json.NewEncoder(c).Encode(map[string]any{"method": method, "args": args}); err != nil {
 		return nil, err
 	}
-	return bufio.NewReaderSize(c, 1<<16).ReadBytes('\n')
+	line, err := bufio.NewReaderSize(c, 1<<16).ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Result json.RawMessage
+		Error  string
+	}
+	if err := json.Unmarshal(line, &answer); err != nil {
+		return nil, fmt.Errorf("control socket's answer %q: %w", line, err)
+	}
+	if answer.Error != "" {
+		return nil, fmt.Errorf("control socket: %s: %s", method, answer.Error)
+	}
+	return answer.Result, nil
+}
+
+// Status is what the testbed reads of the daemon's status.
+type Status struct {
+	State    string
+	Why      string
+	Sessions int
+	Doors    struct{ Open bool }
+	Links    []struct{ Name, State, Why string }
+	Counters map[string]uint64
+}
+
+// Status asks the router for its status.
+func (r Router) Status() (s Status, err error) {
+	b, err := r.Control("status", nil)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(b, &s)
 }
