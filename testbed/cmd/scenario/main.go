@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command scenario lists and plays scenarios against a router in namespaces.
+//
+//	scenario list
+//	scenario [-v] [-keep DIR] NAME...      "all": every one
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"spillway/testbed/scenario"
+	"spillway/testbed/world"
+)
+
+func main() {
+	verbose := flag.Bool("v", false, "print the router's log too")
+	keep := flag.String("keep", "", "write logs to this directory and leave them there")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, flag.Args(), *verbose, *keep); err != nil {
+		fmt.Fprintln(os.Stderr, "scenario:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, names []string, verbose bool, keep string) error {
+	if len(names) == 0 || names[0] == "list" {
+		for _, s := range scenario.All() {
+			fmt.Printf("%-26s %s\n", s.Name, s.About)
+		}
+		return nil
+	}
+	bin, err := world.Build()
+	if err != nil {
+		return err
+	}
+	failed := 0
+	for _, s := range scenario.All() {
+		if names[0] != "all" && !slices.Contains(names, s.Name) || ctx.Err() != nil {
+			continue
+		}
+		ok, err := one(ctx, s, bin, verbose, keep)
+		if err != nil {
+			fmt.Printf("%s: %v\n", s.Name, err)
+		}
+		if !ok {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d scenarios failed", failed)
+	}
+	return ctx.Err()
+}
+
+func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {
+	dir := keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "spillway-scenario-"); err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, err
+	}
+	w, err := s.World(dir, bin)
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	if err := scenario.Ready(w); err != nil {
+		return false, err
+	}
+	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
+	if verbose {
+		fmt.Print(w.Logs(20_000))
+	}
+	if err != nil {
+		return false, err
+	}
+	findings := run.Findings()
+	scenario.Print(os.Stdout, s, findings)
+	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
+}
