@@ -34,7 +34,6 @@ type house struct {
 	joins     chan netip.Addr       // local address of a subflow that joined
 	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
 	resolved  chan [][]netip.AddrPort
-	devices   chan []string // netifd named other devices
 	probes    chan probeResult
 	calls     chan func()
 
@@ -94,8 +93,6 @@ func (h *house) control(ctx context.Context) error {
 			h.apply.again()
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
-		case d := <-h.devices:
-			h.adoptDevices(d)
 		case p := <-h.probes:
 			h.senses[p.link].health.ProbeDone(time.Now(), p.answered)
 		case call := <-h.calls:

@@ -31,8 +31,9 @@ var rooms = map[string]room{
 	"linkmon": {thirds: []string{"golang.org/x/sys/unix", "github.com/jsimonetti/rtnetlink/v2", "github.com/mdlayher/netlink"}, because: "linkmon senses; it neither decides nor does"},
 	"kernel": {may: []string{"mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/jsimonetti/rtnetlink/v2", "github.com/mdlayher/netlink"},
 		because: "kernel does what it is told, whoever decided it"},
-	"relay":  {may: []string{"convert", "socks", "mptcp", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
-	"config": {thirds: []string{"github.com/BurntSushi/toml"}, because: "config turns text into values; package main hands them to the rooms"},
+	"relay":       {may: []string{"convert", "socks", "mptcp", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
+	"openwrt/uci": {because: "uci is a language: it turns one text into another"},
+	"config":      {thirds: []string{"github.com/BurntSushi/toml"}, because: "config turns text into values; package main hands them to the rooms"},
 	"concentrator": {may: []string{"convert", "mptcp", "concentrator"}, thirds: []string{"golang.org/x/sys/unix", "github.com/BurntSushi/toml"},
 		because: "concentrator is the other end: it shares languages with the router, not rooms", children: true},
 }

@@ -162,3 +162,14 @@ func memory() uint64 {
 	}
 	return 64 << 20
 }
+
+// onlyPrimary tells whether the router's own DSL modem can only be the one primary's.
+func onlyPrimary(links []config.Link) bool {
+	n := 0
+	for _, l := range links {
+		if l.Role == "primary" {
+			n++
+		}
+	}
+	return n == 1
+}

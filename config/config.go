@@ -134,3 +134,13 @@ type Rule struct {
 
 // PortRange is an inclusive range of TCP ports.
 type PortRange struct{ First, Last uint16 }
+
+// NeedsNetifd tells whether a link is named as OpenWrt names it, so that netifd must tell its device.
+func (c *Config) NeedsNetifd() bool {
+	for _, l := range c.Links {
+		if l.Interface != "" {
+			return true
+		}
+	}
+	return false
+}
