@@ -43,12 +43,12 @@ func encodeRef(id uint8, addr netip.Addr, flags EndpointFlags, withFlags bool) e
 			return errors.New("an id or an address is needed")
 		}
 		ae.Nested(attrAddr, func(nae *netlink.AttributeEncoder) error {
-			nae.Uint8(addrID, id)
+			nae.Uint8(addrAttrID, id)
 			if id == 0 {
 				encodeIP(nae, addr)
 			}
 			if withFlags {
-				nae.Uint32(addrFlags, uint32(flags))
+				nae.Uint32(addrAttrFlags, uint32(flags))
 			}
 			return nil
 		})
@@ -104,16 +104,16 @@ func encodeAddr(e Endpoint) encoder {
 	return func(ae *netlink.AttributeEncoder) error {
 		encodeIP(ae, e.Addr)
 		if e.ID != 0 {
-			ae.Uint8(addrID, e.ID)
+			ae.Uint8(addrAttrID, e.ID)
 		}
 		if e.Port != 0 {
-			ae.Uint16(addrPort, e.Port)
+			ae.Uint16(addrAttrPort, e.Port)
 		}
 		if e.Flags != 0 {
-			ae.Uint32(addrFlags, uint32(e.Flags))
+			ae.Uint32(addrAttrFlags, uint32(e.Flags))
 		}
 		if e.IfIndex != 0 {
-			ae.Int32(addrIfIndex, int32(e.IfIndex))
+			ae.Int32(addrAttrIfIndex, int32(e.IfIndex))
 		}
 		return nil
 	}
@@ -121,10 +121,10 @@ func encodeAddr(e Endpoint) encoder {
 
 func encodeIP(ae *netlink.AttributeEncoder, a netip.Addr) {
 	if a = a.Unmap(); a.Is4() {
-		ae.Uint16(addrFamily, unix.AF_INET)
-		ae.Bytes(addrAddr4, a.AsSlice())
+		ae.Uint16(addrAttrFamily, unix.AF_INET)
+		ae.Bytes(addrAttrAddr4, a.AsSlice())
 		return
 	}
-	ae.Uint16(addrFamily, unix.AF_INET6)
-	ae.Bytes(addrAddr6, a.AsSlice())
+	ae.Uint16(addrAttrFamily, unix.AF_INET6)
+	ae.Bytes(addrAttrAddr6, a.AsSlice())
 }

@@ -32,18 +32,18 @@ func parseEndpoint(ad *netlink.AttributeDecoder) (Endpoint, error) {
 func parseAddr(ad *netlink.AttributeDecoder, e *Endpoint) {
 	for ad.Next() {
 		switch ad.Type() {
-		case addrID:
+		case addrAttrID:
 			e.ID = ad.Uint8()
-		case addrAddr4, addrAddr6:
+		case addrAttrAddr4, addrAttrAddr6:
 			ad.Do(func(b []byte) (err error) {
 				e.Addr, err = ip(b)
 				return err
 			})
-		case addrPort:
+		case addrAttrPort:
 			e.Port = ad.Uint16()
-		case addrFlags:
+		case addrAttrFlags:
 			e.Flags = EndpointFlags(ad.Uint32())
-		case addrIfIndex:
+		case addrAttrIfIndex:
 			e.IfIndex = int(ad.Int32())
 		}
 	}

@@ -43,13 +43,13 @@ const (
 	attrLocID       = 5 // u8
 	attrAddrRemote  = 6 // nest
 
-	addrFamily  = 1 // u16
-	addrID      = 2 // u8
-	addrAddr4   = 3 // be32
-	addrAddr6   = 4 // 16 octets
-	addrPort    = 5 // u16 in host order, whatever the kernel's YAML says
-	addrFlags   = 6 // u32
-	addrIfIndex = 7 // s32
+	addrAttrFamily  = 1 // u16
+	addrAttrID      = 2 // u8
+	addrAttrAddr4   = 3 // be32
+	addrAttrAddr6   = 4 // 16 octets
+	addrAttrPort    = 5 // u16 in host order, whatever the kernel's YAML says
+	addrAttrFlags   = 6 // u32
+	addrAttrIfIndex = 7 // s32
 
 	eventToken       = 1 // u32, host order
 	eventFamily      = 2
