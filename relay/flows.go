@@ -4,6 +4,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 	"spillway/relay/engine"
 )
 
-const bulkFlow = 1 << 20 // octets that make a connection bulk
+const (
+	bulkFlow  = 1 << 20 // octets that make a connection bulk
+	mptcpInfo = 1       // MPTCP_INFO of include/uapi/linux/mptcp.h
+)
 
 // flow is an established connection.
 type flow struct {
@@ -181,7 +185,7 @@ func (f *flow) askToken(c *engine.Conn) {
 	c.Control(func(_, up int) {
 		// struct mptcp_info (include/uapi/linux/mptcp.h): the token is the 32-bit word at octet 12, host order.
 		var info [16]byte
-		if n, err := getsockopt(up, unix.SOL_MPTCP, unix.MPTCP_INFO, info[:]); err == nil && n == len(info) {
+		if n, err := getsockopt(up, unix.SOL_MPTCP, mptcpInfo, info[:]); err == nil && n == len(info) {
 			f.token.Store(binary.NativeEndian.Uint32(info[12:]))
 			f.mptcp.Store(true)
 		}

@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -283,7 +282,7 @@ func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow 
 		s.r.native.learn(s.dst, time.Now().Add(s.set.NativeLife))
 	}
 	s.early.stop()
-	if err := cmp.Or(s.early.err, s.early.lost); err != nil {
+	if err := errors.Join(s.early.err, s.early.lost); err != nil {
 		return err
 	}
 	if !follow && len(s.early.b) > 0 {
