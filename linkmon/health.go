@@ -69,7 +69,8 @@ type Health struct {
 
 	inBytes   float64 // received lately, halved each 250 ms
 	inPeak    float64
-	rx        uint64 // link's packet counter at progress
+	inAt      time.Time // when octets were last received
+	rx        uint64    // link's packet counter at progress
 	rxKnown   bool
 	sent, bad float64 // octets sent and sent again, halved each lossHalf
 	least     time.Duration
@@ -170,7 +171,10 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
 		h.bad += float64(grown(p.retrans, x.BytesRetrans))
-		h.inBytes += float64(x.BytesReceived - p.received)
+		if x.BytesReceived > p.received {
+			h.inBytes += float64(x.BytesReceived - p.received)
+			h.inAt = now
+		}
 	} else {
 		moved = x.LastAck < progressOld // a newcomer has been answered, else it were not established
 		p = path{}

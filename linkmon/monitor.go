@@ -129,6 +129,8 @@ type loop struct {
 	wait      time.Duration // before the next connect
 	troubled  bool          // and the log knows
 
+	connectedAt time.Time
+
 	tick, settle, retry *time.Timer
 	debounced           time.Duration // present length of the debouncing
 	settling            bool
@@ -159,7 +161,7 @@ func (l *loop) connect() {
 		l.again(err)
 		return
 	}
-	l.sub, l.src, l.connected = sub, src, true
+	l.sub, l.src, l.connected, l.connectedAt = sub, src, true, time.Now()
 	l.listeners.Go(func() { l.listen(sub) })
 	l.read(true)
 }
@@ -196,12 +198,15 @@ func (l *loop) disconnect() {
 }
 
 func (l *loop) again(err error) {
-	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 	if !l.troubled {
 		l.log.Warn("linkmon: watching of the links is interrupted; trying again", "error", err)
 		l.troubled = true
 	}
+	if time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
+		l.wait = 0
+	}
 	l.retry.Reset(l.wait)
+	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 }
 
 func (l *loop) close() {
@@ -246,7 +251,7 @@ func (l *loop) read(force bool) {
 	if l.troubled {
 		l.log.Info("linkmon: links are watched again")
 	}
-	l.troubled, l.wait = false, 0
+	l.troubled = false
 	now := time.Now()
 	links := look(*l.cfg.Load(), w, l.links)
 	l.meter(now, links)
@@ -299,10 +304,7 @@ func (l *loop) settled(now time.Time, links []Link) bool {
 	changed := len(links) != len(l.links)
 	for i := range links {
 		k := &links[i]
-		old := Link{}
-		if i < len(l.links) && l.links[i].Name == k.Name {
-			old = l.links[i]
-		}
+		old := named(l.links, i, k.Name)
 		k.Since = old.Since
 		if !l.begun || old.Name == "" || k.Usable != old.Usable {
 			k.Since = now
@@ -315,6 +317,19 @@ func (l *loop) settled(now time.Time, links []Link) bool {
 		changed = changed || k.facts() != old.facts()
 	}
 	return changed
+}
+
+// named finds a link as it was; first at its place, for the order seldom changes. The zero Link: it is new.
+func named(links []Link, place int, name string) Link {
+	if place < len(links) && links[place].Name == name {
+		return links[place]
+	}
+	for _, k := range links {
+		if k.Name == name {
+			return k
+		}
+	}
+	return Link{}
 }
 
 // state is the link in words, for the log.
