@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"io"
 )
 
 func doctorCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
@@ -12,7 +14,12 @@ func doctorCommand(_ context.Context, e env, flags *flag.FlagSet, args []string)
 	if err != nil {
 		return err
 	}
-	return show(e, ask, js, "doctor", nil, writeDoctor)
+	var found Doctor
+	err = show(e, ask, js, "doctor", nil, func(w io.Writer, d *Doctor) { found = *d; writeDoctor(w, d) })
+	if err == nil && !js && !found.OK {
+		return errors.New("something is wrong; see FAIL above")
+	}
+	return err
 }
 
 func (h *house) doctor(ctx context.Context) (*Doctor, error) { return &Doctor{}, nil }
