@@ -33,6 +33,9 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	if err != nil {
 		return usageError{err}
 	}
+	if err := dropPrivileges(); err != nil {
+		return err
+	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(c.LogLevel))
 	h, err := build(*file, c, newLogger(e.stderr, level))
