@@ -205,6 +205,34 @@ func (st *street) wantKernelPrepared() {
 	}
 }
 
+// What a router on the way says about a server becomes the error's ICMP code. (Linux takes "prohibited" for "host unreachable" on IPv4.)
+func TestICMPCodes(t *testing.T) {
+	st := newStreet(t, "wait")
+	for _, err := range []error{
+		st.hag.Script("route add 203.0.113.0/24 via 10.2.0.2\nroute add 2001:db8::/32 via fd02::2\n"),
+		st.srv.Script("route add unreachable 203.0.113.1\nroute add prohibit 203.0.113.2\nroute add prohibit 2001:db8::2/128\n"),
+		st.srv.Sysctl("net.ipv4.ip_forward", "1"), st.srv.Sysctl("net.ipv6.conf.all.forwarding", "1"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for server, want := range map[string]uint8{"203.0.113.1:80": 1, "203.0.113.2:80": 1, "[2001:db8::2]:80": 1, "[3fff::1]:80": 0} {
+		m := answer(t, st.connect("10.1.0.2:5124", server, ""))
+		if m.Error == nil || m.Error.Code != convert.CodeUnreachable || m.Error.ICMPCode() != want {
+			t.Errorf("%s: %+v, want ICMP code %d", server, m.Error, want)
+		}
+	}
+	// A refusal through the fast-open listener, read before the end of the stream.
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:9", "data")
+	if m := answer(t, conn); m.Error == nil || m.Error.Code != convert.CodeConnectionReset {
+		t.Errorf("refused: %+v", m.Error)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after the error: %d, %v", n, err)
+	}
+}
+
 // The kernel's error: what an MPTCP socket writes before its third ACK is never sent. The ACK is held back until the
 // converter must have answered; the SYN+ACK's repetition then brings it.
 func TestAnswerWaitsForTheThirdACK(t *testing.T) {
