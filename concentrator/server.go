@@ -28,7 +28,7 @@ type Server struct {
 	destinations destinations
 	clients      clients
 	stats        counters
-	supported    []uint8 // TCP option kinds named to Info
+	supported    []uint8 // TCP option kinds named to Info, MPTCP first
 	waits        bool    // for the third ACK before writing; false only in the test that shows why
 
 	listen func(context.Context, netip.AddrPort, mptcp.ListenOptions) (*net.TCPListener, error)
@@ -60,6 +60,11 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 
 // Open opens the listening sockets, all or none. Run does it if the caller didn't.
 func (s *Server) Open(ctx context.Context) error {
+	if !mptcp.Probe().MPTCP {
+		s.log.Warn("concentrator: this kernel has no Multipath TCP: clients get plain TCP, without bonding",
+			"remedy", "a kernel with CONFIG_MPTCP (5.6 or later), and sysctl -w net.mptcp.enabled=1")
+		s.supported = s.supported[1:]
+	}
 	for _, at := range s.cfg.Listen {
 		l, err := s.listen(ctx, at, mptcp.ListenOptions{MPTCP: true, FastOpenQueue: fastOpenQueue, NoCookie: true})
 		if err != nil {
@@ -155,7 +160,7 @@ const refusing = 256
 
 // admit counts a connection in and starts its session.
 func (s *Server) admit(work context.Context, c *net.TCPConn) {
-	from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("")
 	ses := &session{s: s, client: c, from: from, key: clientKey(from), accepted: time.Now()}
 	s.stats.accepted.Add(1)
 	active := int(s.stats.active.Add(1))

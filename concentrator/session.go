@@ -23,7 +23,7 @@ const lingerLimit = 5 * time.Second
 type session struct {
 	s        *Server
 	client   *net.TCPConn
-	from     netip.Addr // without IPv4 mapping
+	from     netip.Addr // without IPv4 mapping and zone
 	key      netip.Addr
 	accepted time.Time
 	pending  bool // counted as without server
@@ -125,10 +125,14 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 	return server
 }
 
-// readMessage waits for the message: long for its first octet, since a client may keep connections ready, then briefly. No
-// buffer but the small one is held.
+// readMessage waits for the message: long for its first octet, since a client may keep connections ready, then briefly. A
+// stranger isn't waited for long.
 func (ses *session) readMessage(buf []byte) (opening, error) {
-	ses.client.SetReadDeadline(ses.accepted.Add(ses.s.cfg.WarmTimeout))
+	first := ses.s.cfg.WarmTimeout
+	if !within(ses.s.cfg.AllowClients, ses.from) {
+		first = ses.s.cfg.MessageTimeout
+	}
+	ses.client.SetReadDeadline(ses.accepted.Add(first))
 	n, err := ses.client.Read(buf)
 	if err != nil {
 		return opening{}, err

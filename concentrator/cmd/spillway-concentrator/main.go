@@ -45,6 +45,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	log := newLog(stderr, o.level)
+	if o.prepare {
+		if !concentrator.Prepare(log) {
+			return exitFailed
+		}
+		return exitDone
+	}
 	server, err := concentrator.New(o.config, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "spillway-concentrator: %v\nTry spillway-concentrator -help\n", err)
