@@ -120,15 +120,15 @@ func Diff(have, want State) []Op {
 	}
 	make, brk := diffEndpoints(have.Endpoints, want.Endpoints)
 	ops = append(ops, make...)
-	// The table leads LAN traffic to the relay: when the relay's way out stands, and as long as marked packets find home.
-	if have.Ruleset.Mark != want.Ruleset.Mark {
-		if want.Ruleset.Mark == "" {
-			ops = append(ops, Op{Kind: DelTable})
-		} else {
-			ops = append(ops, Op{Kind: LoadTable, Ruleset: want.Ruleset})
-		}
+	// The table leads LAN traffic to the relay. It goes before the relay's ways out and while marked packets find home; it
+	// is loaded when these stand, and after a dead link's endpoint is gone: nft takes up to 0.1 s, a failover must not.
+	if have.Ruleset.Mark != want.Ruleset.Mark && want.Ruleset.Mark == "" {
+		ops = append(ops, Op{Kind: DelTable})
 	}
 	ops = append(ops, brk...)
+	if have.Ruleset.Mark != want.Ruleset.Mark && want.Ruleset.Mark != "" {
+		ops = append(ops, Op{Kind: LoadTable, Ruleset: want.Ruleset})
+	}
 	// A rule before its route, for the same reason as above.
 	for _, r := range delRules {
 		ops = append(ops, Op{Kind: DelRule, Rule: r})

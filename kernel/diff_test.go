@@ -79,6 +79,13 @@ ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
 ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
 `},
+		{"failover with the door moving: nft last", two(), func(s *State) {
+			s.Endpoints = s.Endpoints[1:]
+			s.Ruleset.Mark = "bbbb prerouting:7"
+		}, `
+ip mptcp endpoint del id 101 10.1.1.2
+nft load table inet spillway (bbbb prerouting:7)
+`},
 		{"swap of roles: promote, then demote", two(), func(s *State) {
 			s.Endpoints[0].Flags |= mptcp.FlagBackup
 			s.Endpoints[1].Flags = mptcp.FlagSubflow

@@ -40,6 +40,9 @@ func newHouse(t *testing.T) *house {
 		netns.Missing(t, "needs nft (Debian package nftables)")
 	}
 	h := &house{t: t, lan: netns.New(t, "lan"), cpe: netns.New(t, "cpe"), net: netns.New(t, "net"), saved: filepath.Join(t.TempDir(), "saved")}
+	for _, ns := range []*netns.NS{h.lan, h.cpe, h.net} { // no seconds of waiting for an address to be known as unique
+		h.must(ns.Sysctl("net.ipv6.conf.default.accept_dad", "0"))
+	}
 	h.must(netns.Veth(h.lan, "eth0", h.cpe, "br-lan"))
 	h.must(netns.Veth(h.cpe, "dsl", h.net, "dsl"))
 	h.must(netns.Veth(h.cpe, "lte", h.net, "lte"))
@@ -128,7 +131,7 @@ func (h *house) want(table Table) State {
 		Limits: mptcp.Limits{Subflows: 7, AddAddrs: 1},
 	}
 	h.must(h.cpe.Do(func() error {
-		s.Sysctls = h.rec.Sysctls(SysctlOptions{Devices: []string{"dsl", "lte"}, FastOpenNoCookie: true, ReceiveMax: 16 << 20, StaleLossCount: 2})
+		s.Sysctls = h.rec.Sysctls(SysctlOptions{Devices: []string{"dsl", "lte"}, FastOpenNoCookie: true, ReceiveMax: 64 << 20, StaleLossCount: 2})
 		return nil
 	}))
 	return s
@@ -142,18 +145,31 @@ func (h *house) world() string {
 	h.t.Helper()
 	var b strings.Builder
 	for _, line := range []string{"nft list ruleset", "ip rule", "ip -6 rule", "ip route show table all", "ip -6 route show table all",
-		"ip mptcp endpoint", "ip mptcp limits", "sysctl -a -r ^net\\.(mptcp|ipv4\\.(tcp_fastopen|tcp_rmem|ip_forward)|ipv4\\.conf\\..*rp_filter)"} {
+		"ip mptcp endpoint", "ip mptcp limits"} {
 		args := strings.Fields(line)
 		out, err := h.cpe.Output(args[0], args[1:]...)
-		if err != nil && args[0] != "sysctl" { // some of its values are for writing only
-			h.t.Fatal(err)
-		}
+		h.must(err)
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		if args[0] != "nft" {
 			slices.Sort(lines)
 		}
 		fmt.Fprintf(&b, "# %s\n%s\n", line, strings.Join(lines, "\n"))
 	}
+	h.must(h.cpe.Do(func() error {
+		for _, pattern := range []string{"net/mptcp/*", "net/ipv4/tcp_*", "net/ipv4/ip_forward", "net/ipv4/conf/*/*", "net/ipv6/conf/*/forwarding"} {
+			files, err := filepath.Glob("/proc/sys/" + pattern)
+			if err != nil {
+				return err
+			}
+			for _, file := range files {
+				key := strings.TrimPrefix(file, "/proc/sys/")
+				if value, err := readSysctl(key); err == nil { // some are for writing only
+					fmt.Fprintf(&b, "%s=%s\n", key, value)
+				}
+			}
+		}
+		return nil
+	}))
 	return b.String()
 }
 
@@ -199,7 +215,7 @@ func TestStopLeavesNoTrace(t *testing.T) {
 		t.Errorf("the first start did only:\n%s", lines(ops))
 	}
 	during := h.world()
-	for _, trace := range []string{"table inet spillway", "lookup 7702", "10.2.2.2 id 102", "subflows 7", "net.mptcp.blackhole_timeout = 0", "net.ipv4.conf.dsl.rp_filter = 2"} {
+	for _, trace := range []string{"table inet spillway", "lookup 7702", "10.2.2.2 id 102", "subflows 7", "net/mptcp/blackhole_timeout=0", "net/ipv4/conf/dsl/rp_filter=2", " 67108864\n"} {
 		if !strings.Contains(during, trace) {
 			t.Errorf("no %q in:\n%s", trace, during)
 		}
@@ -399,5 +415,73 @@ func drain(c chan struct{}) {
 		case <-time.After(200 * time.Millisecond):
 			return
 		}
+	}
+}
+
+// dying is a context that ends after so many looks at it: a daemon killed before its n-th operation.
+type dying struct {
+	context.Context
+	left int
+}
+
+func (d *dying) Err() error {
+	if d.left--; d.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Killed before any operation of its start or stop, then started again and stopped: the state converges and no trace stays.
+func TestKilledAtEachStep(t *testing.T) {
+	h := newHouse(t)
+	h.foreign()
+	before := h.world()
+	want := h.want(lanTable())
+	steps := len(h.apply(want))
+	during := h.world()
+	h.stop()
+	for step := range steps {
+		for _, stopping := range []bool{false, true} {
+			if stopping {
+				h.apply(want)
+			}
+			state := want
+			if stopping {
+				state = State{}
+			}
+			h.cpe.Do(func() error {
+				_, err := h.rec.Apply(&dying{context.Background(), step}, state)
+				return err
+			})
+			h.rec.Close()
+			h.rec = h.reconciler()
+			h.apply(h.want(lanTable()))
+			if now := h.world(); now != during {
+				t.Fatalf("killed at step %d, stopping %t, then started:\n%s", step, stopping, diffText(during, now))
+			}
+			h.stop()
+			if after := h.world(); after != before {
+				t.Fatalf("killed at step %d, stopping %t, then started and stopped:\n%s", step, stopping, diffText(before, after))
+			}
+		}
+	}
+	t.Logf("%d steps of start and stop", steps)
+}
+
+// A disk that takes no file keeps nobody from bonding, and a normal stop restores all the same.
+func TestUnwritableDisk(t *testing.T) {
+	h := newHouse(t)
+	before := h.world()
+	h.rec.saved = "/proc/nowhere/saved"
+	err := h.cpe.Do(func() error { _, err := h.rec.Apply(context.Background(), h.want(lanTable())); return err })
+	if err == nil || !strings.Contains(err.Error(), "sysctls would not be restored after a crash") {
+		t.Errorf("error: %v", err)
+	}
+	if during := h.world(); !strings.Contains(during, "net/ipv4/conf/lte/rp_filter=2") {
+		t.Errorf("sysctls were not set:\n%s", during)
+	}
+	h.must(h.cpe.Do(func() error { _, err := h.rec.Stop(context.Background()); return err }))
+	if after := h.world(); after != before {
+		t.Errorf("stop left a trace:\n%s", diffText(before, after))
 	}
 }

@@ -246,6 +246,10 @@ func (w *writer) matches(id string, r TableRule) []string {
 }
 
 func (r TableRule) check() error {
+	switch r.Name {
+	case CounterRelayed, CounterNative, CounterRefused, CounterConcentrator:
+		return errors.New("the name is taken by a counter of the table: choose another")
+	}
 	for _, p := range r.DstPorts {
 		if p.First > p.Last || p.First == 0 {
 			return fmt.Errorf("port range %d-%d: write the lower first, from 1", p.First, p.Last)

@@ -89,6 +89,9 @@ func TestRenderRefuses(t *testing.T) {
 			t.Errorf("%+v: %v, want %s", tt.rule, err, tt.want)
 		}
 	}
+	if _, err := Render(Table{Rules: []TableRule{{Name: CounterRelayed}}}); err == nil {
+		t.Error("a rule with a counter's name is rendered")
+	}
 	if _, err := Render(Table{Interfaces: []string{"a b"}}); err == nil {
 		t.Error("a LAN interface with a space is rendered")
 	}

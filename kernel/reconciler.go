@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -34,7 +33,6 @@ type Reconciler struct {
 	log   *slog.Logger
 	nft   string
 	saved savedFile
-	v6    bool
 
 	mu     sync.Mutex // one change at a time
 	rtnl   *netlink.Conn
@@ -42,6 +40,7 @@ type Reconciler struct {
 	pm     *mptcp.PathManager // nil: the kernel has no MPTCP
 	last   Ruleset            // as wanted last: the rules' names, for Hits
 	before before             // of saved
+	dirty  bool               // before is not in the file yet
 	odd    bool               // this kernel counts uses of chains in its own way: marks are compared by hash alone
 }
 
@@ -57,8 +56,7 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 	if r.nft == "" {
 		r.nft = findNFT()
 	}
-	_, err := os.Stat("/proc/sys/net/ipv6")
-	r.v6 = err == nil
+	var err error
 	if r.before, err = r.saved.load(); err != nil {
 		// What was before us is lost with the file; everything else works.
 		log.Warn("earlier sysctls will not be restored", "error", err)
@@ -86,8 +84,11 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 // HasMPTCP tells whether the kernel has an MPTCP path manager; without one endpoints and limits are ignored.
 func (r *Reconciler) HasMPTCP() bool { return r.pm != nil }
 
-// HasIPv6 tells whether the kernel has IPv6; without it ask for nothing of it.
-func (r *Reconciler) HasIPv6() bool { return r.v6 }
+// HasIPv6 tells whether the kernel has IPv6, not switched off on lo; without it ask for nothing of it.
+func (r *Reconciler) HasIPv6() bool {
+	off, err := readSysctl("net/ipv6/conf/lo/disable_ipv6")
+	return err == nil && off == "0"
+}
 
 // Close closes the sockets; the kernel keeps what it holds, for a successor.
 func (r *Reconciler) Close() error {
@@ -173,7 +174,8 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 	return r.apply(ctx, want)
 }
 
-// Stop takes everything of ours away and restores what was changed. To leave the state for a successor, Close instead.
+// Stop takes everything of ours away and restores what was changed. ctx must outlive the one whose end stops the daemon.
+// To leave the state for a successor, Close instead.
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,10 +199,9 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			break
 		}
-		if err := r.remember(op, have); err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", op, err))
-			continue
-		}
+		// A disk that can't be written keeps nobody from bonding; it costs the restoring after a kill.
+		r.remember(op, have)
+		r.save() // an error is told at the end
 		if err := r.do(ctx, op); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			continue
@@ -209,7 +210,8 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 		done = append(done, op)
 	}
 	r.last = asked.Ruleset
-	errs = append(errs, r.forget(asked))
+	r.forget(asked)
+	errs = append(errs, r.save())
 	return done, errors.Join(errs...)
 }
 
@@ -259,7 +261,10 @@ func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
 	return err
 }
 
-// SetBackup flips the backup flag of an endpoint on all connections: one netlink call, for failover and overflow.
+// The fast paths below are one netlink call each and wait for no Apply under way. They need no bookkeeping: the next
+// Apply reads what they did. Tell it the same, or it undoes them.
+
+// SetBackup flips the backup flag of an endpoint on all connections: for failover and overflow.
 func (r *Reconciler) SetBackup(id uint8, backup bool) error {
 	if r.pm == nil {
 		return nil

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
-	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,7 +105,7 @@ func encodeRoute(r Route) ([]byte, error) {
 		h[6] = unix.RT_SCOPE_LINK
 	default:
 		// A gateway outside the link's subnet (/32 addresses of mobile modems) is reachable all the same.
-		nlenc.PutUint32(h[8:], unix.RTNH_F_ONLINK)
+		binary.NativeEndian.PutUint32(h[8:], unix.RTNH_F_ONLINK)
 	}
 	ae := netlink.NewAttributeEncoder()
 	ae.Uint32(unix.RTA_TABLE, r.Table)
