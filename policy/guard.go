@@ -13,6 +13,8 @@ const (
 	betterBy   = 1.05            // together above this multiple of it: proven useful
 	settleFor  = 2 * time.Second // after a link was taken, before it is judged
 	worseFor   = 3 * time.Second
+	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
+	strikesMax = 3
 	soloFor    = 10 * time.Minute // how long a measurement of a link alone is believed
 
 	suspendMin = 30 * time.Second
@@ -76,21 +78,31 @@ func (s *step) guardOverflow(d int, u *use) bool {
 }
 
 // worseBefore catches what guardOverflow can't see because no queue showed: the overflow was left for lack of traffic, and at once
-// the primaries alone are full and carry more than before. Once may be chance; the second time the next link is suspended.
+// the primaries alone are full and carry more than before. Once or twice may be chance; the third time in a row the next link is
+// suspended.
 func (s *step) worseBefore(d int, u *use) bool {
 	dm := &s.mem.dirs[d]
-	by := dm.leftBy == causeFits || dm.leftBy == causeTrial
-	if s.cfg.NoGuard || !dm.left || !by || s.clock-dm.leftAt > 2*worseFor || u.primaries < betterBy*dm.bonded || dm.bonded == 0 {
+	if s.cfg.NoGuard || dm.leftBy != causeFits && dm.leftBy != causeTrial {
+		return false
+	}
+	dm.leftBy = causeNone // judged once
+	since := s.clock
+	for _, f := range []span{dm.full, dm.queued} {
+		if f.on {
+			since = min(since, f.since)
+		}
+	}
+	if since-dm.leftAt > strikeFor || u.primaries < betterBy*dm.bonded {
+		dm.strikes = 0
 		return false
 	}
 	dm.strikes++
-	if dm.strikes < 2 {
+	if dm.strikes < strikesMax {
 		return false
 	}
-	dm.strikes = 0
-	name := s.cfg.Links[u.next].Name
+	dm.strikes = strikesMax - 1 // on probation until it proves useful
 	s.suspend(u.next, "with %s the links carried %s %s together, less than the %s of %s alone",
-		name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+		s.cfg.Links[u.next].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
 	return true
 }
 
@@ -151,11 +163,12 @@ func (s *step) worseLink(i, j int) bool {
 	return a.rtt > b.rtt
 }
 
-// watchRTT suspends overflow links that answer so much later than the primaries that reordering eats what they carry.
+// watchRTT suspends overflow links that lie so much further away than the primaries that reordering eats what they carry. What counts
+// is the round trip at rest where it is known: a queue that a link builds up itself is judged by what it carries.
 func (s *step) watchRTT(d int) {
 	fastest := time.Duration(0)
 	for i := range s.n {
-		if r := s.in[i].rtt; s.primary[i] && r > 0 && (fastest == 0 || r < fastest) {
+		if r := s.in[i].atRest(); s.primary[i] && r > 0 && (fastest == 0 || r < fastest) {
 			fastest = r
 		}
 	}
@@ -164,11 +177,18 @@ func (s *step) watchRTT(d int) {
 		if !l.over[d] || s.cfg.MaxRTTDiff < 0 {
 			continue
 		}
-		diff := s.in[i].rtt - fastest
-		slow := fastest > 0 && s.in[i].rtt > 0 && diff > s.cfg.MaxRTTDiff
-		if l.slow.hold(s.clock, slow) >= slowFor {
+		diff := s.in[i].atRest() - fastest
+		if l.slow.hold(s.clock, fastest > 0 && diff > s.cfg.MaxRTTDiff) >= slowFor {
 			l.slow.on = false
 			s.suspend(i, "%s answers %s later than %s, more than %s", s.cfg.Links[i].Name, millis(diff), s.leaders(), millis(s.cfg.MaxRTTDiff))
 		}
 	}
+}
+
+// atRest is the round-trip time without queues, as far as it is known.
+func (in *sense) atRest() time.Duration {
+	if in.minRTT > 0 {
+		return in.minRTT
+	}
+	return in.rtt
 }

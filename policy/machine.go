@@ -46,6 +46,7 @@ type linkMemory struct {
 	at     time.Time // came to state
 	why    string
 
+	lead       bool    // served as a primary in the step before
 	over       [2]bool // carries as overflow, per direction
 	drainUntil time.Duration
 	sat        [2]float64 // most it carried since the overflow began: stands in for an unknown capacity

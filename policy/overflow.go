@@ -2,7 +2,10 @@
 
 package policy
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // What counts as full beside OverflowEnter, and what counts as settled.
 const (
@@ -15,15 +18,20 @@ const (
 	// calmAfter: who stayed out this long starts with a clean sheet.
 	calmAfter = time.Minute
 	rashMax   = 5
+	// patienceMax: traffic that comes in bursts but fits on average (a film) makes entering slower, up to 8 times.
+	patienceMax = 3
+	meanOver    = 30 * time.Second
 	// tryAfter is when overflow that would nearly fit into the primaries is given up on trial; it doubles each time the trial fails.
 	tryAfter = 15 * time.Second
 )
 
 // dirMemory is what is remembered of the overflow in one direction.
 type dirMemory struct {
-	full, queued span // the links in use are full by rate, by a standing queue
-	fits, nearly span // everything would fit into one link less: surely, barely
-	guard        span // the links together are slower than the best alone
+	full, queued span    // the links in use are full by rate, by a standing queue
+	fits, nearly span    // everything would fit into one link less: surely, barely
+	guard        span    // the links together are slower than the best alone
+	mean         float64 // of what is carried, over half a minute
+	meanAt       time.Duration
 
 	fullFor   time.Duration // how long the primaries had been full when the overflow began
 	byQueue   bool          // ... shown by a queue rather than by the rate
@@ -32,7 +40,10 @@ type dirMemory struct {
 	leftAt    time.Duration
 	leftBy    cause
 	lowFor    time.Duration // how long everything had fitted when the overflow was left
+	fit       float64       // what the links that were left in use can carry
 	rash      int           // times that leaving proved too early
+	patience  int           // times that entering proved too early
+	delayed   bool          // ... counted since the overflow was left
 
 	solo    float64 // what the primaries carried alone when they were full last
 	bonded  float64 // what the links carried together before the overflow was left
@@ -74,7 +85,9 @@ func (s *step) spill(d int) {
 		}
 	}
 	s.watchRTT(d)
+	s.keep(d)
 	u := s.use(d)
+	s.mem.dirs[d].average(s.clock, u.total)
 	if u.overflowLinks > 0 && s.guardOverflow(d, &u) {
 		return
 	}
@@ -86,6 +99,31 @@ func (s *step) spill(d int) {
 // candidate reports whether link i may carry overflow now.
 func (s *step) candidate(i int) bool {
 	return s.role[i] == RoleOverflow && s.rank[i] == int(RoleOverflow) && !s.primary[i]
+}
+
+// keep lets a link that stood in for the primaries carry on as overflow when they return and could not hold all that it carries.
+func (s *step) keep(d int) {
+	capacity, known := 0.0, true
+	for i := range s.n {
+		if s.primary[i] {
+			capacity += s.in[i].cap[d]
+			known = known && s.in[i].cap[d] > 0
+		}
+	}
+	for i := range s.n {
+		l := &s.mem.links[i]
+		if l.lead && known && s.candidate(i) && !l.over[d] && s.in[i].rate[d] > s.cfg.OverflowLeave*capacity {
+			l.over[d] = true
+			dm := &s.mem.dirs[d]
+			dm.solo, dm.enteredAt, dm.fullFor = capacity, s.clock, 0
+		}
+	}
+}
+
+// average keeps the mean of what is carried.
+func (dm *dirMemory) average(clock time.Duration, total float64) {
+	dm.mean += (total - dm.mean) * (1 - math.Exp(-float64(clock-dm.meanAt)/float64(meanOver)))
+	dm.meanAt = clock
 }
 
 // use sums up direction d.
@@ -152,31 +190,29 @@ func (s *step) enter(d int, u *use) {
 
 	rateFor := dm.full.hold(s.clock, byRate && enough)
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
-	rateNeed, queueNeed := s.cfg.OverflowEnterFor, s.cfg.OverflowEnterFor
+	need := s.cfg.OverflowEnterFor << dm.patience
+	queueNeed := need
 	if d == down && u.capacity > 0 {
-		// Towards the home the queue is seen only by its delay, which the household's other traffic can cause as well. From the
-		// home it is our own unsent data.
-		queueNeed *= 2
+		// Towards the home the queue is seen only by its delay, which short bursts cause as well. From the home it is our own
+		// unsent data.
+		queueNeed *= 4
 	}
 	if u.overflowLinks > 0 {
 		// The links just taken need their time to fill.
-		rateNeed, queueNeed = 2*rateNeed, 2*queueNeed
+		need, queueNeed = 2*need, 2*queueNeed
 	}
-	full := byRate && enough && rateFor >= rateNeed
+	// The rate is smoothed and comes late; a queue that has stood for long enough by then makes up for it.
+	full := byRate && enough && (rateFor >= need || byQueue && queueFor >= need)
 	queued := byQueue && enough && queueFor >= queueNeed
 	if !full && !queued || u.next < 0 {
 		return
 	}
 	if u.overflowLinks == 0 {
 		dm.solo = u.primaries
-		if s.worseBefore(d, u) {
+		if s.worseBefore(d, u) || !s.settle(dm, u) {
 			return
 		}
-		s.settleRash(dm)
-		dm.fullFor, dm.byQueue = rateFor, !full
-		if dm.byQueue {
-			dm.fullFor = queueFor
-		}
+		dm.byQueue = !full
 		for i := range s.n {
 			s.mem.links[i].sat[d] = 0
 			if s.primary[i] {
@@ -184,23 +220,37 @@ func (s *step) enter(d int, u *use) {
 			}
 		}
 	}
+	dm.fullFor = max(rateFor, queueFor)
 	s.mem.links[u.next].over[d] = true
 	s.mem.links[u.next].suspension.servedAt = s.clock
 	dm.enteredAt = s.clock
 	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
 }
 
-// settleRash makes leaving slower when the overflow is entered again soon after it was left.
-func (s *step) settleRash(dm *dirMemory) {
+// settle keeps the overflow from coming and going. Entered again soon after it was left, it is left more slowly from now on; or, if
+// everything fits into the primaries on average, entered more slowly: then settle returns false, to wait on.
+func (s *step) settle(dm *dirMemory, u *use) bool {
 	if !dm.left {
-		return
+		return true
 	}
 	switch gap := s.clock - dm.leftAt; {
+	case gap > calmAfter:
+		dm.rash, dm.patience = 0, 0
+	case u.capacity > 0 && dm.mean >= s.cfg.OverflowLeave*u.capacity:
+		dm.patience = 0
+		if gap < rashWithin {
+			dm.rash = min(dm.rash+1, rashMax)
+		}
+	case gap < rashWithin && dm.patience < patienceMax && !dm.delayed:
+		dm.patience++
+		dm.delayed = true
+		return false
+	case dm.delayed:
+		return true
 	case gap < rashWithin:
 		dm.rash = min(dm.rash+1, rashMax)
-	case gap > calmAfter:
-		dm.rash = 0
 	}
+	return true
 }
 
 // leave gives up the overflow link taken last when everything has fitted into the others for long enough.
@@ -213,7 +263,7 @@ func (s *step) leave(d int, u *use) bool {
 	nearly := u.total < s.cfg.OverflowEnter*u.fit && !u.queue
 	fitsFor, nearlyFor := dm.fits.hold(s.clock, fits), dm.nearly.hold(s.clock, nearly)
 	need := s.cfg.OverflowLeaveFor << min(dm.rash, 3)
-	if u.queue {
+	if u.queue && u.overflowLinks == 1 {
 		// Little is carried and yet a queue stands: that is no lack of demand. Not for ever, though, for queues are guesses.
 		need *= 4
 	}
@@ -226,7 +276,7 @@ func (s *step) leave(d int, u *use) bool {
 	default:
 		return false
 	}
-	dm.bonded, dm.lowFor = u.total, fitsFor
+	dm.bonded, dm.fit, dm.lowFor = u.total, u.fit, fitsFor
 	if !fits {
 		dm.lowFor = nearlyFor
 	}
@@ -236,6 +286,6 @@ func (s *step) leave(d int, u *use) bool {
 
 // leave notes that an overflow link was given up.
 func (dm *dirMemory) leave(clock time.Duration, by cause) {
-	dm.left, dm.leftAt, dm.leftBy = true, clock, by
+	dm.left, dm.leftAt, dm.leftBy, dm.delayed = true, clock, by, false
 	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
 }

@@ -191,7 +191,7 @@ func (s *step) whyLimit(i int) string {
 	c, q, u := &s.cfg.Links[i], &s.cfg.Links[i].Quota, &s.mem.links[i].usage
 	until := ""
 	if !u.Period.IsZero() {
-		until = ", until " + periodEnd(u.Period, q.BillingDay).Format("2 Jan")
+		until = " until " + periodEnd(u.Period, q.BillingDay).Format("2 Jan")
 	}
 	switch s.cause[i] {
 	case causeQuota:

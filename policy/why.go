@@ -66,6 +66,7 @@ func (s *step) tell() Plan {
 				l.at = s.now
 			}
 		}
+		l.lead = s.primary[i]
 		p.Links[i] = s.linkPlan(i)
 		p.OverflowDown = p.OverflowDown || l.over[down]
 		p.OverflowUp = p.OverflowUp || l.over[up]
@@ -148,7 +149,7 @@ func (s *step) whole() string {
 		for i := range s.n {
 			parts = append(parts, s.mem.links[i].why)
 		}
-		return "no link carries, connections are kept until one returns: " + strings.Join(parts, "; ")
+		return "no link carries, connections are kept until one returns: " + some(parts)
 	}
 	for i := s.n - 1; i >= 0; i-- {
 		if l := &s.mem.links[i]; l.state == Active && l.cause >= causeFullDown && l.cause <= causeFullBoth {
@@ -178,7 +179,16 @@ func (s *step) lacking(i int) string {
 	if len(parts) == 0 {
 		return "it is the best link that works"
 	}
-	return strings.Join(parts, ", ")
+	return some(parts)
+}
+
+// some joins clauses, and counts those that would make the sentence too long.
+func some(parts []string) string {
+	const most = 3
+	if n := len(parts) - most; n > 0 {
+		return strings.Join(parts[:most], "; ") + "; and " + strconv.Itoa(n) + " more"
+	}
+	return strings.Join(parts, "; ")
 }
 
 // hurdleText says in a clause what holds link j back.
@@ -199,30 +209,50 @@ func (s *step) hurdleText(j int) string {
 	return text
 }
 
-// whyFull is the sentence of an overflow: which links are full, by which figures, for how long.
+// whyFull is the sentence of an overflow: which links before link i are full, by which figures, for how long.
 func (s *step) whyFull(i int) string {
+	name := s.cfg.Links[i].Name
 	var parts []string
+	var names []string
 	forText := ""
 	for d := range s.mem.dirs {
+		dm := &s.mem.dirs[d]
 		if !s.mem.links[i].over[d] {
 			continue
 		}
-		dm := &s.mem.dirs[d]
-		u := s.use(d)
-		text := rateOf(u.primaries, u.capacity) + " " + direction(d)
-		if dm.byQueue {
+		var carried, capacity float64
+		known := true
+		names = names[:0]
+		for j := range s.n {
+			if !s.primary[j] && (j >= i || !s.mem.links[j].over[d]) {
+				continue
+			}
+			names = append(names, s.cfg.Links[j].Name)
+			carried += s.in[j].rate[d]
+			capacity += s.in[j].cap[d]
+			known = known && s.in[j].cap[d] > 0
+		}
+		if !known {
+			capacity = 0
+		}
+		if dm.enteredAt == s.clock && dm.fullFor == 0 {
+			return s.leaders() + " carries again but " + name + " carries " + rate(s.in[i].rate[d]) + " " + direction(d) +
+				", too much for " + rate(capacity) + ", so " + name + " takes the overflow"
+		}
+		text := rateOf(carried, capacity) + " " + direction(d)
+		if dm.byQueue && len(names) == s.leaderCount() {
 			text = "a queue stands at " + text + s.inflation()
 		}
 		parts = append(parts, text)
-		if dm.enteredAt == s.clock && dm.fullFor > 0 {
+		if dm.enteredAt == s.clock {
 			forText = " for " + seconds(dm.fullFor)
 		}
 	}
 	are := " is full: "
-	if s.leaderCount() > 1 {
+	if len(names) > 1 {
 		are = " are full: "
 	}
-	return s.leaders() + are + strings.Join(parts, " and ") + forText + ", so " + s.cfg.Links[i].Name + " takes the overflow"
+	return list(names) + are + strings.Join(parts, " and ") + forText + ", so " + name + " takes the overflow"
 }
 
 // inflation tells the round-trip time of the first link against its rest, where known.
@@ -242,12 +272,17 @@ func (s *step) whyDrain(i int) string {
 		if !dm.left || dm.leftAt != s.clock {
 			continue
 		}
-		u := s.use(d)
-		figures := rateOf(u.total, u.capacity) + " " + direction(d) + " for " + seconds(dm.lowFor)
-		if dm.leftBy == causeTrial {
-			return s.leaders() + " may do alone: " + figures + ", so " + name + " empties, on trial"
+		rest := s.leaders()
+		for j := range s.n {
+			if s.mem.links[j].over[d] {
+				rest += " and " + s.cfg.Links[j].Name
+			}
 		}
-		return "everything fits into " + s.leaders() + " again: " + figures + ", so " + name + " empties"
+		figures := rateOf(dm.bonded, dm.fit) + " " + direction(d) + " for " + seconds(dm.lowFor)
+		if dm.leftBy == causeTrial {
+			return rest + " may do without: " + figures + ", so " + name + " empties, on trial"
+		}
+		return "everything fits into " + rest + " again: " + figures + ", so " + name + " empties"
 	}
 	return s.leaders() + " carries again, so " + name + " empties"
 }
