@@ -16,6 +16,7 @@ type Report struct {
 	Done    float64 `json:"done_ms"`    // from the start of connect to the end
 	Stall   float64 `json:"stall_ms"`   // the longest silence after the first octet
 	StallAt int64   `json:"stall_at"`   // when that silence began, Unix milliseconds
+	MPTCP   bool    `json:"mptcp"`      // end to end
 	Error   string  `json:"error,omitempty"`
 	Series  Series  `json:"series"`
 }
@@ -112,6 +113,9 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
+		}
+		if c.MPTCP {
+			r.MPTCP++
 		}
 		if c.Stall > r.Stall {
 			r.Stall, r.StallAt = c.Stall, c.StallAt
