@@ -98,6 +98,11 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 			alive++
 		}
 	}
+	for i, a := range h.addrs {
+		if c := h.cfg.Concentrators[i]; len(a) == 0 && c.Protocol != "transparent" {
+			s.Concentrators = append(s.Concentrators, ConcentratorStatus{Name: c.Name, Address: c.Address, Protocol: c.Protocol, State: "waiting", Why: "its name is not resolved yet"})
+		}
+	}
 	switch {
 	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
 		s.State, s.Why = "blocked", "no concentrator answers, so connections are refused: "+reasons(up)

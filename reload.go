@@ -4,9 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -77,12 +75,10 @@ func (h *house) adopt(c *config.Config) error {
 			}
 		}
 	}
-	h.addrs = make([][]netip.AddrPort, len(c.Concentrators))
+	h.addrs = literal(c.Concentrators) // names are the resolver's task; the loop doesn't wait for it
 	for i, u := range c.Concentrators {
 		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool { return o.Address == u.Address && o.Port == u.Port }); j >= 0 {
 			h.addrs[i] = before.addrs[j]
-		} else if a, err := resolve(context.Background(), config.Concentrator{Address: u.Address, Port: u.Port}, noLookup()); err == nil {
-			h.addrs[i] = a
 		}
 	}
 	h.cfg = c
@@ -105,15 +101,6 @@ func (h *house) adopt(c *config.Config) error {
 		h.snap.Links = nil // until the monitor has looked at the new ones
 	}
 	return nil
-}
-
-// noLookup answers no name: the resolver's own task does that, without the loop waiting for it.
-func noLookup() lookup {
-	none := errors.New("not asked here")
-	return lookup{
-		ip:  func(context.Context, string) ([]netip.Addr, error) { return nil, none },
-		srv: func(context.Context, string) ([]*net.SRV, error) { return nil, none },
-	}
 }
 
 // sameLinks tells whether the links are the same ones in the same order; then nothing about them is forgotten.

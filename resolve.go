@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -135,4 +136,18 @@ func named(list []config.Concentrator) bool {
 		_, err := netip.ParseAddr(c.Address)
 		return err != nil && c.Protocol != "transparent"
 	})
+}
+
+// literal resolves what needs no name server; the rest stays empty.
+func literal(list []config.Concentrator) [][]netip.AddrPort {
+	none := errors.New("not asked here")
+	ask := lookup{
+		ip:  func(context.Context, string) ([]netip.Addr, error) { return nil, none },
+		srv: func(context.Context, string) ([]*net.SRV, error) { return nil, none },
+	}
+	out := make([][]netip.AddrPort, len(list))
+	for i, c := range list {
+		out[i], _ = resolve(context.Background(), c, ask)
+	}
+	return out
 }

@@ -59,6 +59,9 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, domains func(name s
 		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race,
 	}
 	for i, u := range c.Concentrators {
+		if len(addrs[i]) == 0 && u.Protocol != "transparent" {
+			continue // its name is not resolved yet
+		}
 		out.Upstreams = append(out.Upstreams, relay.Upstream{Name: u.Name, Protocol: u.Protocol, Addrs: addrs[i], FastOpen: u.FastOpen,
 			User: u.User, Password: u.Password, Priority: u.Priority, Weight: u.Weight})
 	}

@@ -71,7 +71,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	for _, l := range c.Links {
 		h.names = append(h.names, l.Device)
 	}
-	h.addrs = make([][]netip.AddrPort, len(c.Concentrators))
+	h.addrs = literal(c.Concentrators)
 	n := len(c.Links)
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error

@@ -5,6 +5,7 @@ package kernel
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -95,7 +96,7 @@ const (
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
 	w := &writer{names: map[string]string{}}
-	if err := w.rules(t.Rules); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), w.rules(t.Rules)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
@@ -145,7 +146,7 @@ func (w *writer) prerouting(t Table) {
 	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
 		if door.port != 0 {
 			w.counter(CounterRelayed)
-			c.add("meta nfproto %s tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
+			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
 				door.family, door.target, door.port, MarkLocal, CounterRelayed)
 		}
 	}
@@ -261,15 +262,22 @@ func (r TableRule) check() error {
 		}
 	}
 	if r.DomainSet != "" && !isName(r.DomainSet) {
-		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most", r.DomainSet)
+		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most, not r_ at the beginning", r.DomainSet)
 	}
-	for _, name := range r.Interfaces {
-		if name == "" || len(name) > 15 || strings.ContainsAny(name, "\"\\ /\n*") {
-			return fmt.Errorf("interface %q: not a device's name", name)
-		}
+	if err := checkDevices(r.Interfaces); err != nil {
+		return err
 	}
 	if r.Action > ActionBlock {
 		return fmt.Errorf("unknown action %d", r.Action)
+	}
+	return nil
+}
+
+func checkDevices(names []string) error {
+	for _, name := range names {
+		if name == "" || len(name) > 15 || strings.ContainsAny(name, "\"\\ /\n\t*") {
+			return fmt.Errorf("interface %q: not a device's name", name)
+		}
 	}
 	return nil
 }
@@ -281,7 +289,7 @@ func isName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 24
+	return s != "" && len(s) <= 24 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
 }
 
 // ruleID is the nft name of the i-th rule's counter: unique, legible, free of what nft can't take, and the same when

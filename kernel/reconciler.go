@@ -244,7 +244,7 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 
 func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
 	err := r.pm.Add(e)
-	if !errors.Is(err, fs.ErrExist) {
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.EBUSY) { // the address, the id
 		return err
 	}
 	all, _ := r.pm.Endpoints()
@@ -328,7 +328,7 @@ func (r *Reconciler) Hits() (map[string]Counter, error) {
 		if name, ok := r.last.names[id]; ok {
 			id = name
 		}
-		hits[id] = n
+		hits[id] = Counter{hits[id].Packets + n.Packets, hits[id].Bytes + n.Bytes} // rules may share a name
 	}
 	return hits, err
 }

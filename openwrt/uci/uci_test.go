@@ -170,7 +170,7 @@ func TestEveryKeyOfTheReferenceIsAnOption(t *testing.T) {
 	}
 	for table, names := range options {
 		for name, seen := range names {
-			if table != "" && !seen {
+			if table != "" && !seen && !strings.Contains(string(reference), "or "+name+" = ") {
 				t.Errorf("option %s of %s is no key of the reference", name, table)
 			}
 		}
