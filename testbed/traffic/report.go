@@ -29,8 +29,9 @@ type Result struct {
 	Failed      int      `json:"failed"`
 	Errors      []string `json:"errors,omitempty"` // the first few
 	Octets      int64    `json:"octets"`
-	Bad         int      `json:"bad"`  // connections with a wrong octet
-	Mbit        float64  `json:"mbit"` // Mbit/s of payload over all
+	Bad         int      `json:"bad"`   // connections with a wrong octet
+	MPTCP       int      `json:"mptcp"` // connections that speak it end to end
+	Mbit        float64  `json:"mbit"`  // Mbit/s of payload over all
 	Connect     Spread   `json:"connect_ms"`
 	First       Spread   `json:"first_ms"`
 	Done        Spread   `json:"done_ms"` // web and ask: the latency of a request
