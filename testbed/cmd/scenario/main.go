@@ -15,13 +15,14 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"spillway/testbed/scenario"
 	"spillway/testbed/world"
 )
 
 func main() {
-	verbose := flag.Bool("v", false, "print the router's log too")
+	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,6 +83,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
 	if verbose {
 		fmt.Print(w.Logs(20_000))
+		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	if err != nil {
 		return false, err
