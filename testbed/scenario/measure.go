@@ -176,6 +176,23 @@ func Print(w io.Writer, s Scenario, findings []Finding) {
 	}
 }
 
+// Timeline writes the rates of all links in Mbit/s, down/up, a line for each step.
+func (r *Run) Timeline(w io.Writer, step time.Duration) {
+	if len(r.Samples) == 0 {
+		return
+	}
+	end := r.Samples[len(r.Samples)-1].At.Sub(r.Start)
+	for at := step; at <= end; at += step {
+		fmt.Fprintf(w, "  %5.2f s ", at.Seconds())
+		for _, l := range r.Links {
+			a, b := r.counters(l.Name, at-step+1), r.counters(l.Name, at)
+			mbit := func(octets uint64) float64 { return float64(octets) * 8 / step.Seconds() / 1e6 }
+			fmt.Fprintf(w, "  %s %5.1f /%5.1f", l.Name, mbit(b.RxOctets-a.RxOctets), mbit(b.TxOctets-a.TxOctets))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
 func figure(f float64) string {
 	switch {
 	case math.IsInf(f, 1):

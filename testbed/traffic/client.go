@@ -36,6 +36,7 @@ type Demand struct {
 	Mbit        float64       `json:"mbit"`    // Mbit/s of payload over all connections; 0: as fast as it goes
 	Every       time.Duration `json:"every"`   // web, ask: from one start to the next
 	Timeout     time.Duration `json:"timeout"` // per connection; 0: 60 s
+	MPTCP       bool          `json:"mptcp"`   // the host speaks MPTCP itself
 	Hold        time.Duration `json:"hold"`    // connections stay open at least so long after connecting, before they ask for anything
 }
 
@@ -87,7 +88,7 @@ func Run(ctx context.Context, d Demand) Result {
 func (d Demand) one(ctx context.Context, seed uint64, connected func()) (rep Report) {
 	begin := time.Now()
 	rep.Bad = -1
-	c, err := dial(ctx, d.To, d.Timeout)
+	c, err := d.dial(ctx)
 	connected()
 	if err != nil {
 		rep.Error = err.Error()
@@ -96,6 +97,7 @@ func (d Demand) one(ctx context.Context, seed uint64, connected func()) (rep Rep
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })()
 	rep.Connect = milliseconds(time.Since(begin))
+	rep.MPTCP, _ = c.MultipathTCP()
 	time.Sleep(d.Hold)
 	deadline := time.Now().Add(d.Timeout)
 	if d.For > 0 {
@@ -153,14 +155,14 @@ func (d Demand) put(c *net.TCPConn, seed uint64, deadline time.Time, rep *Report
 		c.SetWriteDeadline(time.Time{})
 		err = c.CloseWrite()
 	}
-	connect := rep.Connect
+	connect, mptcp := rep.Connect, rep.MPTCP
 	if err == nil {
 		var line []byte
 		if line, err = bufio.NewReaderSize(c, 1<<20).ReadBytes('\n'); err == nil {
 			err = json.Unmarshal(line, rep)
 		}
 	}
-	rep.Connect = connect
+	rep.Connect, rep.MPTCP = connect, mptcp
 	if err != nil {
 		rep.Error = err.Error()
 	}
@@ -182,7 +184,7 @@ func (w deadlined) Write(b []byte) (int, error) {
 // ask sends small requests on one connection; each answer is a report.
 func ask(ctx context.Context, d Demand) (reports []Report) {
 	begin := time.Now()
-	c, err := dial(ctx, d.To, d.Timeout)
+	c, err := d.dial(ctx)
 	if err != nil {
 		return []Report{{Bad: -1, Error: err.Error()}}
 	}
@@ -219,11 +221,11 @@ func ask(ctx context.Context, d Demand) (reports []Report) {
 	return reports
 }
 
-func dial(ctx context.Context, to string, timeout time.Duration) (*net.TCPConn, error) {
+func (d Demand) dial(ctx context.Context) (*net.TCPConn, error) {
 	var dialer net.Dialer
-	dialer.SetMultipathTCP(false) // an ordinary LAN host
-	dialer.Timeout = timeout
-	c, err := dialer.DialContext(ctx, "tcp", to)
+	dialer.SetMultipathTCP(d.MPTCP) // Go's own default is yes: an ordinary LAN host doesn't
+	dialer.Timeout = d.Timeout
+	c, err := dialer.DialContext(ctx, "tcp", d.To)
 	if err != nil {
 		return nil, err
 	}

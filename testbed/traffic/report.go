@@ -16,6 +16,7 @@ type Report struct {
 	Done    float64 `json:"done_ms"`    // from the start of connect to the end
 	Stall   float64 `json:"stall_ms"`   // the longest silence after the first octet
 	StallAt int64   `json:"stall_at"`   // when that silence began, Unix milliseconds
+	MPTCP   bool    `json:"mptcp"`      // end to end
 	Error   string  `json:"error,omitempty"`
 	Series  Series  `json:"series"`
 }
@@ -28,8 +29,9 @@ type Result struct {
 	Failed      int      `json:"failed"`
 	Errors      []string `json:"errors,omitempty"` // the first few
 	Octets      int64    `json:"octets"`
-	Bad         int      `json:"bad"`  // connections with a wrong octet
-	Mbit        float64  `json:"mbit"` // Mbit/s of payload over all
+	Bad         int      `json:"bad"`   // connections with a wrong octet
+	MPTCP       int      `json:"mptcp"` // connections that speak it end to end
+	Mbit        float64  `json:"mbit"`  // Mbit/s of payload over all
 	Connect     Spread   `json:"connect_ms"`
 	First       Spread   `json:"first_ms"`
 	Done        Spread   `json:"done_ms"` // web and ask: the latency of a request
@@ -112,6 +114,9 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
+		}
+		if c.MPTCP {
+			r.MPTCP++
 		}
 		if c.Stall > r.Stall {
 			r.Stall, r.StallAt = c.Stall, c.StallAt

@@ -15,7 +15,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"spillway/testbed/linkemu"
 	"spillway/testbed/netns"
@@ -158,4 +160,13 @@ func (w *World) Link(name string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("link %q: there is none of that name", name)
+}
+
+// Gone waits until the router's kernel has noticed that a link lost its carrier: it tells changes of carrier up to a
+// second late (net/core/link_watch.c).
+func (w *World) Gone(i int) error {
+	return WaitFor("routes of "+w.Links[i].Name+" gone", 10*time.Second, func() bool {
+		out, err := w.CPE.Output("ip", "route", "show", "dev", w.Links[i].Device)
+		return err == nil && (out == "" || strings.Contains(out, "linkdown"))
+	})
 }

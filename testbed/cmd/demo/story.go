@@ -73,7 +73,7 @@ func (d *demo) alone(ctx context.Context) error {
 		return err
 	}
 	d.figures.DSL = dsl.mbit
-	if err := d.world.Lines[0].Cut(); err != nil {
+	if err := errors.Join(d.world.Lines[0].Cut(), d.world.Gone(0)); err != nil {
 		return err
 	}
 	lte, err := d.download(ctx, "16MB", "LTE alone, without Spillway: 16 MB")
@@ -158,4 +158,3 @@ func (d *demo) check(path, name string) error {
 	}
 	return nil
 }
-

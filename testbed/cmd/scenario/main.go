@@ -4,6 +4,7 @@
 //
 //	scenario list
 //	scenario [-v] [-keep DIR] NAME...      "all": every one
+//	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
 import (
@@ -14,13 +15,14 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"spillway/testbed/scenario"
 	"spillway/testbed/world"
 )
 
 func main() {
-	verbose := flag.Bool("v", false, "print the router's log too")
+	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,6 +44,9 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	if err != nil {
 		return err
 	}
+	if names[0] == "stand" {
+		return stand(ctx, bin, keep)
+	}
 	failed := 0
 	for _, s := range scenario.All() {
 		if names[0] != "all" && !slices.Contains(names, s.Name) || ctx.Err() != nil {
@@ -62,15 +67,11 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 }
 
 func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {
-	dir := keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "spillway-scenario-"); err != nil {
-			return false, err
-		}
-		defer os.RemoveAll(dir)
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := directory(keep)
+	if err != nil {
 		return false, err
 	}
+	defer remove()
 	w, err := s.World(dir, bin)
 	if err != nil {
 		return false, err
@@ -82,6 +83,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
 	if verbose {
 		fmt.Print(w.Logs(20_000))
+		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	if err != nil {
 		return false, err
@@ -89,4 +91,36 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 	findings := run.Findings()
 	scenario.Print(os.Stdout, s, findings)
 	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
+}
+
+// directory is where logs go: one that is kept, or one that is removed.
+func directory(keep string) (dir string, remove func(), err error) {
+	if keep != "" {
+		return keep, func() {}, os.MkdirAll(keep, 0o755)
+	}
+	dir, err = os.MkdirTemp("", "spillway-scenario-")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// stand leaves a world standing until ctx ends.
+func stand(ctx context.Context, bin world.Binaries, keep string) error {
+	dir, remove, err := directory(keep)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	w, err := world.Make(world.Config{Links: world.Two()}, dir, bin)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := scenario.Ready(w); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Printf("logs and control socket in %s; Ctrl-C ends it\n", dir)
+	for _, ns := range []string{w.LAN.Name, w.CPE.Name, w.HAG.Name, w.SRV.Name} {
+		fmt.Printf("  ip netns exec %s sh\n", ns)
+	}
+	<-ctx.Done()
+	return nil
 }
