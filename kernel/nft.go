@@ -3,10 +3,9 @@
 package kernel
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -101,8 +100,9 @@ func Render(t Table) (Ruleset, error) {
 	}
 	w.prerouting(t)
 	body := w.body()
-	sum := sha256.Sum256([]byte(body))
-	hash := hex.EncodeToString(sum[:8])
+	sum := fnv.New128a() // tells tables apart; nobody gains by forging one, and sha256 costs flash
+	sum.Write([]byte(body))
+	hash := fmt.Sprintf("%x", sum.Sum(nil))
 	var b strings.Builder
 	// The first two lines make the transaction work whether the table is there or not.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n\tcomment \"%[2]s\"\n", TableName, hash)
