@@ -94,7 +94,7 @@ func (s setting) apply(log *slog.Logger) (good bool) {
 			return true
 		}
 	}
-	remedy := fmt.Sprintf("sysctl -w %s=%q", s.name, want)
+	remedy := fmt.Sprintf("sysctl -w '%s=%s'", s.name, want)
 	if errors.Is(err, os.ErrNotExist) {
 		remedy = "a kernel with this setting"
 	}
