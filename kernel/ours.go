@@ -133,6 +133,9 @@ const (
 	loopbackIndex = 1 // of lo, in every namespace
 )
 
+// OwnTable tells whether a routing table is one that we fill: its routes are no evidence of a way out.
+func OwnTable(t uint32) bool { return ourTable(t) }
+
 func ourTable(t uint32) bool { return t >= tableLocal && t < tableLink+MaxLinks }
 
 func ourPriority(p uint32) bool {

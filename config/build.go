@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// minIdle is the least idle timeout of an established connection (RFC 5382, REQ-5).
+const minIdle = 2*time.Hour + 4*time.Minute
+
+// build turns the raw file into clean values; errors are collected in p.
+func (p *parser) build(raw *rawFile) *Config {
+	c := &Config{
+		lines:    p.lines,
+		LogLevel: p.choice("log.level", raw.Log.Level, "info", "debug", "warn", "error"),
+		Daemon: Daemon{
+			Control: or(raw.Daemon.Control, "/var/run/spillway.sock"),
+			State:   or(raw.Daemon.State, "/etc/spillway/usage.json"),
+			Ubus:    or(raw.Daemon.Ubus, "auto"),
+		},
+		LAN: LAN{
+			Interfaces:  raw.LAN.Interfaces,
+			NativeMPTCP: p.choice("lan.native_mptcp", raw.LAN.NativeMPTCP, "pass", "relay"),
+		},
+		Policy: p.policy(&raw.Policy),
+		Relay:  p.relay(&raw.Relay),
+	}
+	if len(c.LAN.Interfaces) == 0 {
+		p.fail("lan.interfaces", "missing: name the interfaces whose TCP is relayed, e.g. interfaces = [\"br-lan\"]")
+	}
+	for _, name := range c.LAN.Interfaces {
+		p.device("lan.interfaces", name)
+	}
+	for i := range raw.Link {
+		c.Links = append(c.Links, p.link(i, &raw.Link[i]))
+	}
+	p.links(c)
+	for i := range raw.Concentrator {
+		c.Concentrators = append(c.Concentrators, p.concentrator(i, &raw.Concentrator[i]))
+	}
+	if len(c.Concentrators) == 0 {
+		p.fail("concentrator", "missing: at least one [[concentrator]] with an address and a port")
+	}
+	for i := range raw.Rule {
+		c.Rules = append(c.Rules, p.rule(i, &raw.Rule[i]))
+	}
+	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	return c
+}
+
+// links checks what holds between links.
+func (p *parser) links(c *Config) {
+	if len(c.Links) == 0 {
+		p.fail("link", "missing: at least one [[link]] with a name and a device")
+		return
+	}
+	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Name })
+	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Device })
+	primary := slices.ContainsFunc(c.Links, func(l Link) bool { return l.Role == "primary" })
+	if !primary {
+		p.fail("link[0].role", "no link has role \"primary\"; give it to the line that is to be used first")
+	}
+	if len(c.Links) > 8 {
+		p.fail("link[8]", "%d links; the kernel's path manager takes 8 at most", len(c.Links))
+	}
+	for i, l := range c.Links {
+		if l.Device != "" && slices.Contains(c.LAN.Interfaces, l.Device) {
+			p.fail(key("link", i, "device"), "%q is a LAN interface too; a link is a line to the Internet", l.Device)
+		}
+	}
+}
+
+func (p *parser) link(i int, raw *rawLink) Link {
+	k := func(name string) string { return key("link", i, name) }
+	l := Link{
+		Name: raw.Name, Device: raw.Device, Interface: raw.Interface,
+		Role:    p.choice(k("role"), raw.Role, "primary", "overflow", "backup", "off"),
+		DownBit: p.kbit(k("down_kbit"), raw.DownKbit), UpBit: p.kbit(k("up_kbit"), raw.UpKbit),
+		Weight: int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
+	}
+	p.name(k("name"), l.Name)
+	switch {
+	case l.Device == "" && l.Interface == "":
+		p.fail(k("device"), "missing: give the kernel's device, e.g. device = \"eth1\", or netifd's interface = \"wan\"")
+	case l.Device != "" && l.Interface != "":
+		p.fail(k("interface"), "device and interface are both given; keep one")
+	case l.Device != "":
+		p.device(k("device"), l.Device)
+	}
+	l.Metered = l.Role == "overflow" || l.Role == "backup"
+	if raw.Metered != nil {
+		l.Metered = *raw.Metered
+	}
+	q := &l.Quota
+	q.Limit = p.size(k("quota"), raw.Quota)
+	q.Daily = p.size(k("quota_daily"), raw.QuotaDaily)
+	q.BillingDay = int(p.number(k("billing_day"), raw.BillingDay, 1, 1, 31))
+	if raw.QuotaSoft != "" {
+		q.SoftShare = try(p, k("quota_soft"), raw.QuotaSoft, parsePercent)
+		if q.Limit == 0 && raw.Quota == "" {
+			p.fail(k("quota_soft"), "needs quota: it is a share of it")
+		}
+	}
+	if raw.Hours != "" {
+		for part := range strings.SplitSeq(raw.Hours, ",") {
+			l.AllowHours = append(l.AllowHours, try(p, k("hours"), strings.TrimSpace(part), parseHours))
+		}
+	}
+	return l
+}
+
+func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
+	k := func(name string) string { return key("concentrator", i, name) }
+	c := Concentrator{
+		Address: raw.Address, User: raw.User, Password: raw.Password, Priority: int(raw.Priority),
+		Protocol: p.choice(k("protocol"), raw.Protocol, "convert", "socks5", "socks4a", "transparent"),
+		FastOpen: p.choice(k("fast_open"), raw.FastOpen, "auto", "always", "never"),
+		Weight:   int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
+		Name:     or(raw.Name, raw.Address),
+	}
+	srv := strings.HasPrefix(c.Address, "_")
+	c.Port = uint16(p.number(k("port"), raw.Port, 0, 1, 65535))
+	switch addr, err := netip.ParseAddr(c.Address); {
+	case c.Protocol == "transparent":
+		// The concentrator is on the path; it has no address of its own.
+	case c.Address == "":
+		p.fail(k("address"), "missing: the concentrator's address, e.g. address = \"198.51.100.10\"")
+	case err == nil && (addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != ""):
+		p.fail(k("address"), "%q is not the address of a server", c.Address)
+	case err != nil && !srv:
+		try(p, k("address"), c.Address, func(s string) (string, error) {
+			if _, err := parseDomain(s); err != nil || strings.HasPrefix(s, "*") {
+				return "", fmt.Errorf("%q is neither an address nor a host name", s)
+			}
+			return s, nil
+		})
+	}
+	if raw.Port == nil && !srv && c.Protocol != "transparent" {
+		p.fail(k("port"), "missing: RFC 8803 names no default port; write the one the concentrator listens on, e.g. port = 5124")
+	}
+	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
+		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
+	}
+	if len(c.User) > 255 || len(c.Password) > 255 {
+		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
+	}
+	return c
+}
+
+func (p *parser) policy(raw *rawPolicy) Policy {
+	c := Policy{
+		Mode:               p.choice("policy.mode", raw.Mode, "overflow", "backup", "bond", "smallest-delay", "primary-only"),
+		OnConcentratorDown: p.choice("policy.on_concentrator_down", raw.OnConcentratorDown, "direct", "block"),
+		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.90),
+		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 500*time.Millisecond, 50*time.Millisecond, time.Hour),
+		OverflowLeave:      p.share("policy.overflow_leave", raw.OverflowLeave, 0.80),
+		OverflowLeaveFor:   p.duration("policy.overflow_leave_for", raw.OverflowLeaveFor, 3*time.Second, 100*time.Millisecond, time.Hour),
+		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 0, time.Hour),
+		Standby:            p.choice("policy.standby", raw.Standby, "off", "busy", "on"),
+		NeverWorse:         raw.NeverWorse == nil || *raw.NeverWorse,
+	}
+	if c.OverflowLeave >= c.OverflowEnter {
+		p.fail("policy.overflow_leave", "%.2f is not below overflow_enter (%.2f): the overflow would come and go without end", c.OverflowLeave, c.OverflowEnter)
+	}
+	return c
+}
+
+func (p *parser) relay(raw *rawRelay) Relay {
+	return Relay{
+		MaxSessions:   int(p.number("relay.max_sessions", raw.MaxSessions, 0, 0, 1<<20)),
+		MaxPerHost:    int(p.number("relay.max_per_host", raw.MaxPerHost, 0, 0, 1<<20)),
+		IdleTimeout:   p.duration("relay.idle_timeout", raw.IdleTimeout, minIdle, minIdle, 30*24*time.Hour),
+		StopWithin:    p.duration("relay.stop_within", raw.StopWithin, 5*time.Second, 0, time.Hour),
+		DSCP:          p.choice("relay.dscp", raw.DSCP, "keep", "clear"),
+		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
+		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
+		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
+	}
+}
+
+func (p *parser) rule(i int, raw *rawRule) Rule {
+	k := func(name string) string { return key("rule", i, name) }
+	r := Rule{Name: raw.Name, Line: lineOf(p.lines, k("name")), Interface: raw.Interface}
+	p.name(k("name"), r.Name)
+	r.Src = each(p, k("src"), raw.Src, parsePrefix)
+	r.Dst = each(p, k("dst"), raw.Dst, parsePrefix)
+	r.MAC = each(p, k("mac"), raw.MAC, parseMAC)
+	r.DstPort = each(p, k("dst_port"), raw.DstPort, parsePorts)
+	r.Domain = each(p, k("domain"), raw.Domain, parseDomain)
+	r.Days = each(p, k("days"), raw.Days, parseDay)
+	for _, d := range raw.DSCP {
+		r.DSCP = append(r.DSCP, uint8(p.number(k("dscp"), &d, 0, 0, 63)))
+	}
+	for _, name := range r.Interface {
+		p.device(k("interface"), name)
+	}
+	if (raw.From == "") != (raw.To == "") {
+		p.fail(k("from"), "from and to belong together; write both, e.g. from = \"08:00\", to = \"17:00\"")
+	} else if raw.From != "" {
+		h := try(p, k("from"), raw.From+"-"+raw.To, parseHours)
+		r.Hours = &h
+	}
+	if raw.Action == "" {
+		p.fail(k("action"), "missing: one of \"bypass\", \"primary\", \"bond\", \"no-lte\", \"block\"")
+	} else {
+		r.Action = p.choice(k("action"), raw.Action, "bypass", "primary", "bond", "no-lte", "block")
+	}
+	if len(r.Src)+len(r.Dst)+len(r.MAC)+len(r.DstPort)+len(r.Domain)+len(r.DSCP)+len(r.Interface) == 0 && r.Hours == nil && len(r.Days) == 0 {
+		p.fail(key("rule", i, "name"), "matches everything; write dst = [\"0.0.0.0/0\", \"::/0\"] if that is meant")
+	}
+	return r
+}
+
+func key(table string, i int, name string) string { return fmt.Sprintf("%s[%d].%s", table, i, name) }
+
+func or(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+// choice checks an enumeration. The first of the allowed values is the default.
+func (p *parser) choice(key, value string, allowed ...string) string {
+	if value == "" {
+		return allowed[0]
+	}
+	if !slices.Contains(allowed, value) {
+		p.fail(key, "%q is not one of \"%s\"", value, strings.Join(allowed, `", "`))
+	}
+	return value
+}
+
+// number checks a range; nil is the default.
+func (p *parser) number(key string, value *int64, otherwise, low, high int64) int64 {
+	if value == nil {
+		return otherwise
+	}
+	if *value < low || *value > high {
+		p.fail(key, "%d is out of range; write a number from %d to %d", *value, low, high)
+		return otherwise
+	}
+	return *value
+}
+
+func (p *parser) kbit(key string, value int64) float64 {
+	return 1000 * float64(p.number(key, &value, 0, 0, 100_000_000))
+}
+
+func (p *parser) share(key string, value *float64, otherwise float64) float64 {
+	if value == nil {
+		return otherwise
+	}
+	if !(*value > 0 && *value <= 1) {
+		p.fail(key, "%v is out of range; write a share of the capacity above 0 and up to 1, e.g. 0.9", *value)
+		return otherwise
+	}
+	return *value
+}
+
+func (p *parser) duration(key, value string, otherwise, low, high time.Duration) time.Duration {
+	if value == "" {
+		return otherwise
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		p.fail(key, "%q is not a duration; write e.g. \"10s\", \"500ms\" or \"2h4m\"", value)
+		return otherwise
+	}
+	if d < low || d > high {
+		p.fail(key, "%s is out of range; write a duration from %s to %s", d, low, high)
+		return otherwise
+	}
+	return d
+}
+
+func (p *parser) size(key, value string) uint64 {
+	if value == "" {
+		return 0
+	}
+	return try(p, key, value, parseSize)
+}
+
+// name checks a name that people type in commands and that stands in the nft table.
+func (p *parser) name(key, value string) {
+	switch {
+	case value == "":
+		p.fail(key, "missing: give it a short name, e.g. name = \"dsl\"")
+	case len(value) > 32 || strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "":
+		p.fail(key, "%q is not a name; use up to 32 letters, digits, '-', '_' and '.'", value)
+	}
+}
+
+// device checks the kernel's rule for interface names (IFNAMSIZ, net/core/dev.c dev_valid_name).
+func (p *parser) device(key, value string) {
+	if value == "" || len(value) > 15 || value == "." || value == ".." || strings.ContainsAny(value, "/: \t\n\"") {
+		p.fail(key, "%q is not a device name; see `ip link` for those that exist", value)
+	}
+}
+
+func (p *parser) unique(table string, n int, name func(int) string) {
+	seen := map[string]int{}
+	for i := range n {
+		s := name(i)
+		if j, dup := seen[s]; dup && s != "" {
+			p.fail(key(table, i, "name"), "%q is used by %s %d as well; each needs its own", s, table, j+1)
+		}
+		seen[s] = i
+	}
+}
+
+// try parses one value, recording the error at its key.
+func try[T any](p *parser, key, value string, parse func(string) (T, error)) T {
+	v, err := parse(value)
+	if err != nil {
+		p.fail(key, "%v", err)
+	}
+	return v
+}
+
+func each[T any](p *parser, key string, values []string, parse func(string) (T, error)) []T {
+	var out []T
+	for _, s := range values {
+		if v, err := parse(s); err != nil {
+			p.fail(key, "%v", err)
+		} else {
+			out = append(out, v)
+		}
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "time"
+
+// Observation is the world at one instant, as far as the policy needs it.
+type Observation struct {
+	// Now orders the observations. Spans are taken with Time.Sub, so a reading of the clock that carries the monotonic clock is
+	// immune to a clock that is set. Time that stands still or goes backwards makes no timer fire.
+	Now time.Time
+	// Wall is civil time in the owner's location, for quotas and windows. Zero: Now. Before 2020: the clock is not set yet.
+	Wall  time.Time
+	Links []LinkObs // in the order of Config.Links; missing ones are not usable
+}
+
+// LinkObs is one link at one instant. Rates and capacities are in bit/s, measured in the same way (both with or both
+// without framing); down is towards the home.
+type LinkObs struct {
+	Usable bool   // up, carrier, address, route
+	Dead   bool   // nothing comes back although data is out (a blackhole)
+	Reason string // why not usable or why dead, in a few words: "no carrier"
+
+	DownRate, UpRate   float64       // smoothed over about 0.5 s
+	DownCap, UpCap     float64       // 0: unknown; LinkConfig.DownBit and UpBit come first
+	DownQueue, UpQueue bool          // a queue stands: data waits (window full, NotSent) or the round-trip time is inflated
+	RTT, MinRTT        time.Duration // 0: unknown
+	Loss               float64       // share of packets lost, 0 to 1
+
+	// UsedBytes counts the octets of both directions. It may restart at 0.
+	UsedBytes uint64
+	// UsedEpoch names the life of that counter (of boot and device, say): with another value the counter began anew. 0: unknown.
+	UsedEpoch uint64
+}
+
+// State is what a link does in a Plan.
+type State uint8
+
+// The states, in the order of what they carry.
+const (
+	Off     State = iota // no subflow
+	Standby              // a silent subflow on each connection (MPTCP's backup), or a link that empties
+	Active               // carries
+	First                // carries, and new connections start here
+)
+
+var stateNames = [...]string{"off", "standby", "active", "first"}
+
+// String returns the state in lower case.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "unknown"
+}
+
+// Plan is what the links shall do. It holds until the next Step; nothing in it is changed later.
+type Plan struct {
+	First int // index of the link on which new connections start; -1: none, keep connections and wait
+	Links []LinkPlan
+	Why   string // one sentence on the whole, with the figures of the moment it was decided
+
+	Overflow     bool // OverflowDown or OverflowUp
+	OverflowDown bool // overflow links carry for want of room towards the home
+	OverflowUp   bool // ... from the home
+
+	Changed []Transition // what this Step changed; nil mostly
+	Persist bool         // the quota counters want to be written: see Machine.Usage
+}
+
+// LinkPlan is what one link shall do.
+type LinkPlan struct {
+	Role  State
+	Why   string    // one sentence, with the figures of the moment it was decided
+	Since time.Time // when the link came to Role
+
+	Available bool    // could carry now if a rule asked for it: usable, trusted, within its limits
+	Draining  bool    // Standby only to empty; will be Off
+	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)
+	Primary   bool    // serves as a primary now, by role or because the primaries are down
+	Metered   bool    // volume costs money
+	Weight    float64 // share of new connections, relative; 0 unless Active or First
+}
+
+// Transition is one change of one link.
+type Transition struct {
+	At       time.Time
+	Link     string
+	From, To State
+	Why      string
+}
+
+// String returns the transition as it is logged: "lte: off -> active: dsl is full: ...".
+func (t Transition) String() string {
+	return t.Link + ": " + t.From.String() + " -> " + t.To.String() + ": " + t.Why
+}
+
+// Class is a kind of connection. Rules and the relay's own measure of a connection choose it.
+type Class uint8
+
+// The classes.
+const (
+	Interactive Class = iota // short or waiting for answers: stays on the first link
+	Bulk                     // moves volume: may use whatever carries
+	Pinned                   // rule "primary": the primaries, or what stands in for them when they are down
+	Bonded                   // rule "bond": all available links at once, full or not
+	Unmetered                // rule "block-lte": only links whose volume costs nothing, none if none works
+)
+
+// Allowed returns the links that a connection of a class may use, the one to start on first. None: -1 applies, wait.
+func (p *Plan) Allowed(c Class) []int {
+	if p.First < 0 || p.First >= len(p.Links) {
+		return nil
+	}
+	may := func(l *LinkPlan) bool {
+		switch c {
+		case Bulk:
+			return l.Role >= Active
+		case Pinned:
+			return l.Role >= Active && l.Primary
+		case Bonded:
+			return l.Role >= Active || l.Available
+		case Unmetered:
+			return l.Role >= Active && !l.Metered
+		default:
+			return l.Role == First
+		}
+	}
+	var links []int
+	if may(&p.Links[p.First]) {
+		links = append(links, p.First)
+	}
+	for i := range p.Links {
+		if i != p.First && may(&p.Links[i]) {
+			links = append(links, i)
+		}
+	}
+	return links
+}
+
+// Pick returns the link on which the n-th new connection starts when connections are spread over the primaries in use by
+// their weights, and First when there is nothing to spread. The same n gives the same link as long as the plan holds.
+func (p *Plan) Pick(n uint64) int {
+	var sum float64
+	for i := range p.Links {
+		if p.Links[i].Primary {
+			sum += p.Links[i].Weight
+		}
+	}
+	if sum <= 0 {
+		return p.First
+	}
+	// The golden ratio's multiples fill the circle evenly, so that any few connections in a row already have the proportion.
+	const golden = 0x9E3779B97F4A7C15
+	at := float64(n*golden>>11) / (1 << 53) * sum
+	last := p.First
+	for i := range p.Links {
+		if !p.Links[i].Primary || p.Links[i].Weight <= 0 {
+			continue
+		}
+		if at < p.Links[i].Weight {
+			return i
+		}
+		at -= p.Links[i].Weight
+		last = i
+	}
+	return last
+}
