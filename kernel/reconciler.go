@@ -190,7 +190,11 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	asked := want
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
 	var errs []error
-	want.Endpoints = slices.DeleteFunc(slices.Clone(want.Endpoints), func(e mptcp.Endpoint) bool {
+	want.Endpoints = slices.Clone(want.Endpoints)
+	for i := range want.Endpoints {
+		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
+	}
+	want.Endpoints = slices.DeleteFunc(want.Endpoints, func(e mptcp.Endpoint) bool {
 		if ourEndpoint(e) {
 			return false
 		}
@@ -215,7 +219,7 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			continue
 		}
-		r.log.Debug("kernel: " + op.String())
+		r.log.Debug(op.String())
 		done = append(done, op)
 	}
 	r.last = asked.Ruleset
@@ -254,6 +258,7 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 }
 
 func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
+	e.Addr = plain(e.Addr)
 	err := r.pm.Add(e)
 	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.EBUSY) { // the address, the id
 		return err
@@ -323,7 +328,7 @@ func (r *Reconciler) DropInitial(addr netip.Addr) error {
 	if r.pm == nil {
 		return nil
 	}
-	if err := except(r.pm.Remove(0, addr), fs.ErrNotExist); err != nil {
+	if err := except(r.pm.Remove(0, plain(addr)), fs.ErrNotExist); err != nil {
 		return fmt.Errorf("drop initial subflows of %v: %w", addr, err)
 	}
 	return nil
