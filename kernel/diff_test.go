@@ -47,7 +47,7 @@ func TestDiff(t *testing.T) {
 		want string
 	}{
 		{"nothing to do", two(), func(*State) {}, ""},
-		{"first start: what subflows need, then subflows, then LAN traffic", State{}, func(*State) {}, `
+		{"first start: what subflows need, then subflows, then LAN traffic", State{Sysctls: map[string]string{"net/ipv4/conf/wwan0/rp_filter": "0"}}, func(*State) {}, `
 sysctl net/ipv4/conf/wwan0/rp_filter=2
 ip mptcp limits set subflows 8 add_addr_accepted 0
 ip route add local default dev 1 table 7700
@@ -65,6 +65,7 @@ ip mptcp endpoint add 10.1.1.2 id 101 dev 3 subflow
 ip mptcp endpoint add 10.2.2.2 id 102 dev 4 subflow backup
 nft load table inet spillway (aaaa prerouting:9)
 `},
+		{"a sysctl whose device has not come yet", func() State { s := two(); s.Sysctls = nil; return s }(), func(*State) {}, ""},
 		{"overflow: only the flag", two(), func(s *State) { s.Endpoints[1].Flags = mptcp.FlagSubflow }, `
 ip mptcp endpoint change id 102 nobackup
 `},
@@ -151,6 +152,19 @@ ip mptcp limits set subflows 2 add_addr_accepted 0
 				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestStatePrints(t *testing.T) {
+	s := State{Routes: LocalRoutes(true), Rules: LinkRules(0, dsl), Sysctls: map[string]string{"net/a": ""}}
+	want := `ip route local default dev 1 table 7700
+ip -6 route local default dev 1 table 7700
+ip rule pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
+ip rule pref 911 from 10.1.1.2 lookup 7701
+sysctl net/a=
+`
+	if got := s.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
 

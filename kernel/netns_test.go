@@ -120,13 +120,11 @@ func (h *house) want(table Table) State {
 	d, l := h.index("dsl"), h.index("lte")
 	s := State{
 		Ruleset: rules,
-		Routes: append(LocalRoutes(true), LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("fd01::1"), a("fd01::2")),
+		Routes: append(LocalRoutes(true), LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("fd01::1%dsl"), a("fd01::2")),
 			LinkRoute(1, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(1, l, netip.Addr{}, a("fd02::2"))),
 		Rules: slices.Concat(LocalRules(true), LinkRules(0, a("10.1.1.2")), LinkRules(0, a("fd01::2")), LinkRules(1, a("10.2.2.2")), LinkRules(1, a("fd02::2"))),
 		Endpoints: []mptcp.Endpoint{
-			{ID: EndpointID(0, false), Addr: a("10.1.1.2"), IfIndex: d, Flags: mptcp.FlagSubflow},
-			{ID: EndpointID(0, true), Addr: a("fd01::2"), IfIndex: d, Flags: mptcp.FlagSubflow},
-			{ID: EndpointID(1, false), Addr: a("10.2.2.2"), IfIndex: l, Flags: mptcp.FlagSubflow | mptcp.FlagBackup},
+			LinkEndpoint(0, d, a("10.1.1.2"), false), LinkEndpoint(0, d, a("fd01::2%dsl"), false), LinkEndpoint(1, l, a("10.2.2.2"), true),
 		},
 		Limits: mptcp.Limits{Subflows: 7, AddAddrs: 1},
 	}
@@ -266,13 +264,41 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 			t.Errorf("%s: repaired by:\n%swant one: %s", tt.vandal, lines(ops), tt.want)
 		}
 	}
-	// All endpoints at once, and a link that went away with its routes and came back with another index.
 	h.must(h.cpe.Run("ip", "mptcp", "endpoint", "flush"))
 	if ops := h.apply(want); len(ops) != 3 {
 		t.Errorf("endpoints flushed: repaired by:\n%s", lines(ops))
 	}
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("when all is well:\n%s", lines(ops))
+	}
+}
+
+// A modem is pulled out, and another one takes its name, its address and another index.
+func TestDeviceReplaced(t *testing.T) {
+	h := newHouse(t)
+	want := h.want(lanTable())
+	h.apply(want)
+	h.must(h.cpe.Script("link del lte\n"))
+	// Nobody has told us yet: what can't be is an error of its part.
+	err := h.cpe.Do(func() error { _, err := h.rec.Apply(context.Background(), want); return err })
+	if err == nil || !strings.Contains(err.Error(), "ip route add default via 10.2.2.1") || strings.Contains(err.Error(), "sysctl") {
+		t.Errorf("error: %v", err)
+	}
+	h.must(netns.Veth(h.cpe, "tmp", h.net, "lte"))
+	h.must(h.cpe.Script("link set tmp down\nlink set tmp name lte\nlink set lte up\naddr add 10.2.2.2/24 dev lte\naddr add fd02::2/64 dev lte nodad\n"))
+	before := want.Endpoints[2].IfIndex
+	want = h.want(lanTable())
+	if want.Endpoints[2].IfIndex == before {
+		t.Fatal("the new device has the old index: the test tests nothing")
+	}
+	ops := lines(h.apply(want))
+	for _, part := range []string{"ip route add default via 10.2.2.1", "ip mptcp endpoint del id 102", "ip mptcp endpoint add 10.2.2.2 id 102", "sysctl net/ipv4/conf/lte/rp_filter=2"} {
+		if !strings.Contains(ops, part) {
+			t.Errorf("no %q in:\n%s", part, ops)
+		}
+	}
+	if ops := h.apply(want); len(ops) != 0 {
+		t.Errorf("and again:\n%s", lines(ops))
 	}
 }
 
@@ -438,31 +464,24 @@ func TestKilledAtEachStep(t *testing.T) {
 	before := h.world()
 	want := h.want(lanTable())
 	steps := len(h.apply(want))
-	during := h.world()
 	h.stop()
 	for step := range steps {
-		for _, stopping := range []bool{false, true} {
-			if stopping {
-				h.apply(want)
-			}
-			state := want
-			if stopping {
-				state = State{}
-			}
+		for _, state := range []State{want, {}} { // killed while starting, then killed while stopping
 			h.cpe.Do(func() error {
 				_, err := h.rec.Apply(&dying{context.Background(), step}, state)
 				return err
 			})
 			h.rec.Close()
 			h.rec = h.reconciler()
-			h.apply(h.want(lanTable()))
-			if now := h.world(); now != during {
-				t.Fatalf("killed at step %d, stopping %t, then started:\n%s", step, stopping, diffText(during, now))
+			again := h.want(lanTable())
+			h.apply(again)
+			if ops := h.apply(again); len(ops) != 0 {
+				t.Fatalf("killed at step %d, then started: a second Apply did:\n%s", step, lines(ops))
 			}
-			h.stop()
-			if after := h.world(); after != before {
-				t.Fatalf("killed at step %d, stopping %t, then started and stopped:\n%s", step, stopping, diffText(before, after))
-			}
+		}
+		h.stop()
+		if after := h.world(); after != before {
+			t.Fatalf("killed at step %d, then started and stopped:\n%s", step, diffText(before, after))
 		}
 	}
 	t.Logf("%d steps of start and stop", steps)

@@ -50,13 +50,7 @@ func nftAsk(c *netlink.Conn, message uint16, flags netlink.HeaderFlags, fill fun
 		return err
 	}
 	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
-	var msgs []netlink.Message
-	for range 5 { // somebody may change the ruleset while it is dumped
-		msgs, err = c.Execute(netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	msgs, err := ask(c, netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,9 @@
 package kernel
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +14,9 @@ import (
 // Table is the nft table as data: whose TCP goes where.
 type Table struct {
 	Interfaces []string // LAN devices whose TCP is relayed
+	// Links are the links' devices. A connection that the kernel would route out of another device (a VPN, a guest network,
+	// a second router) is left alone: no concentrator reaches it. None: all connections are relayed.
+	Links []string
 	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
 	// forwards that family natively.
 	Door4, Door6 uint16
@@ -96,13 +98,14 @@ const (
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
 	w := &writer{names: map[string]string{}}
-	if err := errors.Join(checkDevices(t.Interfaces), w.rules(t.Rules)); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
 	body := w.body()
-	sum := sha256.Sum256([]byte(body))
-	hash := hex.EncodeToString(sum[:8])
+	sum := fnv.New128a() // tells tables apart; nobody gains by forging one, and sha256 costs flash
+	sum.Write([]byte(body))
+	hash := fmt.Sprintf("%x", sum.Sum(nil))
 	var b strings.Builder
 	// The first two lines make the transaction work whether the table is there or not.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n\tcomment \"%[2]s\"\n", TableName, hash)
@@ -124,6 +127,10 @@ func (w *writer) prerouting(t Table) {
 	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
 	c.add("%s return", isNotSYN)
 	c.add("fib daddr type local return")
+	if len(t.Links) > 0 {
+		// One without any route is relayed: the main table may have lost its default route with a dead link.
+		c.add("fib daddr oif exists fib daddr oifname != %s return", quotedSet(t.Links))
+	}
 	w.concentrators(c, t)
 	if len(t.Rules) > 0 {
 		c.jump("rules")

@@ -24,6 +24,7 @@ func prefixes(s ...string) (all []netip.Prefix) {
 func household() Table {
 	return Table{
 		Interfaces:    []string{"br-lan", "br-guest"},
+		Links:         []string{"pppoe-wan", "wwan0"},
 		Door4:         5000,
 		Door6:         5001,
 		Concentrators: []netip.AddrPort{netip.MustParseAddrPort("198.51.100.10:5124"), netip.MustParseAddrPort("[2001:db8:c::10]:5124")},

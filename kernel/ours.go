@@ -6,7 +6,11 @@
 // world performs no operation.
 package kernel
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"spillway/mptcp"
+)
 
 // Every number in the kernel that is ours. Others' numbers on an OpenWrt router, to stay clear of:
 //
@@ -76,6 +80,7 @@ func LinkTable(link int) uint32 { return uint32(tableLink + link) }
 // LinkRules are the rules that make packets with the link's source address addr leave by the link. The more specific
 // routes of table main come first, else an answer from that address to the LAN would leave by the link as well.
 func LinkRules(link int, addr netip.Addr) []Rule {
+	addr = plain(addr)
 	p := uint32(priorityLink + 2*link)
 	return []Rule{
 		{Priority: p, V6: addr.Is6(), From: addr, Table: tableMain, SuppressDefault: true},
@@ -86,8 +91,22 @@ func LinkRules(link int, addr netip.Addr) []Rule {
 // LinkRoute is the link's own default route. gateway is the zero Addr on a point-to-point link or where the default
 // route is on-link; src is the link's source address, which also says the family.
 func LinkRoute(link, ifindex int, gateway, src netip.Addr) Route {
+	gateway, src = plain(gateway), plain(src)
 	return Route{Table: LinkTable(link), V6: src.Is6(), Gateway: gateway, Index: ifindex, Src: src}
 }
+
+// LinkEndpoint is the link's MPTCP endpoint for its address.
+func LinkEndpoint(link, ifindex int, addr netip.Addr, backup bool) mptcp.Endpoint {
+	addr = plain(addr)
+	e := mptcp.Endpoint{ID: EndpointID(link, addr.Is6()), Addr: addr, IfIndex: ifindex, Flags: mptcp.FlagSubflow}
+	if backup {
+		e.Flags |= mptcp.FlagBackup
+	}
+	return e
+}
+
+// plain is an address as the kernel tells it, so that want and have compare equal: the device is named apart.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // LocalRules and LocalRoutes deliver marked packets to the relay's sockets. v6 is false where the kernel has no IPv6.
 func LocalRules(v6 bool) []Rule {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func afamily(v6 bool) uint8 {
 	return unix.AF_INET
 }
 
-// appendRule is the body of RTM_NEWRULE and RTM_DELRULE.
+// encodeRule is the body of RTM_NEWRULE and RTM_DELRULE.
 func encodeRule(r Rule) ([]byte, error) {
 	h := make([]byte, rtmsgLen)
 	h[0] = afamily(r.V6)
@@ -232,15 +233,23 @@ func readRoutes(c *netlink.Conn) ([]Route, error) {
 	return routes, nil
 }
 
-// dump asks again when somebody changed what was being dumped.
-func dump(c *netlink.Conn, kind netlink.HeaderType, body []byte) (msgs []netlink.Message, err error) {
-	for range 3 {
-		msgs, err = c.Execute(netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: body})
-		if !errors.Is(err, unix.EINTR) {
+func dump(c *netlink.Conn, kind netlink.HeaderType, body []byte) ([]netlink.Message, error) {
+	return ask(c, netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: body})
+}
+
+// ask sends a request, and again when somebody changed what was being dumped. In the end an inconsistent answer is
+// better than none: adding what is there and removing what isn't are no errors, and the next reading is true.
+func ask(c *netlink.Conn, m netlink.Message) (answers []netlink.Message, err error) {
+	for range 4 {
+		answers, err = c.Execute(m)
+		torn := errors.Is(err, unix.EINTR) || slices.ContainsFunc(answers, func(a netlink.Message) bool {
+			return a.Header.Flags&netlink.DumpInterrupted != 0
+		})
+		if !torn {
 			break
 		}
 	}
-	return msgs, err
+	return answers, err
 }
 
 func change(c *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, body []byte) error {

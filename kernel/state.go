@@ -49,7 +49,11 @@ type Rule struct {
 // String prints the state as lines of ip and nft, sorted, for tests and for people.
 func (s State) String() string {
 	var b strings.Builder
-	for _, op := range Diff(State{}, s) {
+	unset := State{Sysctls: map[string]string{}}
+	for key, value := range s.Sysctls {
+		unset.Sysctls[key] = value + "?"
+	}
+	for _, op := range Diff(unset, s) {
 		fmt.Fprintln(&b, strings.Replace(op.String(), " add ", " ", 1))
 	}
 	return b.String()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -306,6 +307,29 @@ func TestConcentratorIsNotForTheLAN(t *testing.T) {
 	h.expect("open to the LAN, natively", "[2001:db8:9::10]:8080", "server")
 }
 
+// Networks behind other devices of the router are not the concentrator's business.
+func TestOtherNetworksAreLeftAlone(t *testing.T) {
+	h := newHouse(t)
+	h.server()
+	h.must(netns.Veth(h.cpe, "vpn", h.net, "vpn"))
+	h.must(h.cpe.Script("addr add 10.8.0.1/24 dev vpn\naddr add fd08::1/64 dev vpn nodad\n"))
+	h.must(h.net.Script("addr add 10.8.0.2/24 dev vpn\naddr add fd08::2/64 dev vpn nodad\n"))
+	l4, l6 := h.doors()
+	table := lanTable()
+	table.Door4, table.Door6 = portOf(l4), portOf(l6)
+	table.Links = []string{"dsl", "lte"}
+	h.apply(h.want(table))
+	h.expect("behind the vpn", "10.8.0.2:80", "server")
+	h.expect("behind the vpn", "[fd08::2]:80", "server")
+	h.expect("behind the links", "203.0.113.9:80", "relay")
+	h.expect("behind the links", "[2001:db8:9::9]:80", "relay")
+	h.must(h.cpe.Script("route del default via 10.1.1.1\nroute del default via fd01::1\n"))
+	h.expect("without a default route", "203.0.113.9:80", "relay")
+	h.expect("without a default route", "[2001:db8:9::9]:80", "relay")
+	h.must(h.cpe.Script("route add default via 10.2.2.1\n"))
+	h.expect("default by the other link", "203.0.113.9:80", "relay")
+}
+
 // Each link's source address leaves by its link: bound by address alone, the harder case.
 func TestSourceRouting(t *testing.T) {
 	h := newHouse(t)
@@ -415,4 +439,86 @@ func TestManyPrefixes(t *testing.T) {
 		t.Errorf("unchanged, yet:\n%s", lines(ops))
 	}
 	t.Logf("unchanged: rendered in %v, read and compared in %v", rendered, time.Since(begin))
+}
+
+// An MPTCP connection's subflows leave by their links, and the fast paths move it between them while it lives.
+func TestSubflowsFollowTheEndpoints(t *testing.T) {
+	h := newHouse(t)
+	if !h.rec.HasMPTCP() {
+		netns.Missing(t, "needs a kernel with MPTCP")
+	}
+	h.server()
+	h.must(h.net.Script("mptcp limits set subflows 8 add_addr_accepted 8\n"))
+	want := h.want(lanTable())
+	h.apply(want)
+	var c *net.TCPConn
+	var diag *mptcp.Diag
+	h.must(h.cpe.Do(func() (err error) {
+		if diag, err = mptcp.OpenDiag(); err != nil {
+			return err
+		}
+		c, err = mptcp.Dial(t.Context(), netip.MustParseAddrPort("203.0.113.9:80"), mptcp.DialOptions{Local: netip.MustParseAddr("10.1.1.2"), Device: "dsl"})
+		return err
+	}))
+	defer diag.Close()
+	defer c.Close()
+	hear(c)
+	// carried waits until the connection's established subflows are these.
+	carried := func(when string, want ...string) {
+		t.Helper()
+		var got []string
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			got = nil
+			subflows, err := diag.Subflows()
+			h.must(err)
+			for _, s := range subflows {
+				if s.Established && s.Remote.Addr().String() == server4 {
+					line := s.Local.Addr().String()
+					if s.Backup {
+						line += " backup"
+					}
+					got = append(got, line)
+				}
+			}
+			slices.Sort(got)
+			if slices.Equal(got, want) {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: subflows %q, want %q", when, got, want)
+		}
+		fmt.Fprintln(c, when)
+		if got := hear(c); got != when {
+			t.Errorf("%s: the connection says %q", when, got)
+		}
+	}
+	sent := func(device string) (octets string) {
+		t.Helper()
+		out, err := h.cpe.Output("cat", "/sys/class/net/"+device+"/statistics/tx_packets")
+		h.must(err)
+		return strings.TrimSpace(out)
+	}
+	carried("both links", "10.1.1.2", "10.2.2.2 backup")
+	h.must(h.rec.SetBackup(EndpointID(1, false), false))
+	carried("overflow", "10.1.1.2", "10.2.2.2")
+	h.must(h.rec.ToggleBackup(EndpointID(1, false), true))
+	carried("overflow ends", "10.1.1.2", "10.2.2.2 backup")
+	h.must(h.rec.RemoveEndpoint(EndpointID(0, false)))
+	carried("the primary dies", "10.2.2.2 backup")
+	before := sent("lte")
+	carried("on the other", "10.2.2.2 backup")
+	if after := sent("lte"); after == before {
+		t.Errorf("packets sent by lte: %s before and after", before)
+	}
+	h.must(h.rec.AddEndpoint(want.Endpoints[0]))
+	carried("the primary is back", "10.1.1.2", "10.2.2.2 backup")
+	if ops := h.apply(want); len(ops) != 0 {
+		t.Errorf("all is as wanted, yet:\n%s", lines(ops))
+	}
+	h.must(h.rec.RemoveEndpoint(EndpointID(1, false)))
+	carried("on demand", "10.1.1.2")
+	h.must(h.rec.DropInitial(netip.MustParseAddr("10.1.1.2")))
+	h.must(h.rec.AddEndpoint(want.Endpoints[2]))
+	carried("resumed", "10.2.2.2 backup")
 }

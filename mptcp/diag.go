@@ -19,7 +19,7 @@ type Subflow struct {
 	Backup            bool  // we asked the peer not to use it
 	PeerBackup        bool  // the peer asked us not to use it
 	Established       bool  // fully established: data may flow
-	Fallback          bool  // plain TCP since the handshake. A later fallback isn't seen here: Connections lacks its token
+	Fallback          bool  // plain TCP since the handshake. A later fallback is seen in Connections alone
 	Join              bool  // joined later (MP_JOIN); false: the first subflow (MP_CAPABLE)
 	IfIndex           int   // the device it is bound to, 0: none
 	Mark              uint32
@@ -71,7 +71,8 @@ type Connection struct {
 	Info          Info
 }
 
-// Connections returns the MPTCP connections of the namespace; those that fell back to plain TCP aren't among them.
+// Connections returns the MPTCP connections of the namespace. One that fell back to plain TCP has Info.Fallback, or is
+// missing, which depends on the kernel and on when it fell.
 // ok is false, without an error, when the kernel can't list them (option INET_MPTCP_DIAG, module mptcp_diag).
 func (d *Diag) Connections() (out []Connection, ok bool, err error) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {

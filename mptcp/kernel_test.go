@@ -71,8 +71,32 @@ func TestBondedConnection(t *testing.T) {
 			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Remove(0, netip.MustParseAddr(f.a)) }))
 			eventually(t, "the first subflow to go", func() bool { _, ok := find(w.subflows(t), f.a); return !ok })
 			ping(t, c, "still there")
+			if o, err := Inspect(c); err != nil || !o.MPTCP {
+				t.Errorf("outcome without the first subflow: %+v, %v, want MPTCP", o, err)
+			}
 		})
 	}
+}
+
+func TestMarkAndDSCPReachTheSubflows(t *testing.T) {
+	w := newWorld(t)
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	lte := Endpoint{ID: 12, Addr: netip.MustParseAddr("10.2.0.1"), Flags: FlagSubflow, IfIndex: w.index(t, "lte")}
+	must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Add(lte) }))
+	c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1"), Device: "dsl", Mark: 0x700, DSCP: 46, RecvBuffer: 1 << 17, SendBuffer: 1 << 16, NotSentLowat: 1 << 14})
+	ping(t, c, "hello")
+	for _, local := range []string{"10.1.0.1", "10.2.0.1"} {
+		w.wantSubflow(t, "the mark on "+local, local, func(s Subflow) bool { return s.Mark == 0x700 && s.Token != 0 })
+	}
+	must(t, onConn(c, func(fd int) error {
+		if tos, err := syscall.GetsockoptInt(fd, syscall.SOL_IP, syscall.IP_TOS); err != nil || tos != 46<<2 {
+			t.Errorf("type of service %#x, %v, want %#x", tos, err, 46<<2)
+		}
+		if v, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE); err != nil || v != 0 {
+			t.Errorf("keep-alive %d, %v, want off", v, err)
+		}
+		return nil
+	}))
 }
 
 // index is a link's number in the router.
@@ -203,8 +227,8 @@ func TestFallbackToPeerWithoutMPTCP(t *testing.T) {
 	if got := w.subflows(t); len(got) != 1 || !got[0].Fallback || got[0].TCP.BytesReceived != 5 {
 		t.Errorf("subflows %+v, want one in fallback", got)
 	}
-	if got, ok := w.connections(t); ok && len(got) != 0 {
-		t.Errorf("MPTCP connections %+v, want none", got)
+	if got, ok := w.connections(t); ok && len(got) == 1 && !got[0].Info.Fallback {
+		t.Errorf("MPTCP connections %+v, want none that isn't in fallback", got)
 	}
 }
 

@@ -86,9 +86,14 @@ func (s *step) leadCause(i int) cause {
 	return causeFirst
 }
 
-// betterByRole reports whether link j would carry in place of link i if it could.
+// betterByRole reports whether link j would carry in place of link i if it could, or if it had not been set to off.
 func (s *step) betterByRole(j, i int) bool {
-	return s.role[j] != RoleOff && !s.primary[j] && (s.tier(j) < s.tier(i) || s.tier(j) == s.tier(i) && j < i)
+	r := s.role[j]
+	if r == RoleOff {
+		r = s.cfg.Links[j].Role
+	}
+	tj, ti := s.tierOf(r), s.tier(i)
+	return r != RoleOff && !s.primary[j] && (tj < ti || tj == ti && j < i)
 }
 
 // watchBusy notes traffic on the links in use.

@@ -67,12 +67,14 @@ func (s *step) judge(i int) {
 }
 
 // tier is the place of a link by its role: 0 carries first. Modes that use all links alike make overflow links primaries.
-func (s *step) tier(i int) int {
-	t := int(s.role[i])
-	if s.role[i] == RoleOverflow && (s.cfg.Mode == ModeBond || s.cfg.Mode == ModeSmallestDelay) {
-		t = int(RolePrimary)
+func (s *step) tier(i int) int { return s.tierOf(s.role[i]) }
+
+// tierOf is the place of a role.
+func (s *step) tierOf(r Role) int {
+	if r == RoleOverflow && (s.cfg.Mode == ModeBond || s.cfg.Mode == ModeSmallestDelay) {
+		return int(RolePrimary)
 	}
-	return t
+	return int(r)
 }
 
 // dampen notes falls and returns of link i, and trusts it when it has stayed up long enough. Links that are up at the first

@@ -63,6 +63,9 @@ type linkMemory struct {
 	writtenAt time.Duration
 	dirty     bool // write soon whatever unwritten is
 	limit     cause
+	turnedAt  time.Time // the calendar was looked at
+	early     bool      // ... and the clock is before the month that is counted
+	closed    bool      // ... and it is outside the hours
 }
 
 // span measures for how long a condition has held without a break.

@@ -50,7 +50,12 @@ func (s *step) count(i int) {
 		return
 	}
 	l.usage.Link = s.cfg.Links[i].Name
-	s.turn(i)
+	if passed := s.wall.Sub(l.turnedAt); passed < 0 || passed >= time.Second || l.turnedAt.IsZero() {
+		s.turn(i) // the calendar costs more than all the rest of a step
+		l.turnedAt = s.wall
+		l.early = l.usage.early(s.wall, q.BillingDay)
+		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
+	}
 	if in := &s.in[i]; in.usable || in.bytes > 0 {
 		l.charge(in.bytes, in.epoch, q, s.clock)
 	}
@@ -127,31 +132,31 @@ func (s *step) turn(i int) {
 // near reports whether two instants begin the same billing month.
 func near(a, b time.Time) bool { return a.Sub(b).Abs() <= periodSlack }
 
-// used is what counts against the month's limits.
-func (s *step) used(i int) uint64 {
-	return s.mem.links[i].usage.used(s.wall, s.cfg.Links[i].Quota.BillingDay)
+// early reports whether an instant lies before the billing month that is counted: the clock is back in the one before.
+func (u *Usage) early(wall time.Time, billingDay int) bool {
+	return wall.Year() >= clockSet && u.Period.Sub(periodStart(wall, billingDay)) > periodSlack
 }
 
-// used is what counts at an instant: both months while the clock is back in the one before.
-func (u *Usage) used(wall time.Time, billingDay int) uint64 {
-	if wall.Year() >= clockSet && u.Period.Sub(periodStart(wall, billingDay)) > periodSlack {
-		return u.Bytes + u.LastBytes
+// used is what counts against the month's limits: both months while the clock is back in the one before.
+func (l *linkMemory) used() uint64 {
+	if l.early {
+		return l.usage.Bytes + l.usage.LastBytes
 	}
-	return u.Bytes
+	return l.usage.Bytes
 }
 
 // limit returns the hardest limit that link i has reached.
 func (s *step) limit(i int) cause {
-	q, u := &s.cfg.Links[i].Quota, &s.mem.links[i].usage
-	used := s.used(i)
+	q, l := &s.cfg.Links[i].Quota, &s.mem.links[i]
+	used := l.used()
 	switch {
 	case q.Limit > 0 && used >= q.Limit:
 		return causeQuota
 	case q.Soft > 0 && used >= q.Soft:
 		return causeSoft
-	case q.Daily > 0 && u.DayBytes >= q.Daily:
+	case q.Daily > 0 && l.usage.DayBytes >= q.Daily:
 		return causeDaily
-	case s.wall.Year() >= clockSet && !q.open(s.wall):
+	case l.closed:
 		return causeHours
 	}
 	return causeNone
@@ -195,9 +200,9 @@ func (s *step) whyLimit(i int) string {
 	}
 	switch s.cause[i] {
 	case causeQuota:
-		return c.Name + " has used up its quota: " + volumeOf(s.used(i), q.Limit) + ", off" + until
+		return c.Name + " has used up its quota: " + volumeOf(s.mem.links[i].used(), q.Limit) + ", off" + until
 	case causeSoft:
-		return c.Name + " has used " + volumeOf(s.used(i), max(q.Limit, q.Soft)) + ", above the soft limit of " + volume(q.Soft) +
+		return c.Name + " has used " + volumeOf(s.mem.links[i].used(), max(q.Limit, q.Soft)) + ", above the soft limit of " + volume(q.Soft) +
 			": only when nothing else works" + until
 	case causeDaily:
 		return c.Name + " has used up its day: " + volumeOf(u.DayBytes, q.Daily) + ": only when nothing else works, until midnight"
@@ -242,7 +247,10 @@ func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
 	q, l := &m.cfg.Links[link].Quota, &m.mem.links[link]
 	st := QuotaStatus{Usage: l.usage, Limit: q.Limit, Soft: q.Soft, Daily: q.Daily}
 	st.Link = m.cfg.Links[link].Name
-	st.Used = st.Usage.used(wall, q.BillingDay)
+	st.Used = st.Bytes
+	if st.early(wall, q.BillingDay) {
+		st.Used += st.LastBytes
+	}
 	st.Forecast = st.Used
 	if !st.Period.IsZero() {
 		st.End = periodEnd(st.Period, q.BillingDay)

@@ -312,11 +312,15 @@ func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
 		return err
 	}
 	up.SetReadDeadline(patience)
+	var seen error
 	err = rc.Read(func(fd uintptr) bool {
 		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return err != unix.EAGAIN
+		_, _, seen = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return seen != unix.EAGAIN
 	})
+	if err == nil && seen != nil {
+		return os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+	}
 	if err == nil || s.early.gone.Load() {
 		return nil // the answer, whatever it is, is read next
 	}

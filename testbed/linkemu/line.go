@@ -17,7 +17,7 @@ type Shape struct {
 	Rate   float64       // bit/s of IP packets, link-layer headers not counted; 0: no limit
 	Delay  time.Duration // one way, after the packet has been sent out
 	Jitter time.Duration // more delay, uniform in [0, Jitter); packets keep their order
-	Queue  int           // octets that may wait, the packet being sent included; 0: 100 ms at Rate, at least 16 kB
+	Queue  int           // octets that may wait, the packet being sent included; 0: 60 ms at Rate, at least 40 kB
 	Loss   float64       // probability 0..1 that a packet is lost, each by itself
 }
 
@@ -26,7 +26,7 @@ func (s Shape) queue() int {
 	if s.Queue > 0 {
 		return s.Queue
 	}
-	return max(16_000, int(s.Rate/8/10))
+	return max(40_000, int(s.Rate/8*0.06))
 }
 
 // sending is how long a packet keeps the line busy.

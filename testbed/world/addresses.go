@@ -23,7 +23,7 @@ const (
 	LANDevice  = "lan0"
 )
 
-// Shape is a line direction of so many Mbit/s and so many ms, its queue 100 ms long.
+// Shape is a line direction of so many Mbit/s and so many ms, its queue of the usual length.
 func Shape(mbit float64, delay int) linkemu.Shape {
 	return linkemu.Shape{Rate: mbit * 1e6, Delay: time.Duration(delay) * time.Millisecond}
 }

@@ -105,6 +105,7 @@ func (d *demo) bonded(ctx context.Context) error {
 // cut takes DSL away in the middle and gives it back; the transfer goes on.
 func (d *demo) cut(ctx context.Context) error {
 	done := make(chan error, 1)
+	var at time.Time // of the cut
 	go func() {
 		for _, e := range []struct {
 			after time.Duration
@@ -116,6 +117,9 @@ func (d *demo) cut(ctx context.Context) error {
 		} {
 			time.Sleep(e.after)
 			d.view.say(e.what)
+			if at.IsZero() {
+				at = time.Now()
+			}
 			if err := e.do(); err != nil {
 				done <- err
 				return
@@ -124,8 +128,9 @@ func (d *demo) cut(ctx context.Context) error {
 		done <- nil
 	}()
 	t, err := d.download(ctx, "32MB", "32 MB again, and DSL is cut in the middle")
-	d.figures.Stall = t.stall
-	return errors.Join(err, <-done)
+	err = errors.Join(err, <-done)
+	d.figures.Stall = t.stall(at)
+	return err
 }
 
 // upload sends a file the other way.

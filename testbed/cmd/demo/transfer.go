@@ -19,8 +19,22 @@ import (
 
 // transfer is what one curl came to.
 type transfer struct {
-	mbit  float64 // payload over the whole time, connect included
-	stall float64 // ms, the longest wait of the one who reads curl's output
+	mbit float64 // payload over the whole time, connect included
+	gaps []gap   // silences of more than 20 ms, as the one who reads curl's output sees them
+}
+
+// gap is a silence between octets.
+type gap struct{ from, to time.Time }
+
+// stall is the longest silence that fell into the two seconds after an instant, ms.
+func (t transfer) stall(after time.Time) float64 {
+	longest := 0.0
+	for _, g := range t.gaps {
+		if g.to.After(after) && g.from.Before(after.Add(2*time.Second)) {
+			longest = max(longest, g.to.Sub(g.from).Seconds()*1000)
+		}
+	}
+	return round(longest)
 }
 
 // timing is what curl's -w prints to stderr: seconds.
@@ -49,7 +63,7 @@ func (d *demo) download(ctx context.Context, name, title string) (t transfer, er
 	return t, d.check(got, name)
 }
 
-// drain reads curl's output and notes the longest silence after the first octet.
+// drain reads curl's output and notes the silences after the first octet.
 func (d *demo) drain(from io.Reader, to io.Writer, t *transfer) error {
 	buf := make([]byte, 64<<10)
 	var last time.Time
@@ -57,8 +71,8 @@ func (d *demo) drain(from io.Reader, to io.Writer, t *transfer) error {
 		n, err := from.Read(buf)
 		now := time.Now()
 		if n > 0 {
-			if !last.IsZero() {
-				t.stall = max(t.stall, round(now.Sub(last).Seconds()*1000))
+			if !last.IsZero() && now.Sub(last) > 20*time.Millisecond {
+				t.gaps = append(t.gaps, gap{last, now})
 			}
 			last = now
 			d.view.progress.Add(int64(n))
