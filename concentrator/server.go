@@ -172,8 +172,9 @@ func (s *Server) admit(work context.Context, c *net.TCPConn) {
 	}
 	entered := active <= s.cfg.MaxSessions && s.clients.enter(ses.key)
 	ses.pending = entered
-	s.mu.Lock()
+	ses.warm.Store(entered)
 	ses.quiet = ses.accepted
+	s.mu.Lock()
 	s.live[ses] = struct{}{}
 	s.mu.Unlock()
 	s.sessions.Go(func() {
@@ -195,9 +196,9 @@ func (s *Server) forget(ses *session, entered bool) {
 	}
 	s.mu.Lock()
 	delete(s.live, ses)
-	s.mu.Unlock()
-	s.stats.up.Add(ses.up.Load())
+	s.stats.up.Add(ses.up.Load()) // with the mutex held, so that Stats sees the octets once
 	s.stats.down.Add(ses.down.Load())
+	s.mu.Unlock()
 	s.stats.active.Add(-1)
 }
 
@@ -235,8 +236,15 @@ func (s *Server) endIdle(now time.Time) {
 	}
 }
 
-// drain waits for the sessions to finish and resets those that don't.
+// drain ends the connections without message, waits for the sessions to finish and resets those that don't.
 func (s *Server) drain(stop context.CancelFunc) {
+	s.mu.Lock()
+	for ses := range s.live {
+		if ses.warm.CompareAndSwap(true, false) {
+			abort(ses.client)
+		}
+	}
+	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() { s.sessions.Wait(); close(done) }()
 	limit := time.NewTimer(s.cfg.StopTimeout)
