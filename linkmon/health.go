@@ -269,7 +269,9 @@ func (h *Health) judge(now time.Time, s summary, link Link) {
 		h.die(now, link, h.probeReason())
 		return
 	}
-	if s.out == 0 || s.silent < s.out {
+	// One subflow is enough: its silence is counted from when anything at all was last heard by the link. To wait for
+	// all would be to wait for ever while new requests keep coming.
+	if s.silent == 0 {
 		return
 	}
 	if quiet := now.Sub(h.progress); h.rxKnown && quiet > 0 && quiet < silenceOther {

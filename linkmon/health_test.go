@@ -105,6 +105,24 @@ func TestBlackholeUnderUploadIsSeenInAFewRoundTrips(t *testing.T) {
 	}
 }
 
+func TestNewRequestsDoNotHideABlackhole(t *testing.T) {
+	b := newBench(t, 50, 20*time.Millisecond)
+	b.run(2*time.Second, b.uploads(3000))
+	b.run(2*time.Second, func(_ time.Duration, x *PathSample) { x.Unacked = 0 })
+	n := uint64(0)
+	took := b.run(5*time.Second, func(_ time.Duration, x *PathSample) {
+		if x.Key == 50 {
+			n++
+		}
+		if x.Key <= n { // at each step another one begins to send
+			x.Unacked = 1
+		}
+	})
+	if !b.verdict.Dead || took > time.Second {
+		t.Errorf("dead %v after %v", b.verdict.Dead, took)
+	}
+}
+
 func TestRequestIntoABlackholeIsSeen(t *testing.T) {
 	b := newBench(t, 1, 20*time.Millisecond)
 	b.run(20*time.Second, silence)
@@ -495,6 +513,9 @@ func FuzzHealth(f *testing.F) {
 	f.Add([]byte{1, 50, 0, 10, 10, 0, 1, 50, 1, 0, 0, 200})
 	f.Add([]byte{2, 50, 3, 255, 0, 1, 1, 250, 3, 0, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1200 {
+			return // more steps find nothing new and cost time
+		}
 		var h Health
 		now := start
 		link := Link{Usable: true, Carrier: true}
