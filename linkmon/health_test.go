@@ -508,6 +508,19 @@ func TestTimeThatJumpsKillsNothing(t *testing.T) {
 	}
 }
 
+func TestOneLateStepKillsNothing(t *testing.T) {
+	b := newBench(t, 1, 20*time.Millisecond)
+	b.run(time.Second, b.uploads(3000))
+	b.now = b.now.Add(time.Second)
+	if v := b.h.Step(b.now, b.samples, b.link); v.Dead {
+		t.Errorf("dead by a step that came a second late: %s", v.Reason)
+	}
+	b.run(100*time.Millisecond, silence)
+	if !b.verdict.Dead {
+		t.Error("the second look does not count")
+	}
+}
+
 // FuzzHealth lets any figures come in any order: no panic, no death of a link on which nothing is out and no probe was sent.
 func FuzzHealth(f *testing.F) {
 	f.Add([]byte{1, 50, 0, 10, 10, 0, 1, 50, 1, 0, 0, 200})
