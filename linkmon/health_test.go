@@ -512,6 +512,7 @@ func TestOneLateStepKillsNothing(t *testing.T) {
 	b := newBench(t, 1, 20*time.Millisecond)
 	b.run(time.Second, b.uploads(3000))
 	b.now = b.now.Add(time.Second)
+	b.samples[0].LastAck += time.Second
 	if v := b.h.Step(b.now, b.samples, b.link); v.Dead {
 		t.Errorf("dead by a step that came a second late: %s", v.Reason)
 	}
