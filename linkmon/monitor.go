@@ -41,17 +41,24 @@ type Monitor struct {
 // New checks the configuration. It touches nothing yet.
 func New(cfg Config, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{log: log, hints: make(chan struct{}, 1), poke: make(chan struct{}, 1), open: openSource, watch: openWatch}
-	return m, m.SetConfig(cfg)
+	return m, m.configure(cfg)
 }
 
 // SetConfig replaces the configuration, of a running monitor too: links are read anew at once. From any goroutine.
 func (m *Monitor) SetConfig(cfg Config) error {
+	err := m.configure(cfg)
+	if err == nil {
+		m.hint(hintLoss)
+	}
+	return err
+}
+
+func (m *Monitor) configure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	cfg.Links = slices.Clone(cfg.Links)
 	m.cfg.Store(&cfg)
-	m.hint(hintLoss)
 	return nil
 }
 
@@ -129,7 +136,7 @@ type loop struct {
 	wait      time.Duration // before the next connect
 	troubled  bool          // and the log knows
 
-	connectedAt time.Time
+	connectedAt time.Time // zero: not connected since the last trouble
 
 	tick, settle, retry *time.Timer
 	debounced           time.Duration // present length of the debouncing
@@ -202,9 +209,10 @@ func (l *loop) again(err error) {
 		l.log.Warn("linkmon: watching of the links is interrupted; trying again", "error", err)
 		l.troubled = true
 	}
-	if time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
+	if !l.connectedAt.IsZero() && time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
 		l.wait = 0
 	}
+	l.connectedAt = time.Time{}
 	l.retry.Reset(l.wait)
 	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 }
