@@ -23,10 +23,9 @@ const (
 
 // suspension keeps a link from being used together with others for a while.
 type suspension struct {
-	until    time.Duration
-	backoff  time.Duration
-	servedAt time.Duration // last taken into use
-	why      string
+	until   time.Duration
+	backoff time.Duration
+	why     string
 }
 
 // suspend takes link i out for a while, twice as long as the last time unless it has served well since. The sentence is

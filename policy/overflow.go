@@ -225,7 +225,6 @@ func (s *step) enter(d int, u *use) {
 	}
 	dm.fullFor = max(rateFor, queueFor)
 	s.mem.links[u.next].over[d] = true
-	s.mem.links[u.next].suspension.servedAt = s.clock
 	dm.enteredAt = s.clock
 	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
 }
