@@ -34,4 +34,4 @@ unit: deps
 	$(GO) test -race -short ./...
 
 net: deps all
-	$(GO) test -p 1 -count=1 $(NETPKGS)
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $(NETPKGS)

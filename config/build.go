@@ -16,6 +16,7 @@ const minIdle = 2*time.Hour + 4*time.Minute
 // build turns the raw file into clean values; errors are collected in p.
 func (p *parser) build(raw *rawFile) *Config {
 	c := &Config{
+		lines:    p.lines,
 		LogLevel: p.choice("log.level", raw.Log.Level, "info", "debug", "warn", "error"),
 		Daemon: Daemon{
 			Control: or(raw.Daemon.Control, "/var/run/spillway.sock"),

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"spillway/convert"
+	"spillway/mptcp"
+)
+
+// dialServer connects to the server, with MPTCP if the client asked for it.
+func (s *Server) dialServer(ctx context.Context, c *convert.Connect) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+	defer cancel()
+	return s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+}
+
+// failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP
+// message, so the code is read back from Linux's table (net/ipv4/icmp.c, net/ipv6/icmp.c). A server that doesn't answer is
+// "host unreachable": Network Failure would make the client leave the converter because of one dead server.
+func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
+	wait := []byte{uint8(retry / time.Second)}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		if timeout(err) {
+			errno = syscall.ETIMEDOUT
+		} else {
+			return &convert.Error{Code: convert.CodeNetworkFailure, Value: wait}
+		}
+	}
+	switch errno {
+	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE:
+		return &convert.Error{Code: convert.CodeConnectionReset}
+	case syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		return &convert.Error{Code: convert.CodeResourceExceeded, Value: wait}
+	}
+	if code, ok := icmpCode(errno, to.Is4()); ok {
+		return &convert.Error{Code: convert.CodeUnreachable, Value: []byte{code}}
+	}
+	return &convert.Error{Code: convert.CodeNetworkFailure, Value: wait}
+}
+
+func timeout(err error) bool {
+	var ne net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// icmpCode is the code of the destination-unreachable message that gave errno.
+func icmpCode(errno syscall.Errno, v4 bool) (code uint8, ok bool) {
+	switch errno {
+	case syscall.ENETUNREACH:
+		return 0, true // network unreachable; ICMPv6: no route
+	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT:
+		return pick(v4, 1, 3), true // host unreachable; ICMPv6: address unreachable
+	case syscall.EACCES, syscall.EPERM:
+		return pick(v4, 13, 1), true // administratively prohibited
+	case syscall.ENOPROTOOPT:
+		return 2, v4
+	case syscall.EOPNOTSUPP:
+		return 5, v4 // source route failed
+	case syscall.EHOSTDOWN:
+		return 7, v4 // host unknown
+	case syscall.ENONET:
+		return 8, v4 // host isolated
+	}
+	return 0, false
+}
+
+func pick(cond bool, yes, no uint8) uint8 {
+	if cond {
+		return yes
+	}
+	return no
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"spillway/mptcp"
+)
+
+// errNoHandshake means that the client's third ACK never came: a spoofed or vanished client.
+var errNoHandshake = errors.New("the client's handshake doesn't end")
+
+// handshakeLimit is how long the third ACK may take: a lost one comes again with the SYN+ACK's repetitions at 1, 3 and 7 s.
+const handshakeLimit = 10 * time.Second
+
+// tcpClose is TCP_CLOSE of include/net/tcp_states.h.
+const tcpClose = 7
+
+// waitEstablished waits until the client's handshake is complete. With data in the SYN a connection is accepted before its
+// third ACK, and what a Linux MPTCP socket is given to send in that state stays unsent for ever (seen up to 7.2: the msk has
+// data, the subflow is SYN_RECV, nothing pushes later). Readiness for writing doesn't tell, so the state is read again and
+// again: first when the client's last handshake suggests it, then at steps that follow the time already waited.
+func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.Addr) (mptcp.Outcome, error) {
+	polled, usual := false, s.clients.usualHandshake(key)
+	for {
+		out, err := mptcp.Inspect(c)
+		elapsed := time.Since(accepted)
+		switch {
+		case err != nil:
+			return out, err
+		case out.Established:
+			if polled {
+				s.stats.handshakeWaits.Add(1)
+				s.clients.sawHandshake(key, elapsed)
+			}
+			return out, nil
+		case out.State == tcpClose || elapsed > handshakeLimit:
+			return out, errNoHandshake
+		case !polled && usual > elapsed:
+			time.Sleep(usual - elapsed)
+		default:
+			time.Sleep(min(max(elapsed/16, 300*time.Microsecond), 5*time.Millisecond))
+		}
+		polled = true
+	}
+}

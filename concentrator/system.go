@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"spillway/mptcp"
+)
+
+// subflowLimit is how many subflows beside the first a connection may have, and announced addresses it takes up: the kernel
+// refuses joins above it. 8 is the most that kernels before 7 know.
+const subflowLimit = 8
+
+// wmemMax is the least upper limit of a connection's send buffer, octets: a bonded download of 60 Mbit/s over 100 ms needs
+// 750 kB in flight, as much again unsent, and the kernel counts twice what it holds.
+const wmemMax = 4 << 20
+
+// setting is one kernel setting and what it should become. want returns "" when the value found is good.
+type setting struct {
+	name string
+	want func(have string) string
+	why  string
+}
+
+func settings() []setting {
+	return []setting{
+		{"net.mptcp.enabled", func(have string) string { return unless(have == "1", "1") }, "no Multipath TCP without it"},
+		{"net.ipv4.tcp_fastopen", fastOpenServer, "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP"},
+		{"net.ipv4.tcp_wmem", largerWmem, "downloads over long paths would be slow"},
+	}
+}
+
+func unless(good bool, want string) string {
+	if good {
+		return ""
+	}
+	return want
+}
+
+// fastOpenServer adds bit 0x2: the server side of fast open.
+func fastOpenServer(have string) string {
+	n, err := strconv.ParseInt(have, 0, 32)
+	if err != nil {
+		return "3"
+	}
+	return unless(n&2 != 0, strconv.FormatInt(n|2, 10))
+}
+
+// largerWmem raises the third of the three numbers.
+func largerWmem(have string) string {
+	f := strings.Fields(have)
+	if len(f) != 3 {
+		return ""
+	}
+	if n, err := strconv.Atoi(f[2]); err != nil || n >= wmemMax {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %d", f[0], f[1], wmemMax)
+}
+
+// Prepare puts the kernel's settings in place where this process may, and says in one line each what it may not, with the
+// command to type. Nothing is put back at the end: these are a host's settings, and others may have come to rely on them.
+// It reports whether all are right.
+func Prepare(log *slog.Logger) (good bool) {
+	good = true
+	for _, s := range settings() {
+		good = s.apply(log) && good
+	}
+	if err := raiseLimits(); err != nil {
+		log.Warn("concentrator: clients' further subflows may be refused", "err", err,
+			"remedy", fmt.Sprintf("ip mptcp limits set subflows %d add_addr_accepted %d", subflowLimit, subflowLimit))
+		return false
+	}
+	return good
+}
+
+func (s setting) apply(log *slog.Logger) (good bool) {
+	path := "/proc/sys/" + strings.ReplaceAll(s.name, ".", "/")
+	raw, err := os.ReadFile(path)
+	have := strings.TrimSpace(string(raw))
+	want := s.want(have)
+	if err == nil {
+		if want == "" {
+			return true
+		}
+		if err = os.WriteFile(path, []byte(want), 0o644); err == nil {
+			log.Info("concentrator: kernel setting changed", "name", s.name, "from", have, "to", want)
+			return true
+		}
+	}
+	remedy := fmt.Sprintf("sysctl -w '%s=%s'", s.name, want)
+	if errors.Is(err, os.ErrNotExist) {
+		remedy = "a kernel with this setting"
+	}
+	log.Warn("concentrator: kernel setting is not right: "+s.why, "name", s.name, "err", err, "remedy", remedy)
+	return false
+}
+
+func raiseLimits() error {
+	pm, ok, err := mptcp.OpenPathManager()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errors.New("this kernel has no MPTCP path manager")
+	}
+	defer pm.Close()
+	have, err := pm.Limits()
+	if err != nil {
+		return err
+	}
+	want := mptcp.Limits{Subflows: max(have.Subflows, subflowLimit), AddAddrs: max(have.AddAddrs, subflowLimit)}
+	if want == have {
+		return nil
+	}
+	return pm.SetLimits(want)
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// What is in our nft table, read over netlink: cheaper than running nft, and the same with every release of it.
+// linux/netfilter/nf_tables.h has the attributes; integers are big-endian.
+
+const (
+	nfgenLen = 4 // struct nfgenmsg
+	// Attributes that x/sys does not name.
+	nftaTableUserdata = 6
+	// User data is nft's own: type, length, value; the type of a table's comment.
+	udataTableComment = 0
+)
+
+func nftType(message uint16) netlink.HeaderType {
+	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | message)
+}
+
+// nftAttributes decodes the attributes of one nf_tables message of family inet.
+func nftAttributes(b []byte) (*netlink.AttributeDecoder, error) {
+	if len(b) < nfgenLen {
+		return nil, fmt.Errorf("nf_tables: %w: %d octets", errShortMessage, len(b))
+	}
+	ad, err := netlink.NewAttributeDecoder(b[nfgenLen:])
+	if err != nil {
+		return nil, fmt.Errorf("nf_tables: %w", err)
+	}
+	ad.ByteOrder = binary.BigEndian
+	return ad, nil
+}
+
+// nftAsk sends one request and hands each answer to each.
+func nftAsk(c *netlink.Conn, message uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder), each func([]byte) error) error {
+	ae := netlink.NewAttributeEncoder()
+	fill(ae)
+	attrs, err := ae.Encode()
+	if err != nil {
+		return err
+	}
+	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
+	msgs, err := ask(c, netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
+	if err != nil {
+		return err
+	}
+	for _, m := range msgs {
+		if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+			continue
+		}
+		if err := each(m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cstring(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// readMark is the Ruleset.Mark of our table in the kernel; "" when there is none.
+func readMark(c *netlink.Conn) (string, error) {
+	comment := ""
+	err := nftAsk(c, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) },
+		func(b []byte) (err error) { comment, err = decodeComment(b); return err })
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return "", nil // no table, or a kernel without nf_tables
+	}
+	if err != nil {
+		return "", fmt.Errorf("read table inet %s: %w", TableName, err)
+	}
+	uses := map[string]int{}
+	err = nftAsk(c, unix.NFT_MSG_GETCHAIN, netlink.Dump, func(*netlink.AttributeEncoder) {}, func(b []byte) error {
+		table, name, use, err := decodeChain(b)
+		if table == TableName {
+			uses[name] = use
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read chains of table inet %s: %w", TableName, err)
+	}
+	// A table of this name without our comment is somebody's too: a mark that equals none, so that ours replaces it.
+	if comment == "" {
+		comment = "foreign"
+	}
+	return comment + formatShape(uses), nil
+}
+
+func decodeComment(b []byte) (comment string, err error) {
+	ad, err := nftAttributes(b)
+	if err != nil {
+		return "", err
+	}
+	for ad.Next() {
+		if ad.Type() != nftaTableUserdata {
+			continue
+		}
+		for data := ad.Bytes(); len(data) >= 2; {
+			n := int(data[1])
+			if 2+n > len(data) {
+				break
+			}
+			if data[0] == udataTableComment {
+				comment = cstring(data[2 : 2+n])
+			}
+			data = data[2+n:]
+		}
+	}
+	return comment, ad.Err()
+}
+
+func decodeChain(b []byte) (table, name string, use int, err error) {
+	ad, err := nftAttributes(b)
+	if err != nil {
+		return "", "", 0, err
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_CHAIN_TABLE:
+			table = cstring(ad.Bytes())
+		case unix.NFTA_CHAIN_NAME:
+			name = cstring(ad.Bytes())
+		case unix.NFTA_CHAIN_USE:
+			use = int(ad.Uint32())
+		}
+	}
+	return table, name, use, ad.Err()
+}
+
+// readCounters are the counters of our table by their nft names.
+func readCounters(c *netlink.Conn) (map[string]Counter, error) {
+	counters := map[string]Counter{}
+	err := nftAsk(c, unix.NFT_MSG_GETOBJ, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_OBJ_TABLE, TableName)
+	}, func(b []byte) error {
+		table, name, n, err := decodeCounter(b)
+		if table == TableName && name != "" {
+			counters[name] = n
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("read counters of table inet %s: %w", TableName, err)
+	}
+	return counters, nil
+}
+
+// decodeCounter reads one stateful object; name is "" when it is no counter.
+func decodeCounter(b []byte) (table, name string, n Counter, err error) {
+	ad, err := nftAttributes(b)
+	if err != nil {
+		return "", "", n, err
+	}
+	kind := uint32(0)
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_OBJ_TABLE:
+			table = cstring(ad.Bytes())
+		case unix.NFTA_OBJ_NAME:
+			name = cstring(ad.Bytes())
+		case unix.NFTA_OBJ_TYPE:
+			kind = ad.Uint32()
+		case unix.NFTA_OBJ_DATA:
+			ad.Nested(func(in *netlink.AttributeDecoder) error {
+				for in.Next() {
+					switch in.Type() {
+					case unix.NFTA_COUNTER_BYTES:
+						n.Bytes = in.Uint64()
+					case unix.NFTA_COUNTER_PACKETS:
+						n.Packets = in.Uint64()
+					}
+				}
+				return nil
+			})
+		}
+	}
+	if kind != unix.NFT_OBJECT_COUNTER {
+		return table, "", Counter{}, nil
+	}
+	return table, name, n, ad.Err()
+}
+
+// element is an address in a domain set and how long it stays.
+type element struct {
+	addr netip.Addr
+	ttl  time.Duration
+}
+
+// readElements are the elements of a domain set; a set that isn't there has none.
+func readElements(c *netlink.Conn, set string) ([]element, error) {
+	var all []element
+	err := nftAsk(c, unix.NFT_MSG_GETSETELEM, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
+		ae.String(unix.NFTA_SET_ELEM_LIST_SET, set)
+	}, func(b []byte) error {
+		some, err := decodeElements(b)
+		all = append(all, some...)
+		return err
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("read set %s of table inet %s: %w", set, TableName, err)
+	}
+	return all, nil
+}
+
+func decodeElements(b []byte) (all []element, err error) {
+	ad, err := nftAttributes(b)
+	if err != nil {
+		return nil, err
+	}
+	for ad.Next() {
+		if ad.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			continue
+		}
+		ad.Nested(func(list *netlink.AttributeDecoder) error {
+			for list.Next() {
+				var e element
+				list.Nested(func(in *netlink.AttributeDecoder) error { e = decodeElement(in); return nil })
+				if e.addr.IsValid() {
+					all = append(all, e)
+				}
+			}
+			return nil
+		})
+	}
+	return all, ad.Err()
+}
+
+func decodeElement(in *netlink.AttributeDecoder) (e element) {
+	for in.Next() {
+		switch in.Type() {
+		case unix.NFTA_SET_ELEM_KEY:
+			in.Nested(func(key *netlink.AttributeDecoder) error {
+				for key.Next() {
+					if key.Type() == nftaDataValue {
+						e.addr, _ = netip.AddrFromSlice(key.Bytes())
+					}
+				}
+				return nil
+			})
+		case unix.NFTA_SET_ELEM_EXPIRATION:
+			e.ttl = time.Duration(in.Uint64()) * time.Millisecond
+		}
+	}
+	return e
+}
+
+const nftaDataValue = 1

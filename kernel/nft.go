@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Table is the nft table as data: whose TCP goes where.
+type Table struct {
+	Interfaces []string // LAN devices whose TCP is relayed
+	// Links are the links' devices. A connection that the kernel would route out of another device (a VPN, a guest network,
+	// a second router) is left alone: no concentrator reaches it. None: all connections are relayed.
+	Links []string
+	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
+	// forwards that family natively.
+	Door4, Door6 uint16
+	// RelayNative sends connections of LAN hosts that speak MPTCP themselves to the relay too; else they pass.
+	RelayNative bool
+	// Refuse resets every connection that would be relayed (on_concentrator_down = "block").
+	Refuse bool
+	// Concentrators are the upstreams' addresses and ports. Connections to these addresses are never relayed.
+	Concentrators []netip.AddrPort
+	// OpenConcentrators lets LAN hosts talk to the upstreams' ports themselves; else they are refused.
+	OpenConcentrators bool
+	Rules             []TableRule // first match wins
+}
+
+// Action is what happens to a connection that a TableRule matches.
+type Action uint8
+
+const (
+	ActionRelay  Action = iota // to the relay, later rules do not matter; the relay knows which way
+	ActionBypass               // forwarded natively
+	ActionBlock                // reset
+)
+
+// TableRule is nft's share of a [[rule]]: all conditions must hold, an empty one always holds. Dst and DomainSet are
+// one condition: either.
+type TableRule struct {
+	Name       string
+	Action     Action
+	Src, Dst   []netip.Prefix
+	DomainSet  string // name of a pair of sets NAME4 and NAME6 with timeouts, for AddDomain and dnsmasq
+	MAC        []MAC
+	DstPorts   []PortRange
+	DSCP       []uint8 // 0..63
+	Interfaces []string
+	Window     Window
+}
+
+// MAC is a hardware address of a LAN host.
+type MAC [6]byte
+
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// PortRange is First..Last, both included.
+type PortRange struct{ First, Last uint16 }
+
+// Ruleset is a rendered table. Rulesets with the same Mark are the same.
+type Ruleset struct {
+	// Mark tells the table's content in short: a hash of the text, and how many rules each chain has. The hash is the
+	// table's comment in the kernel, the counts are the kernel's own, so that the table of an earlier process is known
+	// again, and a flushed chain is seen.
+	Mark string
+	text string // without counters' values and domain sets' elements; "" when it was read from the kernel
+
+	names   map[string]string // of rules, by their counters' names
+	domains []string          // sets with timeouts
+}
+
+// Text is what nft loads: the whole table in one transaction.
+func (r Ruleset) Text() string { return r.text }
+
+// Names of what the table counts beside the rules.
+const (
+	CounterRelayed      = "relayed"      // connections sent to the relay
+	CounterNative       = "native"       // passed because the LAN host speaks MPTCP itself
+	CounterRefused      = "refused"      // reset because no concentrator works
+	CounterConcentrator = "concentrator" // refused because a LAN host must not talk to a concentrator's port
+)
+
+const (
+	domainTimeout = "1h"  // of elements that dnsmasq adds without one
+	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
+	isSYN         = "tcp flags & (fin | syn | rst | ack) == syn"
+	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
+	reset         = "reject with tcp reset"
+)
+
+// Render makes the nft text. The error names the rule and what is wrong with it.
+func Render(t Table) (Ruleset, error) {
+	w := &writer{names: map[string]string{}}
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules)); err != nil {
+		return Ruleset{}, err
+	}
+	w.prerouting(t)
+	body := w.body()
+	sum := fnv.New128a() // tells tables apart; nobody gains by forging one, and sha256 costs flash
+	sum.Write([]byte(body))
+	hash := fmt.Sprintf("%x", sum.Sum(nil))
+	var b strings.Builder
+	// The first two lines make the transaction work whether the table is there or not.
+	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n\tcomment \"%[2]s\"\n", TableName, hash)
+	b.WriteString(body)
+	b.WriteString("}\n")
+	return Ruleset{Mark: hash + w.shape(), text: b.String(), names: w.names, domains: w.domains}, nil
+}
+
+// prerouting is where LAN TCP is told apart. Priority mangle is after conntrack, before NAT and routing.
+func (w *writer) prerouting(t Table) {
+	c := w.chain("prerouting", "type filter hook prerouting priority mangle; policy accept;")
+	if len(t.Interfaces) == 0 {
+		return
+	}
+	c.add("iifname != %s return", quotedSet(t.Interfaces))
+	c.add("meta l4proto != tcp return")
+	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
+	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
+	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	c.add("%s return", isNotSYN)
+	c.add("fib daddr type local return")
+	if len(t.Links) > 0 {
+		// One without any route is relayed: the main table may have lost its default route with a dead link.
+		c.add("fib daddr oif exists fib daddr oifname != %s return", quotedSet(t.Links))
+	}
+	w.concentrators(c, t)
+	if len(t.Rules) > 0 {
+		c.jump("rules")
+	}
+	if !t.RelayNative {
+		// Subtypes by number: nft 1.0.6 does not know their names. 0 is MP_CAPABLE, 1 is MP_JOIN.
+		w.counter(CounterNative)
+		c.add("tcp option mptcp subtype 0 counter name %s return", CounterNative)
+		c.add("tcp option mptcp subtype 1 counter name %s return", CounterNative)
+	}
+	if t.Refuse {
+		w.counter(CounterRefused)
+		c.add("counter name %s %s", CounterRefused, reset)
+		return
+	}
+	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
+	for _, door := range []struct {
+		port           uint16
+		family, target string
+	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
+		if door.port != 0 {
+			w.counter(CounterRelayed)
+			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
+				door.family, door.target, door.port, MarkLocal, CounterRelayed)
+		}
+	}
+}
+
+// concentrators keeps the upstreams out of the relay, which would else talk to itself through them, and keeps LAN hosts
+// from speaking Convert past the policy.
+func (w *writer) concentrators(c *chain, t Table) {
+	for _, v6 := range []bool{false, true} {
+		var services, addrs []string
+		for _, a := range t.Concentrators {
+			if addr := a.Addr().Unmap().WithZone(""); addr.Is6() == v6 {
+				services = append(services, fmt.Sprintf("%v . %d", addr, a.Port()))
+				addrs = append(addrs, addr.String())
+			}
+		}
+		if len(addrs) == 0 {
+			continue
+		}
+		if !t.OpenConcentrators {
+			w.counter(CounterConcentrator)
+			c.add("%s daddr . tcp dport %s counter name %s %s", ip(v6), set(services), CounterConcentrator, reset)
+		}
+		c.add("%s daddr %s return", ip(v6), set(addrs))
+	}
+}
+
+// rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
+func (w *writer) rules(rules []TableRule) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	c := w.chain("rules", "")
+	for i, r := range rules {
+		if err := r.check(); err != nil {
+			return fmt.Errorf("rule %d %q: %w", i+1, r.Name, err)
+		}
+		id := w.ruleID(i, r.Name)
+		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
+		for _, match := range w.matches(id, r) {
+			c.add("%scounter name %s %s", match, id, verdict)
+		}
+	}
+	return nil
+}
+
+// matches is one nft condition per family that the rule can match, and per kind of destination.
+func (w *writer) matches(id string, r TableRule) []string {
+	var common strings.Builder
+	if len(r.Interfaces) > 0 {
+		fmt.Fprintf(&common, "iifname %s ", quotedSet(r.Interfaces))
+	}
+	if len(r.MAC) > 0 {
+		var macs []string
+		for _, m := range r.MAC {
+			macs = append(macs, m.String())
+		}
+		fmt.Fprintf(&common, "ether saddr %s ", set(macs))
+	}
+	if len(r.DstPorts) > 0 {
+		fmt.Fprintf(&common, "tcp dport %s ", ports(r.DstPorts))
+	}
+	if len(r.Src) == 0 && len(r.Dst) == 0 && r.DomainSet == "" && len(r.DSCP) == 0 {
+		return []string{common.String()}
+	}
+	var all []string
+	for _, v6 := range []bool{false, true} {
+		head := "meta nfproto " + map[bool]string{false: "ipv4 ", true: "ipv6 "}[v6]
+		if src, ok := w.prefixes(id+"_src", r.Src, v6); !ok {
+			continue
+		} else if src != "" {
+			head += ip(v6) + " saddr @" + src + " "
+		}
+		if len(r.DSCP) > 0 {
+			var values []string
+			for _, d := range r.DSCP {
+				values = append(values, fmt.Sprint(d))
+			}
+			head += ip(v6) + " dscp " + set(values) + " "
+		}
+		head += common.String()
+		if r.DomainSet != "" {
+			all = append(all, head+ip(v6)+" daddr @"+w.domainSet(r.DomainSet, v6)+" ")
+			if len(r.Dst) == 0 {
+				continue
+			}
+		}
+		if dst, ok := w.prefixes(id+"_dst", r.Dst, v6); !ok {
+			continue
+		} else if dst != "" {
+			all = append(all, head+ip(v6)+" daddr @"+dst+" ")
+		} else {
+			all = append(all, head)
+		}
+	}
+	return all
+}
+
+func (r TableRule) check() error {
+	switch r.Name {
+	case CounterRelayed, CounterNative, CounterRefused, CounterConcentrator:
+		return errors.New("the name is taken by a counter of the table: choose another")
+	}
+	for _, p := range r.DstPorts {
+		if p.First > p.Last || p.First == 0 {
+			return fmt.Errorf("port range %d-%d: write the lower first, from 1", p.First, p.Last)
+		}
+	}
+	for _, p := range slices.Concat(r.Src, r.Dst) {
+		if !p.IsValid() {
+			return fmt.Errorf("prefix %v: write it as 192.0.2.0/24 or 2001:db8::/32", p)
+		}
+	}
+	for _, d := range r.DSCP {
+		if d > 63 {
+			return fmt.Errorf("dscp %d: 0 to 63", d)
+		}
+	}
+	if r.DomainSet != "" && !isName(r.DomainSet) {
+		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most, not r_ at the beginning", r.DomainSet)
+	}
+	if err := checkDevices(r.Interfaces); err != nil {
+		return err
+	}
+	if r.Action > ActionBlock {
+		return fmt.Errorf("unknown action %d", r.Action)
+	}
+	return nil
+}
+
+func checkDevices(names []string) error {
+	for _, name := range names {
+		if name == "" || len(name) > 15 || strings.ContainsAny(name, "\"\\ /\n\t*") {
+			return fmt.Errorf("interface %q: not a device's name", name)
+		}
+	}
+	return nil
+}
+
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || c != '_' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 24 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
+}
+
+// ruleID is the nft name of the i-th rule's counter: unique, legible, free of what nft can't take, and the same when
+// rules before it come and go, so that the count goes on.
+func (w *writer) ruleID(i int, name string) string {
+	if name == "" {
+		name = fmt.Sprintf("rule %d", i+1)
+	}
+	clean := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '_'
+	}, name)
+	id := "r_" + clean[:min(len(clean), 40)]
+	for n, stem := 2, id; ; n++ {
+		if _, taken := w.names[id]; !taken {
+			break
+		}
+		id = fmt.Sprintf("%s_%d", stem, n)
+	}
+	w.names[id] = name
+	w.counter(id)
+	return id
+}

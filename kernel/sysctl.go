@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// SysctlOptions choose the sysctls to ask for.
+type SysctlOptions struct {
+	Devices          []string // the links' devices, for rp_filter
+	FastOpenNoCookie bool     // also tcp_fastopen bit 0x4: where the socket option TCP_FASTOPEN_NO_COOKIE is missing
+	ReceiveMax       int      // octets, least maximum of tcp_rmem; 0: as it is
+	StaleLossCount   int      // net.mptcp.stale_loss_cnt; 0: as it is
+}
+
+const (
+	sysctlFastOpen = "net/ipv4/tcp_fastopen"
+	sysctlReceive  = "net/ipv4/tcp_rmem"
+)
+
+// Sysctls is State.Sysctls for these options: bits and maxima are added to what was there before us, names that this
+// kernel does not have are left out.
+func (r *Reconciler) Sysctls(o SysctlOptions) map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := func(key string) (string, bool) {
+		value, err := readSysctl(key)
+		if earlier, ok := r.before.Sysctls[key]; ok {
+			value = earlier
+		}
+		return value, err == nil
+	}
+	return wantSysctls(o, was)
+}
+
+// wantSysctls is Sysctls with what was before us as a function.
+func wantSysctls(o SysctlOptions, was func(key string) (string, bool)) map[string]string {
+	want := map[string]string{}
+	set := func(key, value string) {
+		if _, ok := was(key); ok {
+			want[key] = value
+		}
+	}
+	set("net/mptcp/enabled", "1")
+	// One unlucky connection would else keep the whole router from MPTCP for an hour.
+	set("net/mptcp/blackhole_timeout", "0")
+	if o.StaleLossCount > 0 {
+		set("net/mptcp/stale_loss_cnt", strconv.Itoa(o.StaleLossCount))
+	}
+	// The answers to a link that is not the main table's default route must not count as spoofed. The kernel takes the
+	// stricter of the device's value and that of "all", and 2, loose, is the highest: the device's own is enough.
+	for _, device := range o.Devices {
+		set("net/ipv4/conf/"+device+"/rp_filter", "2")
+	}
+	if value, ok := was(sysctlFastOpen); ok {
+		if bits, err := strconv.ParseUint(value, 0, 32); err == nil {
+			bits |= 1
+			if o.FastOpenNoCookie {
+				bits |= 4
+			}
+			want[sysctlFastOpen] = strconv.FormatUint(bits, 10)
+		}
+	}
+	if value, ok := was(sysctlReceive); ok && o.ReceiveMax > 0 {
+		if f := strings.Fields(value); len(f) == 3 {
+			if highest, err := strconv.Atoi(f[2]); err == nil {
+				f[2] = strconv.Itoa(max(highest, o.ReceiveMax))
+				want[sysctlReceive] = strings.Join(f, " ")
+			}
+		}
+	}
+	return want
+}
+
+// checkSysctl keeps keys, which may come from a file, under /proc/sys/net.
+func checkSysctl(key string) error {
+	if !strings.HasPrefix(key, "net/") || filepath.Clean(key) != key {
+		return fmt.Errorf("sysctl %q: not a path below net/", key)
+	}
+	return nil
+}
+
+// readSysctl is a value with single spaces between its words.
+func readSysctl(key string) (string, error) {
+	if err := checkSysctl(key); err != nil {
+		return "", err
+	}
+	raw, err := os.ReadFile("/proc/sys/" + key)
+	return strings.Join(strings.Fields(string(raw)), " "), err
+}
+
+func writeSysctl(key, value string) error {
+	if err := checkSysctl(key); err != nil {
+		return err
+	}
+	f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import "time"
+
+// Window is when a rule holds, in local time; the zero value: always. The kernel counts days and hours in UTC and knows
+// no summer time, so the windows are judged here and the table changes at their edges.
+type Window struct {
+	Days     [7]bool       // by time.Weekday, of the window's beginning; none: every day
+	From, To time.Duration // since midnight by the clock on the wall; To <= From: until that hour of the next day; both 0: the whole day
+}
+
+// Holds tells whether now lies in the window: From included, To excluded.
+func (w Window) Holds(now time.Time) bool {
+	y, m, d := now.Date()
+	for _, day := range []int{d - 1, d} { // a window may have begun yesterday
+		midnight := time.Date(y, m, day, 0, 0, 0, 0, now.Location())
+		if !w.on(midnight.Weekday()) {
+			continue
+		}
+		from, to := w.edges(y, m, day, now.Location())
+		if !now.Before(from) && now.Before(to) {
+			return true
+		}
+	}
+	return false
+}
+
+// Next is the first edge of the window after now; the zero time: none.
+func (w Window) Next(now time.Time) time.Time {
+	if w == (Window{}) {
+		return time.Time{}
+	}
+	y, m, d := now.Date()
+	var next time.Time
+	for day := d - 1; day <= d+7; day++ {
+		from, to := w.edges(y, m, day, now.Location())
+		if !w.on(time.Date(y, m, day, 12, 0, 0, 0, now.Location()).Weekday()) {
+			continue
+		}
+		for _, edge := range []time.Time{from, to} {
+			if edge.After(now) && (next.IsZero() || edge.Before(next)) {
+				next = edge
+			}
+		}
+	}
+	return next
+}
+
+func (w Window) on(day time.Weekday) bool { return w.Days == [7]bool{} || w.Days[day] }
+
+// edges are those of the window that begins on this day: wall clock, whatever summer time does in between.
+func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (from, to time.Time) {
+	at := func(d int, t time.Duration) time.Time {
+		return time.Date(y, m, d, int(t/time.Hour), int(t/time.Minute)%60, int(t/time.Second)%60, 0, loc)
+	}
+	end := d
+	if w.To <= w.From {
+		end++
+	}
+	return at(d, w.From), at(end, w.To)
+}
+
+// At is the table without the rules whose window does not hold at now.
+func (t Table) At(now time.Time) Table {
+	var rules []TableRule
+	for _, r := range t.Rules {
+		if r.Window.Holds(now) {
+			rules = append(rules, r)
+		}
+	}
+	t.Rules = rules
+	return t
+}
+
+// NextChange is when At's answer may change next; the zero time: never.
+func (t Table) NextChange(now time.Time) time.Time {
+	var next time.Time
+	for _, r := range t.Rules {
+		if n := r.Window.Next(now); !n.IsZero() && (next.IsZero() || n.Before(next)) {
+			next = n
+		}
+	}
+	return next
+}

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linkmon
+
+import (
+	"fmt"
+	"time"
+)
+
+// PathSample is what the kernel knows of one established subflow (struct tcp_info of sock_diag), as main hands it over.
+type PathSample struct {
+	Key uint64 // identity of the subflow (socket cookie, or a hash of its addresses); never 0, unique within a Step
+
+	Unacked, NotSent uint32        // segments sent and not acknowledged; octets waiting to be sent
+	LastAck          time.Duration // age of the last segment with an acknowledgement from the peer (tcpi_last_ack_recv)
+	RTT, MinRTT, RTO time.Duration // smoothed, least of the last minutes, and present retransmission timeout; 0: unknown
+	RcvRTT           time.Duration // round trip as the receiver sees it (tcpi_rcv_rtt); 0: unknown. Tells the queue of a download
+	Backoff          uint8         // RTO doublings so far
+	Lost             uint32        // segments thought lost now
+
+	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
+
+	AppLimited bool // the last delivery was limited by the application, not by the path
+}
+
+// Verdict is what one link's live connections say of it.
+type Verdict struct {
+	Dead    bool // data is out and nothing comes back, or a dead link that has not proven its return
+	Suspect bool // a download stopped at once, with nothing out that could be acknowledged: a probe decides (NeedProbe)
+
+	Standing            bool // a queue stands in either direction
+	UpQueue, DownQueue  bool
+	RTT, MinRTT, RcvRTT time.Duration // RTT: of the least delayed busy subflow; MinRTT: least of the link of late; 0: unknown
+	Loss                float64       // share of what was sent lately that had to be sent again, 0 to 1
+	Subflows            int
+	Flapping            bool          // died so often of late that it should not be relied on where there is another
+	CalmIn              time.Duration // while Flapping: when it will be relied on again if it stays alive
+	Reason              string        // in words, whenever Dead, Suspect or Standing
+	Since               time.Time     // of Dead or of the return from it; zero: never was dead
+}
+
+// Limits of the judgement.
+const (
+	silenceLeast = 300 * time.Millisecond // below, a scheduler's or radio's pause is more likely than a death
+	silenceOther = 3 * time.Second        // instead, while plenty of other packets still arrive by the link
+	otherPackets = 20                     // a second: more than what ARP, router advertisements and retransmissions of a dead path make
+	gapFactor    = 5                      // pauses between acknowledgements, as usual on the link, make a silence
+	gapMost      = 400 * time.Millisecond
+	downloadMin  = 16 << 10        // octets of late: less is not a download whose end is suspect
+	progressOld  = 2 * time.Second // Step was not called for so long: what it saw before says nothing about now
+
+	queueLeast  = 20 * time.Millisecond // a queue of less is none
+	queueShare  = 0.5                   // of the least round trip, for long paths
+	queueSettle = 200 * time.Millisecond
+	queueGone   = 500 * time.Millisecond
+	lossHalf    = 5 * time.Second
+	minRTTHalf  = 10 * time.Minute
+)
+
+// Health judges one link by the TCP figures of its live subflows. The zero value is ready. It has no clock and is not safe for concurrent use.
+// Call Step every 50 ms while data is out, less often else.
+type Health struct {
+	paths map[uint64]path
+	steps uint32
+
+	last     time.Time // of Step
+	progress time.Time // when the peer was last heard by any subflow
+	gap      time.Duration
+
+	inBytes   float64 // received lately, halved each 250 ms
+	inPeak    float64
+	inAt      time.Time // when octets were last received
+	rx        uint64    // link's packet counter at progress
+	rxKnown   bool
+	sent, bad float64 // octets sent and sent again, halved each lossHalf
+	least     time.Duration
+	leastRcv  time.Duration
+	leastAt   time.Time
+	up, down  queue
+
+	out     bool // data was out at the last step
+	suspect bool
+	dead    bool
+	since   time.Time
+	reason  string
+	grave   Link // the link as it was when it died
+	probe   probe
+	damp    Damp
+}
+
+// path is what Step remembers of one subflow.
+type path struct {
+	acked, received, sent, retrans uint64
+	out                            time.Time // since when data is out without progress; zero: none is out
+	step                           uint32
+}
+
+// Step takes the figures of all established subflows that use the link, now, and gives the verdict.
+func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
+	if h.paths == nil {
+		h.paths = map[uint64]path{}
+	}
+	if h.last.IsZero() || now.Sub(h.last) > progressOld || now.Before(h.last) {
+		h.resume(now)
+	}
+	h.steps++
+	dt := now.Sub(h.last)
+	h.last = now
+	sum := h.gather(now, dt, samples)
+	if sum.moved {
+		h.heard(now, sum.heardAt, link)
+	}
+	h.queues(now, samples)
+	h.suspect = h.stopped(now, sum, len(samples))
+	h.judge(now, sum, link)
+	h.out = sum.out > 0
+	return h.verdict(now, sum, len(samples))
+}
+
+// resume forgets what is too old to compare with: counters stay, ages begin anew.
+func (h *Health) resume(now time.Time) {
+	for k, p := range h.paths {
+		if !p.out.IsZero() {
+			p.out = now
+			h.paths[k] = p
+		}
+	}
+	h.last, h.progress, h.gap, h.inBytes, h.inPeak = now, now, 0, 0, 0
+	h.rxKnown = false
+}
+
+// summary is one Step's view over all subflows.
+type summary struct {
+	moved   bool      // the peer was heard
+	heardAt time.Time // when, at the latest
+	out     int       // subflows with data out
+	silent  int       // of these, the ones silent for longer than they may be
+	longest time.Duration
+	allowed time.Duration // of the one with the longest silence
+	backoff uint8
+	rtt     time.Duration
+}
+
+func (h *Health) gather(now time.Time, dt time.Duration, samples []PathSample) summary {
+	var s summary
+	h.sent *= halved(dt, lossHalf)
+	h.bad *= halved(dt, lossHalf)
+	h.inBytes *= halved(dt, 250*time.Millisecond)
+	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
+	for i := range samples {
+		h.one(now, dt, &samples[i], &s)
+	}
+	h.inPeak = max(h.inPeak, h.inBytes)
+	for k, p := range h.paths {
+		if p.step != h.steps {
+			delete(h.paths, k)
+		}
+	}
+	for i := range samples { // only now is the progress of the whole link known
+		h.silence(now, &samples[i], &s)
+	}
+	return s
+}
+
+// one compares a subflow with what it was one step ago.
+func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary) {
+	p, known := h.paths[x.Key]
+	moved, at := false, now.Add(-x.LastAck)
+	if known && x.BytesAcked >= p.acked && x.BytesReceived >= p.received && x.BytesSent >= p.sent {
+		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt
+		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
+		h.sent += float64(x.BytesSent - p.sent)
+		h.bad += float64(grown(p.retrans, x.BytesRetrans))
+		if x.BytesReceived > p.received {
+			h.inBytes += float64(x.BytesReceived - p.received)
+			h.inAt = now
+		}
+	} else {
+		moved = x.LastAck < progressOld // a newcomer has been answered, else it were not established
+		p = path{}
+	}
+	p.acked, p.received, p.sent, p.retrans, p.step = x.BytesAcked, x.BytesReceived, x.BytesSent, x.BytesRetrans, h.steps
+	switch {
+	case x.Unacked == 0:
+		p.out = time.Time{}
+	case moved || p.out.IsZero():
+		p.out = now
+	}
+	h.paths[x.Key] = p
+	if moved {
+		if !s.moved || at.After(s.heardAt) {
+			s.heardAt = at
+		}
+		s.moved = true
+	}
+	if x.RTT > 0 && (s.rtt == 0 || x.RTT < s.rtt) {
+		s.rtt = x.RTT
+	}
+}
+
+// silence judges one subflow with data out, knowing what the others of the link heard.
+func (h *Health) silence(now time.Time, x *PathSample, s *summary) {
+	p := h.paths[x.Key]
+	if p.out.IsZero() {
+		return
+	}
+	s.out++
+	quiet := now.Sub(later(p.out, h.progress))
+	if s.moved {
+		quiet = 0
+	}
+	allowed := h.allowed(x)
+	if quiet < allowed {
+		return
+	}
+	s.silent++
+	if quiet >= s.longest {
+		s.longest, s.allowed, s.backoff = quiet, allowed, x.Backoff
+	}
+}
+
+// allowed is how long a subflow with data out may be silent. Three round trips, and while acknowledgements came
+// in a steady stream (a deep queue inflates the round trip, but not the pause between two of them) some pauses. One
+// whose application sends little has no stream to miss: its own retransmission timer has to have fired as well.
+func (h *Health) allowed(x *PathSample) time.Duration {
+	d := 3 * x.RTT
+	if h.gap > 0 && !x.AppLimited {
+		least := max(h.least, x.MinRTT)
+		d = min(d, max(3*least, silenceLeast+(x.RTT-least)/4))
+	}
+	d = max(d, silenceLeast, gapFactor*h.gap)
+	if x.AppLimited && x.Backoff == 0 {
+		d = max(d, 2*x.RTO, 2*silenceLeast)
+	}
+	return d
+}
+
+// heard notes progress and learns the usual pause between two.
+func (h *Health) heard(now, at time.Time, link Link) {
+	if pause := at.Sub(h.progress); pause > 0 && h.out { // a pause without data out is no pause but rest
+		pause = min(pause, gapMost)
+		if h.gap == 0 || pause > h.gap {
+			h.gap = pause // slow to trust, quick to doubt: a long pause counts at once and is forgotten slowly
+		} else {
+			h.gap += (pause - h.gap) / 8
+		}
+	}
+	h.progress = later(h.progress, at)
+	h.rx, h.rxKnown = link.RxPackets, true
+}
+
+// judge decides between alive and dead.
+func (h *Health) judge(now time.Time, s summary, link Link) {
+	if h.dead {
+		switch {
+		case s.moved && s.heardAt.After(h.since):
+			h.revive(now)
+		case h.changed(link):
+			h.revive(now)
+		case h.probe.proven():
+			h.revive(now)
+		}
+		return
+	}
+	if !link.Usable {
+		return // its own reason is plainer than ours
+	}
+	if h.probe.lost >= probeFails || h.probe.lost > 0 && h.suspect {
+		h.die(now, link, h.probeReason())
+		return
+	}
+	if s.out == 0 || s.silent < s.out {
+		return
+	}
+	if quiet := now.Sub(h.progress); h.rxKnown && quiet > 0 && quiet < silenceOther {
+		if float64(grown(h.rx, link.RxPackets))/quiet.Seconds() > otherPackets {
+			return // somebody else is still served by this link: the other end may be slow, the link is not dead
+		}
+	}
+	h.die(now, link, fmt.Sprintf("nothing acknowledged or received for %d ms with data out on %d subflows (%d ms are usual at most, %d timeouts)",
+		s.longest.Milliseconds(), s.out, s.allowed.Milliseconds(), s.backoff))
+}
+
+func (h *Health) die(now time.Time, link Link, reason string) {
+	h.dead, h.since, h.reason, h.grave = true, now, reason, link
+	h.probe = probe{}
+	h.damp.Lost(now)
+}
+
+func (h *Health) revive(now time.Time) {
+	h.dead, h.since, h.reason = false, now, ""
+	h.probe = probe{}
+	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown = now, 0, 0, 0, false
+	for k, p := range h.paths {
+		if !p.out.IsZero() {
+			p.out = now
+			h.paths[k] = p
+		}
+	}
+}
+
+// changed tells a new chance for a dead link: it is another device, has carrier again, or another address.
+func (h *Health) changed(l Link) bool {
+	was := &h.grave
+	came := l.Carrier && !was.Carrier
+	if !l.Carrier {
+		was.Carrier = false
+	}
+	return came || l.Index != was.Index || l.Addr4 != was.Addr4 || l.Addr6 != was.Addr6
+}
+
+func (h *Health) verdict(now time.Time, s summary, n int) Verdict {
+	v := Verdict{Dead: h.dead, Since: h.since, Reason: h.reason, Subflows: n,
+		UpQueue: h.up.stands, DownQueue: h.down.stands, Standing: h.up.stands || h.down.stands,
+		RTT: s.rtt, MinRTT: h.least, RcvRTT: h.down.now, Loss: h.loss()}
+	v.Flapping, v.CalmIn = h.damp.Suppressed(now)
+	if h.suspect && !h.dead {
+		v.Suspect = true
+		v.Reason = fmt.Sprintf("a download stopped %d ms ago", now.Sub(h.progress).Milliseconds())
+	}
+	if v.Reason == "" && v.Standing {
+		v.Reason = h.queueReason()
+	}
+	return v
+}
+
+// stopped tells that a download ended all at once and nothing is out that could be acknowledged. It may have come to its
+// end, or the link died: a subflow that only receives can't know.
+func (h *Health) stopped(now time.Time, s summary, n int) bool {
+	quiet := now.Sub(h.progress)
+	return n > 0 && s.out == 0 && h.inPeak >= downloadMin && quiet < progressOld &&
+		quiet >= max(silenceLeast, gapFactor*h.gap, 3*s.rttLeast(h.least))
+}
+
+func (h *Health) probeReason() string {
+	if h.suspect {
+		return fmt.Sprintf("a download stopped %d ms ago and a probe was not answered", h.last.Sub(h.progress).Milliseconds())
+	}
+	return fmt.Sprintf("%d probes in a row were not answered", h.probe.lost)
+}
+
+// rttLeast is the link's least round trip, or the present one where none is known.
+func (s summary) rttLeast(least time.Duration) time.Duration {
+	if least > 0 {
+		return least
+	}
+	return s.rtt
+}
+
+func (h *Health) loss() float64 {
+	if h.sent < 1500 { // less than a segment says nothing
+		return 0
+	}
+	return min(1, h.bad/h.sent)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linkmon
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	debounce     = 10 * time.Millisecond  // a change comes as several messages: address, its route, its prefix route
+	debounceMost = 200 * time.Millisecond // while message after message changes nothing for us
+	calm         = time.Second            // after which the next message is quick again
+
+	tickBusy = 50 * time.Millisecond
+	tickSome = 200 * time.Millisecond
+	tickIdle = time.Second
+
+	retryFirst = 100 * time.Millisecond // after an error of the kernel's socket
+	retryMost  = 5 * time.Second
+)
+
+// Monitor watches the configured links of the network namespace of Run's thread.
+type Monitor struct {
+	log      *slog.Logger
+	cfg      atomic.Pointer[Config]
+	interval atomic.Int64 // nanoseconds, 0: chosen by the load
+	loss     atomic.Bool  // the hint in the slot is a hintLoss
+	hints    chan struct{}
+	poke     chan struct{}
+
+	// The seams to the kernel. Run calls them on its own thread.
+	open  func() (source, error)
+	watch func() (subscription, error)
+}
+
+// New checks the configuration. It touches nothing yet.
+func New(cfg Config, log *slog.Logger) (*Monitor, error) {
+	m := &Monitor{log: log, hints: make(chan struct{}, 1), poke: make(chan struct{}, 1), open: openSource, watch: openWatch}
+	return m, m.SetConfig(cfg)
+}
+
+// SetConfig replaces the configuration, of a running monitor too: links are read anew at once. From any goroutine.
+func (m *Monitor) SetConfig(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	cfg.Links = slices.Clone(cfg.Links)
+	m.cfg.Store(&cfg)
+	m.hint(hintLoss)
+	return nil
+}
+
+// SetInterval sets how often counters are read; 0: the monitor chooses by the load, 50 ms to 1 s. From any goroutine.
+func (m *Monitor) SetInterval(d time.Duration) {
+	if d > 0 {
+		d = min(max(d, 10*time.Millisecond), 10*time.Second)
+	}
+	if m.interval.Swap(int64(d)) != int64(d) {
+		m.Poke()
+	}
+}
+
+// Poke has the counters read now, and often for a moment: load is to come. From any goroutine.
+func (m *Monitor) Poke() {
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// hint fills the one slot.
+func (m *Monitor) hint(h hint) {
+	if h == hintNone {
+		return
+	}
+	if h == hintLoss {
+		m.loss.Store(true)
+	}
+	select {
+	case m.hints <- struct{}{}:
+	default:
+	}
+}
+
+// Run watches until the context ends, which is no error. publish is called by Run's goroutine: once the first reading
+// is there, then whenever a fact has changed and whenever counters have moved at a tick. It should not take long.
+// Errors of the kernel's sockets are logged once and tried again for ever.
+func (m *Monitor) Run(ctx context.Context, publish func(Snapshot)) error {
+	l := &loop{Monitor: m, publish: publish, ended: make(chan error, 1), debounced: debounce}
+	l.tick, l.settle, l.retry = stopped(), stopped(), stopped()
+	defer l.close()
+	l.connect()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.hints:
+			l.hinted()
+		case <-l.settle.C:
+			l.read(false)
+		case <-l.tick.C:
+			l.count()
+		case <-m.poke:
+			l.eager = time.Now().Add(calm)
+			l.count()
+		case err := <-l.ended:
+			l.lost(err)
+		case <-l.retry.C:
+			l.connect()
+		}
+	}
+}
+
+// loop is what Run's goroutine owns.
+type loop struct {
+	*Monitor
+	publish func(Snapshot)
+
+	src       source
+	sub       subscription
+	connected bool
+	ended     chan error // of the listener
+	listeners sync.WaitGroup
+	wait      time.Duration // before the next connect
+	troubled  bool          // and the log knows
+
+	connectedAt time.Time
+
+	tick, settle, retry *time.Timer
+	debounced           time.Duration // present length of the debouncing
+	settling            bool
+	hintAt              time.Time
+	eager               time.Time // until then counters are read often
+
+	links  []Link // as last published
+	meters []meter
+	begun  bool
+}
+
+func stopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// connect subscribes first and reads then: what happens between the two is in the subscription.
+func (l *loop) connect() {
+	sub, err := l.watch()
+	if err != nil {
+		l.again(err)
+		return
+	}
+	src, err := l.open()
+	if err != nil {
+		sub.close()
+		l.again(err)
+		return
+	}
+	l.sub, l.src, l.connected, l.connectedAt = sub, src, true, time.Now()
+	l.listeners.Go(func() { l.listen(sub) })
+	l.read(true)
+}
+
+// listen turns messages into hints until the subscription ends.
+func (l *loop) listen(sub subscription) {
+	for {
+		h, err := sub.next()
+		if err != nil {
+			l.ended <- err // has room for one, and there is but one listener at a time
+			return
+		}
+		l.hint(h)
+	}
+}
+
+// lost follows the end of the subscription: a gap in the messages. It is read over at once and subscribed anew.
+func (l *loop) lost(err error) {
+	if l.connected {
+		l.disconnect()
+		l.again(err)
+	}
+}
+
+func (l *loop) disconnect() {
+	l.connected = false
+	l.sub.close()
+	l.src.close()
+	l.listeners.Wait()
+	select {
+	case <-l.ended:
+	default:
+	}
+}
+
+func (l *loop) again(err error) {
+	if !l.troubled {
+		l.log.Warn("linkmon: watching of the links is interrupted; trying again", "error", err)
+		l.troubled = true
+	}
+	if time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
+		l.wait = 0
+	}
+	l.retry.Reset(l.wait)
+	l.wait = min(max(2*l.wait, retryFirst), retryMost)
+}
+
+func (l *loop) close() {
+	if l.connected {
+		l.disconnect()
+	}
+	l.tick.Stop()
+	l.settle.Stop()
+	l.retry.Stop()
+}
+
+// hinted reads at once where something may have become worse, and after a moment else. A stream of messages that
+// change nothing for us (somebody's interfaces come and go) makes the moment longer, up to 200 ms.
+func (l *loop) hinted() {
+	now := time.Now()
+	if now.Sub(l.hintAt) > calm {
+		l.debounced = debounce
+	}
+	l.hintAt = now
+	if l.loss.Swap(false) {
+		l.read(false)
+		return
+	}
+	if !l.settling {
+		l.settling = true
+		l.settle.Reset(l.debounced)
+	}
+}
+
+// read looks at everything and publishes if a fact has changed.
+func (l *loop) read(force bool) {
+	l.settling = false
+	l.settle.Stop()
+	if !l.connected {
+		return
+	}
+	w, err := l.src.world()
+	if err != nil {
+		l.lost(err)
+		return
+	}
+	if l.troubled {
+		l.log.Info("linkmon: links are watched again")
+	}
+	l.troubled = false
+	now := time.Now()
+	links := look(*l.cfg.Load(), w, l.links)
+	l.meter(now, links)
+	if l.settled(now, links) || force || !l.begun {
+		l.debounced = debounce
+		l.tell(now, links)
+	} else {
+		l.links = links
+		l.debounced = min(2*l.debounced, debounceMost)
+	}
+	l.rearm(now)
+}
+
+// count reads the counters, and the facts that come with them: the kernel's message about a lost carrier may be
+// up to a second late (net/core/link_watch.c), the flag itself is not.
+func (l *loop) count() {
+	if !l.connected {
+		return
+	}
+	links := slices.Clone(l.links)
+	for i := range links {
+		if links[i].Index == 0 {
+			continue
+		}
+		d, err := l.src.device(links[i].Index)
+		if err != nil { // gone, or the socket is: reading everything tells
+			l.read(false)
+			return
+		}
+		k := &links[i]
+		is := *k
+		d.into(&is)
+		if is.facts() != k.facts() || d.name != k.Device && !slices.Contains(d.alternative, k.Device) {
+			l.read(false)
+			return
+		}
+		*k = is
+	}
+	now := time.Now()
+	l.meter(now, links)
+	if l.settled(now, links) || !slices.Equal(links, l.links) {
+		l.tell(now, links)
+	}
+	l.rearm(now)
+}
+
+// settled writes into the links what depends on their past: since when, how shaky. It tells whether a fact has
+// changed, and logs what became usable or not.
+func (l *loop) settled(now time.Time, links []Link) bool {
+	changed := len(links) != len(l.links)
+	for i := range links {
+		k := &links[i]
+		old := named(l.links, i, k.Name)
+		k.Since = old.Since
+		if !l.begun || old.Name == "" || k.Usable != old.Usable {
+			k.Since = now
+			l.log.Info("linkmon: link "+k.Name+k.state(), "device", k.Device)
+		}
+		if old.Usable && !k.Usable {
+			l.meters[i].damp.Lost(now)
+		}
+		k.Flapping, k.CalmIn = l.meters[i].damp.Suppressed(now)
+		changed = changed || k.facts() != old.facts()
+	}
+	return changed
+}
+
+// named finds a link as it was; first at its place, for the order seldom changes. The zero Link: it is new.
+func named(links []Link, place int, name string) Link {
+	if place < len(links) && links[place].Name == name {
+		return links[place]
+	}
+	for _, k := range links {
+		if k.Name == name {
+			return k
+		}
+	}
+	return Link{}
+}
+
+// state is the link in words, for the log.
+func (k *Link) state() string {
+	if !k.Usable {
+		return " is not usable: " + k.Reason
+	}
+	s := " is usable with address"
+	if k.Addr4.IsValid() {
+		s += " " + k.Addr4.String()
+	}
+	if k.Addr6.IsValid() {
+		s += " " + k.Addr6.String()
+	}
+	return s
+}
+
+func (l *loop) tell(now time.Time, links []Link) {
+	l.links, l.begun = links, true
+	l.publish(Snapshot{At: now, Links: slices.Clone(links)})
+}
+
+// rearm sets the next tick.
+func (l *loop) rearm(now time.Time) {
+	d := time.Duration(l.interval.Load())
+	if d == 0 {
+		d = cadence(l.cfg.Load().Links, l.links)
+		if now.Before(l.eager) {
+			d = tickBusy
+		}
+	}
+	l.tick.Reset(d)
+}

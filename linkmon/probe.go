@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linkmon
+
+import "time"
+
+// Use says what the rest of the house wants from a link; NeedProbe weighs it.
+type Use struct {
+	Needed  bool // policy relies on the link: it is first, or the only one left, or awaited back
+	InUse   bool // it carries connections now, or is wanted for them now
+	Metered bool
+}
+
+const (
+	probeIdle  = 30 * time.Second // of silence on a link that is needed: else new connections meet a link that died unseen
+	probeAgain = 200 * time.Millisecond
+	probeFirst = 500 * time.Millisecond
+	probeMost  = 30 * time.Second
+	probeGrace = 5 * time.Second // a probe that is not reported for so long is forgotten
+	probeHits  = 2               // answers in a row prove that a dead link is back
+	probeFails = 2               // unanswered in a row prove that an idle link is dead; one is enough for a suspect
+)
+
+// probe is the memory of the active probes of one link. linkmon itself sends none: main does, and reports.
+type probe struct {
+	sent time.Time
+	open bool          // sent and not reported yet
+	wait time.Duration // of the back-off; 0: at once
+	hits int           // answered in a row
+	lost int           // unanswered in a row
+}
+
+// NeedProbe says whether a probe should be sent by the link now. Only a link that is needed is asked, only when its own
+// traffic does not tell, and never a metered one that is not in use: such a link costs nothing while it waits.
+//
+// A probe is anything small that the other end answers, bound to the link: a TCP connect without MPTCP, a Convert
+// Info. One attempt that repeats after 100 ms bears the loss of a packet. The caller reports with ProbeSent and, after
+// an answer or ProbeWait, with ProbeDone.
+func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
+	if !use.Needed || (use.Metered && !use.InUse) {
+		return false
+	}
+	p := &h.probe
+	if p.open && now.Sub(p.sent) < probeGrace {
+		return false
+	}
+	switch {
+	case v.Dead:
+		return now.Sub(later(h.since, p.sent)) >= max(p.wait, probeAgain)
+	case v.Suspect:
+		return true
+	case p.lost > 0:
+		return now.Sub(p.sent) >= probeAgain
+	default:
+		return now.Sub(later(h.progress, p.sent)) >= probeIdle
+	}
+}
+
+// ProbeWait is how long to wait for the answer.
+func (h *Health) ProbeWait() time.Duration { return max(silenceLeast, 3*h.least) }
+
+// ProbeSent notes that a probe left now.
+func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, true }
+
+// ProbeDone notes how the probe ended: answered (a refusal is an answer too: the way there and back is alive) or not
+// within ProbeWait. The next Step's verdict knows it. Unanswered ones are repeated with a back-off of 0.5 to 30 s, for ever.
+func (h *Health) ProbeDone(now time.Time, answered bool) {
+	p := &h.probe
+	p.open = false
+	if answered {
+		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
+		if !h.dead {
+			h.progress, h.inBytes, h.inPeak = later(h.progress, now), 0, 0
+		}
+		return
+	}
+	p.hits, p.lost = 0, p.lost+1
+	p.wait = min(max(2*p.wait, probeFirst), probeMost)
+}
+
+// proven: a dead link has answered often enough to be alive.
+func (p *probe) proven() bool { return p.hits >= probeHits }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linkmon
+
+import (
+	"fmt"
+	"time"
+)
+
+// queue is the hysteresis of one direction: a delay above the least round trip that lasts is a standing queue.
+type queue struct {
+	stands bool
+	turn   time.Time // since when the other state is seen; zero: it is not
+	now    time.Duration
+}
+
+// step takes the present and the least round trip; 0: unknown, which counts as no queue.
+func (q *queue) step(now time.Time, rtt, least time.Duration) {
+	q.now = rtt
+	room := max(queueLeast, time.Duration(float64(least)*queueShare))
+	extra := rtt - least
+	seen := least > 0 && extra >= room
+	if q.stands {
+		seen = least > 0 && extra >= room/2
+	}
+	if seen == q.stands {
+		q.turn = time.Time{}
+		return
+	}
+	if q.turn.IsZero() {
+		q.turn = now
+	}
+	wait := queueSettle
+	if q.stands {
+		wait = queueGone
+	}
+	if now.Sub(q.turn) >= wait {
+		q.stands, q.turn = seen, time.Time{}
+	}
+}
+
+// queues updates the least round trips of the link and judges both directions. Upwards speaks the sender's round
+// trip of subflows that have data out and are not limited by their application; downwards the receiver's.
+func (h *Health) queues(now time.Time, samples []PathSample) {
+	if age := now.Sub(h.leastAt); h.leastAt.IsZero() || age > minRTTHalf {
+		h.least, h.leastRcv, h.leastAt = 0, 0, now // a route may have become longer
+	}
+	var up, rcv time.Duration
+	for i := range samples {
+		x := &samples[i]
+		for _, d := range []time.Duration{x.MinRTT, x.RTT} {
+			if d > 0 && (h.least == 0 || d < h.least) {
+				h.least = d
+			}
+		}
+		if x.RcvRTT > 0 && (h.leastRcv == 0 || x.RcvRTT < h.leastRcv) {
+			h.leastRcv = x.RcvRTT
+		}
+		if x.Unacked > 0 && !x.AppLimited && x.RTT > 0 && (up == 0 || x.RTT < up) {
+			up = x.RTT // the least delayed one: a queue of the link delays all
+		}
+		if x.RcvRTT > 0 && (rcv == 0 || x.RcvRTT < rcv) {
+			rcv = x.RcvRTT
+		}
+	}
+	if h.inBytes < downloadMin/4 || now.Sub(h.inAt) > queueSettle {
+		rcv = 0 // the receiver's figure stays when nothing comes any more
+	}
+	h.up.step(now, up, h.least)
+	least := h.least
+	if least == 0 || (h.leastRcv > 0 && h.leastRcv < least) {
+		least = h.leastRcv
+	}
+	h.down.step(now, rcv, least)
+}
+
+func (h *Health) queueReason() string {
+	way, rtt := "up", h.up.now
+	if !h.up.stands {
+		way, rtt = "down", h.down.now
+	}
+	return fmt.Sprintf("a queue stands %s: round trip %d ms against %d ms at best", way, rtt.Milliseconds(), h.least.Milliseconds())
+}

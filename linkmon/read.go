@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linkmon
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// source reads the kernel. Its functions are fields so that tests put a made-up world in their place.
+type source struct {
+	world  func() (world, error)
+	device func(index int) (device, error) // os.ErrNotExist when it is gone
+	close  func()
+}
+
+// openSource opens the socket for requests in the network namespace of the calling thread.
+func openSource() (source, error) {
+	// One dump message is at most 32 KiB (net/netlink/af_netlink.c); a fixed buffer saves the peek before each receive.
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{MessageBufferSize: 32 << 10})
+	if err != nil {
+		return source{}, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return source{
+		world:  func() (world, error) { return readWorld(c) },
+		device: func(index int) (device, error) { return readDevice(c, index) },
+		close:  func() { c.Close() },
+	}, nil
+}
+
+// readDevice asks for one device: facts and counters in one message.
+func readDevice(c *netlink.Conn, index int) (device, error) {
+	body := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(body[4:], uint32(index))
+	reply, err := c.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request},
+		Data:   body,
+	})
+	if errors.Is(err, unix.ENODEV) {
+		return device{}, fmt.Errorf("read device %d: %w", index, os.ErrNotExist)
+	}
+	if err != nil {
+		return device{}, fmt.Errorf("read device %d: %w", index, err)
+	}
+	for _, m := range reply {
+		if m.Header.Type == unix.RTM_NEWLINK {
+			return parseDevice(m.Data)
+		}
+	}
+	return device{}, fmt.Errorf("read device %d: the kernel's answer has no device", index)
+}
+
+// readWorld reads all devices, addresses and default routes.
+func readWorld(c *netlink.Conn) (w world, err error) {
+	err = dump(c, unix.RTM_GETLINK, unix.SizeofIfInfomsg, func(fresh bool, m netlink.Message) {
+		if fresh {
+			w.devices = nil
+		}
+		if d, err := parseDevice(m.Data); m.Header.Type == unix.RTM_NEWLINK && err == nil {
+			w.devices = append(w.devices, d)
+		}
+	})
+	if err != nil {
+		return w, fmt.Errorf("read devices: %w", err)
+	}
+	err = dump(c, unix.RTM_GETADDR, unix.SizeofIfAddrmsg, func(fresh bool, m netlink.Message) {
+		if fresh {
+			w.addresses = nil
+		}
+		if a, err := parseAddress(m.Data); m.Header.Type == unix.RTM_NEWADDR && err == nil {
+			w.addresses = append(w.addresses, a)
+		}
+	})
+	if err != nil {
+		return w, fmt.Errorf("read addresses: %w", err)
+	}
+	err = dump(c, unix.RTM_GETROUTE, unix.SizeofRtMsg, func(fresh bool, m netlink.Message) {
+		if fresh {
+			w.routes = nil
+		}
+		if r, err := parseRoute(m.Data); m.Header.Type == unix.RTM_NEWROUTE && err == nil {
+			w.routes = append(w.routes, r...)
+		}
+	})
+	if err != nil {
+		return w, fmt.Errorf("read routes: %w", err)
+	}
+	return w, nil
+}
+
+// dump asks for all objects of a kind. A dump that the kernel marks as interrupted by a change is asked for again, with
+// fresh set on its first message; the change itself has sent a hint, so that giving up after some tries loses nothing.
+func dump(c *netlink.Conn, kind netlink.HeaderType, size int, each func(fresh bool, m netlink.Message)) error {
+	for try := 0; ; try++ {
+		messages, err := c.Execute(netlink.Message{
+			Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
+			Data:   make([]byte, size),
+		})
+		if errors.Is(err, unix.EINTR) && try < 3 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		torn := false
+		for i, m := range messages {
+			each(i == 0, m)
+			torn = torn || m.Header.Flags&netlink.DumpInterrupted != 0
+		}
+		if !torn || try >= 3 {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mptcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// EventKind is the kind of an event (enum mptcp_event_type).
+type EventKind uint8
+
+// The kinds, by the kernel's numbers.
+const (
+	EventCreated         EventKind = 1  // a connection began
+	EventEstablished     EventKind = 2  // it is fully established: subflows may join
+	EventClosed          EventKind = 3  // it ended
+	EventAnnounced       EventKind = 6  // the peer announced an address: RemoteID, Remote
+	EventRemoved         EventKind = 7  // the peer withdrew an address: RemoteID
+	EventSubEstablished  EventKind = 10 // a subflow joined
+	EventSubClosed       EventKind = 11 // a subflow closed: Error says why
+	EventSubPriority     EventKind = 13 // the peer changed a subflow's priority: Backup
+	EventListenerCreated EventKind = 15 // since 6.6
+	EventListenerClosed  EventKind = 16 // since 6.6
+)
+
+// Event is one message of the path manager. What the kernel didn't say is zero.
+type Event struct {
+	Kind              EventKind
+	Token             uint32
+	Local, Remote     netip.AddrPort
+	LocalID, RemoteID uint8
+	IfIndex           int    // device the subflow is bound to
+	Backup            bool   // what the *peer* asked for, never our own flag
+	Error             uint8  // errno that closed a subflow: 110 timed out, 103 aborted, ...
+	ServerSide        bool   // we accepted the connection
+	DenyJoinID0       bool   // the peer forbids further subflows to its first address
+	ResetReason       uint32 // MP_TCPRST reason (RFC 8684 3.6)
+	ResetFlags        uint32
+}
+
+// ErrOverrun: events were lost. The caller reads the state anew (Diag) and subscribes again.
+var ErrOverrun = errors.New("path-manager events were lost: the queue overflowed")
+
+// Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns
+// nil when ctx ends, ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN.
+func Events(ctx context.Context, fn func(Event)) error {
+	c, err := genetlink.Dial(nil)
+	if err != nil {
+		return fmt.Errorf("open generic netlink: %w", err)
+	}
+	defer c.Close()
+	f, err := c.GetFamily(pmFamily)
+	if err != nil {
+		return fmt.Errorf("find generic netlink family %s: %w", pmFamily, err)
+	}
+	if err := joinEvents(c, f); err != nil {
+		return err
+	}
+	// A deadline in the past wakes the reader without pulling the socket away from under it.
+	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return receiveEvents(ctx, c, f.ID, fn)
+}
+
+// eventBuffer holds the events of a few thousand connections that start or end at once: some 200 octets each, and
+// the kernel's own bookkeeping for them.
+const eventBuffer = 1 << 20
+
+// joinEvents subscribes to the path manager's events.
+func joinEvents(c *genetlink.Conn, f genetlink.Family) error {
+	_ = c.SetReadBuffer(eventBuffer) // a smaller buffer overruns earlier, which Events reports
+	for _, g := range f.Groups {
+		if g.Name == pmEvents {
+			if err := c.JoinGroup(g.ID); err != nil {
+				return fmt.Errorf("join netlink group %s (CAP_NET_ADMIN is needed): %w", pmEvents, err)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("netlink family %s has no group %s", pmFamily, pmEvents)
+}
+
+// receiveEvents hands events to fn until ctx ends or the conversation fails.
+func receiveEvents(ctx context.Context, c *genetlink.Conn, family uint16, fn func(Event)) error {
+	for {
+		msgs, headers, err := c.Receive()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			return ErrOverrun
+		case err != nil:
+			return fmt.Errorf("receive path-manager events: %w", err)
+		}
+		for i, m := range msgs {
+			if uint16(headers[i].Header.Type) != family {
+				continue
+			}
+			ad, err := netlink.NewAttributeDecoder(m.Data)
+			if err != nil {
+				return fmt.Errorf("read path-manager event: %w", err)
+			}
+			ev, err := parseEvent(m.Header.Command, ad)
+			if err != nil {
+				return err
+			}
+			fn(ev)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+'use strict';
+'require view';
+'require ui';
+'require spillway.api as api';
+
+const marks = { ok: '✔', fail: '✘', skip: '–' };
+
+/* A check: what was found, and for a failure what to do about it. One that another's failure explains stands under it. */
+function item(check) {
+	const body = [ E('b', {}, check.name), E('p', {}, check.what) ];
+	if (check.remedy)
+		body.push(E('p', {}, check.remedy));
+	if (check.command)
+		body.push(E('p', {}, E('code', {}, check.command)));
+	if (check.needs && check.result == 'skip')
+		body.push(E('p', {}, _('Not checked: %s has to be well first.').format(check.needs)));
+	return E('li', { 'class': check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
+		E('span', { 'class': 'sw-mark-' + check.result, 'aria-label': check.result }, marks[check.result] || '?'),
+		E('div', {}, body)
+	]);
+}
+
+function summary(answer) {
+	if (answer.checks == null)
+		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
+	const failed = answer.checks.filter(function(c) { return c.result == 'fail'; }).length;
+	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') },
+		failed ? _('%d of %d checks failed.').format(failed, answer.checks.length) : _('All %d checks are well.').format(answer.checks.length));
+}
+
+return view.extend({
+	load: function() { return api.doctor(); },
+
+	render: function(first) {
+		const result = E('div');
+
+		function show(answer) {
+			const checks = (answer.checks || []).slice();
+			result.replaceChildren(summary(answer), E('ul', { 'class': 'sw-checks' }, checks.map(item)));
+		}
+
+		const again = E('button', {
+			'class': 'btn cbi-button cbi-button-action',
+			'click': ui.createHandlerFn(this, function() { return api.doctor().then(show); })
+		}, _('Check again'));
+
+		show(first);
+		return E('div', { 'class': 'sw' }, [
+			E('link', { 'rel': 'stylesheet', 'href': L.resource('spillway/style.css') }),
+			E('h2', {}, _('Spillway: diagnostics')),
+			E('p', {}, [ _('From carrier to concentrator: what is well, what is not, and what to do about it.'), ' ', again ]),
+			result
+		]);
+	},
+
+	handleSaveApply: null,
+	handleSave: null,
+	handleReset: null
+});

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// End says how a connection ended.
+type End uint8
+
+const (
+	Closed  End = iota // both sides closed
+	Failed             // one side was reset or failed, and so the other was reset
+	Idle               // nothing moved for the idle timeout
+	Aborted            // Conn.Abort or Engine.Close
+)
+
+// Pair is what Add takes: two connected non-blocking sockets, which belong to the engine from then on, even when Add
+// fails.
+type Pair struct {
+	LAN, Up    int
+	Idle       time.Duration    // without an octet; 0: for ever
+	HalfClosed time.Duration    // the same while one side has closed
+	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
+}
+
+// Conn is a pair being copied.
+type Conn struct {
+	loop *loop
+	done func(*Conn, End)
+	fd   [2]int32 // 0: LAN, 1: upstream
+	dir  [2]direction
+	slot int32
+	gen  uint32 // of the slot, so that a late event of a predecessor is recognised
+	last uint32 // when octets moved, seconds of the loop's clock
+	idle uint32 // seconds
+	half uint32
+	over bool
+	quit atomic.Bool // Abort was called
+}
+
+// direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.
+type direction struct {
+	moved   atomic.Uint64
+	gauge   gauge
+	held    []byte // read and not yet written; nil while nothing waits
+	buffer  []byte // the whole buffer of held
+	limit   int32  // octets to read at once
+	place   int32  // in loop.bulk, -1: not there
+	drained bool   // a short read proves that nothing is left (plain TCP)
+	hup     bool   // the source told of its end: read until it comes
+	eof     bool   // the source's end was read
+	shut    bool   // and passed on
+	queued  bool   // in loop.again
+}
+
+// Moved gives the octets copied so far, LAN to upstream and back.
+func (c *Conn) Moved() (up, down uint64) { return c.dir[0].moved.Load(), c.dir[1].moved.Load() }
+
+// Control runs fn with the descriptors while they are certain to be open; it returns false when they are closed.
+// The loop waits meanwhile: read an option, no more.
+func (c *Conn) Control(fn func(lan, up int)) bool {
+	c.loop.mu.Lock()
+	defer c.loop.mu.Unlock()
+	if c.over {
+		return false
+	}
+	fn(int(c.fd[0]), int(c.fd[1]))
+	return true
+}
+
+// Abort resets both sides soon.
+func (c *Conn) Abort() {
+	c.quit.Store(true)
+	c.loop.wake()
+}

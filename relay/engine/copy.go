@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// handle acts on one event of one socket.
+func (l *loop) handle(c *Conn, side int, events uint32) {
+	from, to := &c.dir[side], 1-side // the direction that this socket feeds, and the one that feeds it
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		from.hup = true
+	}
+	if events&unix.EPOLLOUT != 0 && c.dir[to].held != nil {
+		l.flush(c, to)
+	}
+	if c.over {
+		return
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		if from.gauge.bulk {
+			l.look(c, side, false)
+		} else {
+			l.pump(c, side)
+		}
+	}
+	if c.over || events&unix.EPOLLERR == 0 {
+		return
+	}
+	// The error may wait behind octets that the other side does not take, or behind an end that was read before.
+	if e, err := unix.GetsockoptInt(int(c.fd[side]), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+		l.finish(c, Failed)
+	}
+}
+
+// pump copies an attentive direction until its source is empty or its destination full.
+func (l *loop) pump(c *Conn, d int) {
+	n := l.move(c, d, false)
+	if n == 0 || c.over {
+		return
+	}
+	x := &c.dir[d]
+	if x.gauge.bulk {
+		x.gauge.look(l.now, n, false)
+		return
+	}
+	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
+		l.promote(c, d)
+		return
+	}
+	if back := 1 - d; c.dir[back].gauge.bulk {
+		l.turn(c, back)
+	}
+}
+
+// look copies what a bulk direction has, at the tick or because its mark was reached.
+func (l *loop) look(c *Conn, d int, clock bool) {
+	n := l.move(c, d, !c.dir[d].hup)
+	if c.over {
+		return
+	}
+	x := &c.dir[d]
+	if x.held != nil { // the destination is the slow one now: its writability is our clock
+		x.gauge.empty = 0
+		return
+	}
+	if x.eof || !x.gauge.look(l.now, n, clock) {
+		l.demote(c, d)
+	}
+}
+
+// turn looks at a bulk direction because its opposite spoke: an answer may follow, and must not wait for the tick.
+func (l *loop) turn(c *Conn, d int) {
+	x := &c.dir[d]
+	if x.held != nil || x.queued {
+		return
+	}
+	n := l.move(c, d, true)
+	if c.over {
+		return
+	}
+	if n > 0 {
+		x.gauge.look(l.now, n, false)
+		return
+	}
+	x.gauge.turned()
+	l.demote(c, d)
+}
+
+func (l *loop) promote(c *Conn, d int) {
+	x := &c.dir[d]
+	setLowat(c.fd[d], lowMark)
+	if len(l.bulk) == 0 {
+		l.nextTick = l.now + tick
+	}
+	x.place = int32(len(l.bulk))
+	l.bulk = append(l.bulk, entry{c, d})
+}
+
+// demote makes a direction attentive. Raising the low mark raised no event for what came in between, so look once
+// more after lowering it.
+func (l *loop) demote(c *Conn, d int) {
+	l.unlist(c, d)
+	x := &c.dir[d]
+	x.gauge.bulk = false
+	if x.eof {
+		return
+	}
+	setLowat(c.fd[d], 1)
+	if n := l.move(c, d, false); n > 0 && !c.over {
+		x.gauge.read(l.now, n)
+		x.gauge.bulk = false // at the earliest with the next event
+	}
+}
+
+// unlist takes a direction off the clock.
+func (l *loop) unlist(c *Conn, d int) {
+	i := c.dir[d].place
+	if i < 0 {
+		return
+	}
+	end := len(l.bulk) - 1
+	moved := l.bulk[end]
+	l.bulk[i] = moved
+	moved.c.dir[moved.d].place = i
+	l.bulk[end] = entry{}
+	l.bulk = l.bulk[:end]
+	c.dir[d].place = -1
+}
+
+// move copies from source to destination and returns the octets read. once: a short read ends it, because the clock
+// will come again; else the source is emptied, as edge-triggered events demand.
+func (l *loop) move(c *Conn, d int, once bool) (total int) {
+	x := &c.dir[d]
+	src, dst := c.fd[d], c.fd[1-d]
+	for x.held == nil && !x.eof {
+		limit := int(x.limit)
+		if l.buffers.held > mostHeld {
+			limit = smallRead
+		}
+		n, e := read(src, l.scratch[:limit])
+		switch {
+		case e == unix.EAGAIN:
+			return total
+		case e != 0:
+			l.finish(c, Failed)
+			return total
+		case n == 0:
+			x.eof = true
+			l.passEnd(c, d)
+			return total
+		}
+		total += n
+		c.last = l.second()
+		w, e := writeAll(dst, l.scratch[:n])
+		if e != 0 && e != unix.EAGAIN {
+			l.finish(c, Failed)
+			return total
+		}
+		x.moved.Store(x.moved.Load() + uint64(w))
+		if w < n {
+			x.buffer = l.buffers.hold(l.scratch[w:n])
+			x.held = x.buffer
+			x.limit = max(leastRead, x.limit/2)
+			return total
+		}
+		x.limit = min(scratchSize, x.limit*2)
+		if n < limit && (once || x.drained && !x.hup) {
+			return total
+		}
+		if total >= fairShare {
+			if !x.queued {
+				x.queued = true
+				l.again = append(l.again, entry{c, d})
+			}
+			return total
+		}
+	}
+	return total
+}
+
+// flush writes what is held and, when it is gone, goes on reading.
+func (l *loop) flush(c *Conn, d int) {
+	x := &c.dir[d]
+	w, e := writeAll(c.fd[1-d], x.held)
+	if e != 0 && e != unix.EAGAIN {
+		l.finish(c, Failed)
+		return
+	}
+	x.moved.Store(x.moved.Load() + uint64(w))
+	if w > 0 {
+		c.last = l.second()
+	}
+	if x.held = x.held[w:]; len(x.held) > 0 {
+		return
+	}
+	l.buffers.release(x.buffer)
+	x.held, x.buffer = nil, nil
+	if x.eof {
+		l.passEnd(c, d)
+		return
+	}
+	if x.gauge.bulk {
+		l.look(c, d, false)
+	} else {
+		l.pump(c, d)
+	}
+}
+
+// passEnd tells the destination that no more will come, once all that came has been written.
+func (l *loop) passEnd(c *Conn, d int) {
+	x := &c.dir[d]
+	if x.held != nil || x.shut {
+		return
+	}
+	x.shut = true
+	if c.dir[1-d].shut {
+		l.finish(c, Closed)
+		return
+	}
+	if err := unix.Shutdown(int(c.fd[1-d]), unix.SHUT_WR); err != nil {
+		l.finish(c, Failed)
+	}
+}
+
+// finish closes both sockets: politely when both directions ended, else with a reset.
+func (l *loop) finish(c *Conn, end End) {
+	l.mu.Lock()
+	if c.over {
+		l.mu.Unlock()
+		return
+	}
+	l.forget(c)
+	l.mu.Unlock()
+	for d := range c.dir {
+		x := &c.dir[d]
+		l.unlist(c, d)
+		if x.buffer != nil {
+			l.buffers.release(x.buffer)
+			x.held, x.buffer = nil, nil
+		}
+	}
+	for _, fd := range c.fd {
+		if end == Closed {
+			unix.Close(int(fd))
+		} else {
+			Reset(int(fd))
+		}
+	}
+	if c.done != nil {
+		c.done(c, end)
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine copies octets both ways between pairs of TCP or MPTCP sockets. It is the product's CPU bill, so
+// this page says where the bill comes from and what is done about it.
+//
+// # What costs
+//
+// At an access line's rhythm a segment arrives every fraction of a millisecond. A relay that wakes for each of them
+// pays for the wake-up, not for the copy: epoll, a switch of threads, a read and a write of 1,400 octets. Goroutines
+// behind the runtime's poller pay several times more again. So the engine is built around one idea: wake seldom, move
+// much, and never let a small exchange pay for it.
+//
+// # Loops
+//
+// One loop serves two processors (Config.Loops). A loop is a goroutine in its own epoll_wait, edge-triggered: each
+// socket is registered once, for its whole life. A connection is a struct of some 300 octets and belongs to one loop;
+// it has no goroutine, no timer and no buffer. A loop reads into its one scratch buffer and writes at once; only what
+// the other side would not take is copied to a held buffer, which goes back to the loop's free list when it is
+// flushed. A connection that holds octets is not read: back-pressure is the kernel's window.
+//
+// # Attentive and bulk
+//
+// Each direction is in one of two moods (gauge, in mark.go, pure and tested without sockets).
+//
+// Attentive: the kernel wakes us for the first octet. Every direction begins so, and interactive ones stay so.
+//
+// Bulk: after 64 KiB without a pause of 20 ms the direction is put on the loop's clock. Its SO_RCVLOWAT rises to
+// 64 KiB, so that the kernel stays silent unless the flow speeds up, and the loop reads it every 5 ms (up to 20 ms for
+// slower flows) together with all other bulk directions: one wake-up for all of them. The last octets of a burst
+// wait 5 ms at most.
+//
+// Back to attentive: two looks in a row found nothing; or the flow became slow; or the other direction spoke (a
+// request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response
+// patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion
+// needs a longer run next time.
+//
+// Kernels whose MPTCP sockets ignore SO_RCVLOWAT (6.1) wake us as ever: nothing is gained, nothing lost.
+//
+// # Ends
+//
+// End of file on one side becomes shutdown(SHUT_WR) on the other after what is held was flushed; a connection is over
+// when both directions are. Any error resets both sides: SO_LINGER 0, and connect(AF_UNSPEC) for MPTCP, whose close
+// alone would say goodbye politely. A connection that was silent for its idle timeout is reset too.
+//
+// # Locks
+//
+// A loop's mutex guards its table of connections and is what makes adding, looking from outside (Conn.Control) and
+// closing safe against each other. Copying takes it once per event, uncontended. Counters are atomics with one writer.
+package engine

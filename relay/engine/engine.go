@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed is what Add answers after Close.
+var ErrClosed = errors.New("engine is closed")
+
+// Engine is a set of loops.
+type Engine struct {
+	loops []*loop
+	next  atomic.Uint32
+	wait  sync.WaitGroup
+}
+
+// New starts loops event loops; Close ends them.
+func New(loops int) (*Engine, error) {
+	e := &Engine{}
+	for range loops {
+		l, err := newLoop()
+		if err != nil {
+			e.Close()
+			return nil, fmt.Errorf("start event loop: %w", err)
+		}
+		e.loops = append(e.loops, l)
+		e.wait.Go(l.run)
+	}
+	return e, nil
+}
+
+// Add hands a pair to a loop.
+func (e *Engine) Add(p Pair) (*Conn, error) {
+	l := e.loops[int(e.next.Add(1))%len(e.loops)]
+	c, err := l.add(p)
+	if err != nil {
+		unix.Close(p.LAN)
+		unix.Close(p.Up)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Wakeups counts how often loops woke since New.
+func (e *Engine) Wakeups() uint64 {
+	var n uint64
+	for _, l := range e.loops {
+		n += l.wakeups.Load()
+	}
+	return n
+}
+
+// Close resets every connection and ends the loops.
+func (e *Engine) Close() {
+	for _, l := range e.loops {
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		l.wake()
+	}
+	e.wait.Wait()
+}

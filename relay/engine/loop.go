@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sweepEvery = int64(30 * time.Second) // how often timeouts are looked at
+	fairShare  = 512 << 10               // octets a direction may move before others get their turn
+	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+)
+
+// loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
+type loop struct {
+	epoll, event int
+	wakeups      atomic.Uint64
+	origin       time.Time
+
+	now      int64 // of this wake-up, nanoseconds since origin
+	nextTick int64
+	sweep    int64
+	scratch  []byte
+	buffers  buffers
+	bulk     []entry
+	again    []entry // directions that used up their share
+
+	mu     sync.Mutex
+	slots  []slot
+	unused []int32
+	count  int
+	closed bool
+}
+
+type slot struct {
+	conn *Conn
+	gen  uint32
+}
+
+// entry names one direction.
+type entry struct {
+	c *Conn
+	d int
+}
+
+func newLoop() (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(ep)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	l := &loop{epoll: ep, event: ev, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery}
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
+		unix.Close(ep)
+		unix.Close(ev)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return l, nil
+}
+
+func (l *loop) wake() { unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
+
+// second is the clock of timeouts.
+func (l *loop) second() uint32 { return uint32(l.now / int64(time.Second)) }
+
+func (l *loop) add(p Pair) (*Conn, error) {
+	c := &Conn{loop: l, done: p.Done, fd: [2]int32{int32(p.LAN), int32(p.Up)},
+		idle: uint32(p.Idle / time.Second), half: uint32(p.HalfClosed / time.Second),
+		last: uint32(time.Since(l.origin) / time.Second)}
+	for d := range c.dir {
+		c.dir[d].limit, c.dir[d].place = scratchSize, -1
+		c.dir[d].drained = plain(int(c.fd[d]))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	if n := len(l.unused); n > 0 {
+		c.slot = l.unused[n-1]
+		l.unused = l.unused[:n-1]
+	} else {
+		c.slot = int32(len(l.slots))
+		l.slots = append(l.slots, slot{})
+	}
+	s := &l.slots[c.slot]
+	s.gen++
+	s.conn, c.gen = c, s.gen
+	l.count++
+	for side, fd := range c.fd {
+		ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
+			l.forget(c)
+			return nil, fmt.Errorf("epoll socket: %w", err) // the caller's close unregisters what was registered
+		}
+	}
+	return c, nil
+}
+
+// forget takes c out of the table. mu is held.
+func (l *loop) forget(c *Conn) {
+	c.over = true
+	l.slots[c.slot].conn = nil
+	l.unused = append(l.unused, c.slot)
+	l.count--
+}
+
+func (l *loop) run() {
+	events := make([]unix.EpollEvent, 128)
+	for {
+		n, err := unix.EpollWait(l.epoll, events, l.timeout())
+		if err != nil && err != unix.EINTR {
+			n = 0 // cannot happen with a descriptor of ours; the timeout keeps us going
+		}
+		l.wakeups.Add(1)
+		l.now = int64(time.Since(l.origin))
+		again := l.again
+		l.again = nil
+		for _, ev := range events[:max(n, 0)] {
+			if ev.Fd < 0 {
+				if l.woken() {
+					return
+				}
+				continue
+			}
+			if c := l.lookup(ev); c != nil {
+				l.handle(c, int(ev.Fd&1), ev.Events)
+			}
+		}
+		for _, e := range again {
+			e.c.dir[e.d].queued = false
+			if !e.c.over {
+				l.pump(e.c, e.d)
+			}
+		}
+		if len(l.bulk) > 0 && l.now >= l.nextTick {
+			l.tick()
+		}
+		if l.now >= l.sweep {
+			l.sweepAll()
+		}
+	}
+}
+
+// timeout is until the next thing to do, in milliseconds; -1 without any.
+func (l *loop) timeout() int {
+	if len(l.again) > 0 {
+		return 0
+	}
+	if len(l.bulk) > 0 {
+		left := l.nextTick - int64(time.Since(l.origin))
+		return int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+	}
+	l.mu.Lock()
+	busy := l.count > 0
+	l.mu.Unlock()
+	if !busy {
+		return -1 // a socket that is added is writable and so wakes us
+	}
+	return int(max(1, (l.sweep-l.now)/int64(time.Millisecond)))
+}
+
+func (l *loop) lookup(ev unix.EpollEvent) *Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slots[ev.Fd>>1]; s.gen == uint32(ev.Pad) {
+		return s.conn
+	}
+	return nil
+}
+
+// woken answers Abort and Close; true: the loop is over.
+func (l *loop) woken() bool {
+	var b [8]byte
+	unix.Read(l.event, b[:])
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	for _, c := range l.all() {
+		if closed || c.quit.Load() {
+			l.finish(c, Aborted)
+		}
+	}
+	if closed {
+		unix.Close(l.epoll)
+		unix.Close(l.event)
+	}
+	return closed
+}
+
+// all lists the living connections.
+func (l *loop) all() []*Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*Conn, 0, l.count)
+	for _, s := range l.slots {
+		if s.conn != nil {
+			all = append(all, s.conn)
+		}
+	}
+	return all
+}
+
+// sweepAll ends connections that were silent for too long, and gives blocked ones a second chance.
+func (l *loop) sweepAll() {
+	l.sweep = l.now + sweepEvery
+	second := l.second()
+	for _, c := range l.all() {
+		limit := c.idle
+		if c.half > 0 && (c.dir[0].eof || c.dir[1].eof) {
+			limit = c.half
+		}
+		if limit > 0 && second-c.last > limit && second > c.last {
+			l.finish(c, Idle)
+			continue
+		}
+		for d := range c.dir {
+			if c.dir[d].held != nil && !c.over {
+				l.flush(c, d)
+			}
+		}
+	}
+}
+
+// tick looks at all bulk directions that are due.
+func (l *loop) tick() {
+	for i := 0; i < len(l.bulk); {
+		e := l.bulk[i]
+		x := &e.c.dir[e.d]
+		if x.held == nil && !x.queued && l.now >= x.gauge.due-tick/4 {
+			l.look(e.c, e.d, true)
+		}
+		if i < len(l.bulk) && l.bulk[i] == e { // else another took its place
+			i++
+		}
+	}
+	l.nextTick = l.now + tick
+}

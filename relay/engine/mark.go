@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "time"
+
+const (
+	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
+	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
+	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
+	lowMark   = 64 << 10                     // SO_RCVLOWAT of a bulk direction: the guard against a flow that speeds up
+	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
+	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
+	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
+	target    = 16 << 10                     // octets that a look should find
+)
+
+// gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).
+// Times are nanoseconds of one monotonic clock. The zero value is attentive.
+type gauge struct {
+	start  int64  // of the run; in bulk: of the promotion
+	last   int64  // when octets were last found
+	due    int64  // in bulk: the next look
+	run    uint32 // octets since start, saturating
+	need   uint32 // octets of a run that promote; 0: firstNeed
+	rate   uint32 // in bulk: octets per tick, smoothed
+	period uint8  // in bulk: ticks between looks
+	empty  uint8  // looks in a row that found nothing
+	bulk   bool
+}
+
+// read tells of n octets found in the attentive mood and returns true when the direction becomes bulk.
+func (g *gauge) read(now int64, n int) bool {
+	if now-g.last > pause {
+		g.run, g.start = 0, now
+	}
+	g.last = now
+	g.run = saturate(g.run, n)
+	if g.need == 0 {
+		g.need = firstNeed
+	}
+	if g.run < g.need {
+		return false
+	}
+	elapsed := max(now-g.start, int64(time.Microsecond))
+	g.rate = perTick(int64(g.run), elapsed)
+	if g.rate*maxPeriod < worth { // too slow to gain; keep half of the run's memory
+		g.run, g.start = g.run/2, now-elapsed/2
+		return false
+	}
+	g.bulk, g.empty, g.run, g.start = true, 0, 0, now
+	g.schedule(now)
+	return true
+}
+
+// look tells of n octets found in the bulk mood and returns false when the direction becomes attentive. clock is
+// true for a look at the tick; false when the kernel woke us because the mark was reached.
+func (g *gauge) look(now int64, n int, clock bool) bool {
+	if n == 0 {
+		if !clock {
+			return true
+		}
+		g.empty++
+		if g.empty >= 2 {
+			g.calm()
+			return false
+		}
+		g.schedule(now)
+		return true
+	}
+	elapsed := max(now-g.last, int64(100*time.Microsecond))
+	r := perTick(int64(n), elapsed)
+	g.rate += r/4 - g.rate/4
+	g.empty, g.last = 0, now
+	g.run = saturate(g.run, n)
+	if g.run >= mostNeed {
+		g.need = firstNeed
+	}
+	if g.rate*maxPeriod < worth/2 {
+		g.calm()
+		return false
+	}
+	g.schedule(now)
+	return true
+}
+
+// turned tells that the other direction spoke while nothing was waiting in this, a bulk one.
+func (g *gauge) turned() {
+	if g.run < 4*firstNeed {
+		g.need = min(2*g.need, mostNeed)
+	}
+	g.calm()
+}
+
+// calm makes the direction attentive with nothing remembered of the run.
+func (g *gauge) calm() { g.bulk, g.run, g.start = false, 0, g.last }
+
+// schedule sets the next look so that it will find target octets at the present rate.
+func (g *gauge) schedule(now int64) {
+	g.period = maxPeriod
+	if g.rate > 0 {
+		g.period = uint8(min(maxPeriod, max(1, (target+int64(g.rate)-1)/int64(g.rate))))
+	}
+	g.due = now + int64(g.period)*tick
+}
+
+// perTick is octets per tick, at most 2^28.
+func perTick(n, elapsed int64) uint32 { return uint32(min(n*tick/elapsed, 1<<28)) }
+
+func saturate(a uint32, n int) uint32 { return uint32(min(uint64(a)+uint64(n), 1<<30)) }

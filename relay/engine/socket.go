@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// read and write never block (the sockets are non-blocking) and last microseconds, so that they go without the
+// scheduler's bookkeeping of unix.Read.
+func read(fd int32, b []byte) (int, unix.Errno) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if e != unix.EINTR {
+			return int(n), e
+		}
+	}
+}
+
+func write(fd int32, b []byte) (int, unix.Errno) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if e != unix.EINTR {
+			return int(n), e
+		}
+	}
+}
+
+// writeAll writes until all is gone or the socket would block, so that the kernel knows it must wake us.
+func writeAll(fd int32, b []byte) (int, unix.Errno) {
+	for done := 0; ; {
+		n, e := write(fd, b[done:])
+		if e != 0 {
+			return done, e
+		}
+		if done += n; done == len(b) {
+			return done, 0
+		}
+	}
+}
+
+func setLowat(fd int32, n int) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) }
+
+// Reset closes a socket so that the peer sees a RST (MP_FASTCLOSE for MPTCP), whatever waits in its queues.
+func Reset(fd int) {
+	Abort(fd)
+	unix.Close(fd)
+}
+
+// Abort is Reset without the close of the descriptor.
+func Abort(fd int) {
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+	if !plain(fd) {
+		// mptcp_close sends DATA_FIN even so; only mptcp_disconnect (net/mptcp/protocol.c) sends MP_FASTCLOSE.
+		var unspec [16]byte // AF_UNSPEC is 0
+		unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), uintptr(len(unspec)))
+	}
+}
+
+// plain tells TCP from MPTCP. An MPTCP socket that fell back still counts as MPTCP here: its reads go the same way.
+func plain(fd int) bool {
+	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && p == unix.IPPROTO_TCP
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package relay carries LAN TCP connections to an upstream (an RFC 8803 converter, a SOCKS proxy) over MPTCP.
+//
+// The way of a connection: the door accepts it, its local address is where the host wanted to go; session picks
+// rule, link and upstream, dials, speaks the upstream's few octets and hands both sockets to the engine, which
+// copies until both ends are done. A failure anywhere is a RST to the LAN host, never a FIN.
+//
+// The listening sockets are the switch: while they are closed, the firewall's tproxy statement finds no socket and
+// the kernel forwards natively. The relay closes them itself when it is full or, unless Config.Block, when every
+// upstream is out.
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"spillway/relay/engine"
+)
+
+// Relay is the room. Its methods may be called from any goroutine.
+type Relay struct {
+	log      *slog.Logger
+	engine   *engine.Engine
+	settings atomic.Pointer[settings]
+	plan     atomic.Pointer[Plan]
+	onState  atomic.Pointer[func()]
+	probe    chan struct{} // one slot: an upstream went out
+	door     door
+	guests   guests
+	flows    flows
+	native   native
+	count    counters
+}
+
+// settings are one configuration with what belongs to it: replaced whole, never changed.
+type settings struct {
+	Config
+	upstreams []*upstream
+	rules     []rule
+}
+
+// New checks the configuration and prepares a relay; nothing listens yet. Run must be called to release it.
+func New(cfg Config, log *slog.Logger) (*Relay, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	if cfg.Loops == 0 {
+		cfg.Loops = max(1, runtime.NumCPU()/2)
+	}
+	e, err := engine.New(cfg.Loops)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1)}
+	r.settings.Store(r.settle(cfg, nil))
+	r.plan.Store(&Plan{First: -1, Primary: -1})
+	return r, nil
+}
+
+// settle makes settings of a valid configuration. Upstreams that stay the same keep their health and cookie.
+func (r *Relay) settle(cfg Config, old *settings) *settings {
+	s := &settings{Config: cfg.withDefaults()}
+	for _, u := range s.Upstreams {
+		s.upstreams = append(s.upstreams, old.keep(u, r))
+	}
+	for i := range s.Rules {
+		s.rules = append(s.rules, newRule(&s.Rules[i], old))
+	}
+	return s
+}
+
+// Run serves until ctx ends, then closes the door, lets connections finish for Config.DrainTimeout, resets the
+// rest and returns nil.
+func (r *Relay) Run(ctx context.Context) error {
+	r.probeUntil(ctx)
+	r.CloseDoor()
+	end := time.Now().Add(r.settings.Load().DrainTimeout)
+	for r.guests.total() > 0 && time.Now().Before(end) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.engine.Close()
+	return nil
+}
+
+// SetPlan tells on which links new connections go. Established ones are not touched.
+func (r *Relay) SetPlan(p Plan) { r.plan.Store(&p) }
+
+// SetConfig replaces the configuration; established connections keep what they were given. An invalid one is
+// refused and the old one stays.
+func (r *Relay) SetConfig(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	r.settings.Store(r.settle(cfg, r.settings.Load()))
+	r.changed()
+	return nil
+}
+
+// OnState names a function that is called, without locks held, when the door opens or closes or an upstream's
+// health changes.
+func (r *Relay) OnState(fn func()) { r.onState.Store(&fn) }
+
+// changed puts the door where it belongs now and tells main.
+func (r *Relay) changed() {
+	r.reconsider()
+	if fn := r.onState.Load(); fn != nil {
+		(*fn)()
+	}
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ubus
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// ErrClosed is what calls return that were out, or are made, when the connection is gone.
+var ErrClosed = fmt.Errorf("ubus: connection closed: %w", ConnectionFailed)
+
+// writeTimeout bounds a write to an ubusd that does not read: then the connection counts as lost.
+const writeTimeout = 5 * time.Second
+
+// defaultTimeout is how long a call waits whose context has no deadline: ubusd keeps no table of requests, so a
+// callee that dies never answers.
+const defaultTimeout = 30 * time.Second
+
+// Conn is one connection to ubusd. Its methods may be called by any goroutine.
+type Conn struct {
+	id      uint32
+	sock    net.Conn
+	writing sync.Mutex
+
+	mu       sync.Mutex
+	seq      uint16
+	waiting  map[key]*request
+	ids      map[string]uint32            // objects looked up, by path
+	served   map[uint32]*Object           // ours, by their number
+	ours     map[string]uint32            // numbers of ours, by name
+	handlers map[uint32]func(string, Msg) // anonymous objects of ours: listeners and subscribers
+	lost     map[uint32]func()            // what to do when a subscriber's target went away
+	err      error
+
+	done     chan struct{} // closed when the connection is over
+	serving  chan struct{} // a token for each call being served
+	inbox    chan func()   // events and notifications in their order
+	watched  func(object string, active bool)
+	watchers map[uint32]bool
+}
+
+// key identifies a request: ubusd returns both with each answer.
+type key struct {
+	seq  uint16
+	peer uint32
+}
+
+// request waits for its answers: zero or more DATA, then one STATUS.
+type request struct {
+	data []Envelope
+	done chan Status
+	keep func(id uint32) // called by the reader, under the lock, with an object's number: calls may follow at once
+}
+
+// Dial connects to ubusd and waits for its greeting.
+func Dial(ctx context.Context, path string) (*Conn, error) {
+	var d net.Dialer
+	sock, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("connect to ubusd: %w", err)
+	}
+	sock.SetReadDeadline(time.Now().Add(writeTimeout))
+	stop := context.AfterFunc(ctx, func() { sock.Close() })
+	defer stop()
+	r := bufio.NewReader(sock)
+	hello, err := ReadMessage(r)
+	if err == nil && hello.Kind != KindHello {
+		err = fmt.Errorf("message of kind %d instead of a greeting", hello.Kind)
+	}
+	if err != nil {
+		sock.Close()
+		return nil, fmt.Errorf("greeting of ubusd at %s (it hangs up on users that /etc/passwd does not name): %w", path, err)
+	}
+	sock.SetReadDeadline(time.Time{})
+	c := &Conn{
+		id: hello.Peer, sock: sock,
+		waiting: map[key]*request{}, ids: map[string]uint32{}, served: map[uint32]*Object{}, ours: map[string]uint32{},
+		handlers: map[uint32]func(string, Msg){}, lost: map[uint32]func(){}, watchers: map[uint32]bool{},
+		done: make(chan struct{}), serving: make(chan struct{}, maxServing), inbox: make(chan func(), maxInbox),
+	}
+	go c.read(r)
+	go c.deliver()
+	return c, nil
+}
+
+// ID is the number that ubusd gave this client.
+func (c *Conn) ID() uint32 { return c.id }
+
+// Done is closed when the connection is over; Err then says why.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection is over, nil while it is not.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close ends the connection. Calls that are out return ErrClosed.
+func (c *Conn) Close() { c.fail(net.ErrClosed) }
+
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	c.sock.Close()
+	close(c.done)
+}
+
+func (c *Conn) read(r *bufio.Reader) {
+	for {
+		m, err := ReadMessage(r)
+		if err != nil {
+			c.fail(fmt.Errorf("read from ubusd: %w", err))
+			return
+		}
+		c.take(m)
+	}
+}
+
+// take puts a message where it belongs. It never waits: ubusd drops messages to a client that does not read.
+func (c *Conn) take(m *Message) {
+	switch m.Kind {
+	case KindStatus, KindData:
+		c.answered(m)
+	case KindInvoke:
+		c.invoked(m)
+	case KindNotify:
+		c.subscribed(m)
+	case KindUnsubscribe:
+		c.vanished(m)
+	}
+}
+
+func (c *Conn) answered(m *Message) {
+	k := key{m.Seq, m.Peer}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.waiting[k]
+	if r == nil {
+		return // its caller has given up
+	}
+	if m.Kind == KindData {
+		r.data = append(r.data, m.Envelope)
+		if id, ok := m.Envelope.Uint(AttrObjID); ok && r.keep != nil {
+			r.keep(id)
+		}
+		return
+	}
+	s, ok := m.Envelope.Uint(AttrStatus)
+	if !ok {
+		s = uint32(UnknownError)
+	}
+	delete(c.waiting, k)
+	r.done <- Status(s)
+}
+
+// write sends frames as they are. Several frames of one answer go out in one write.
+func (c *Conn) write(frames []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.sock.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.sock.Write(frames); err != nil {
+		c.fail(fmt.Errorf("write to ubusd: %w", err))
+		return ErrClosed
+	}
+	return nil
+}
+
+// nextKey reserves a request's key that is not in use.
+func (c *Conn) nextKey(peer uint32, r *request) (key, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return key{}, ErrClosed
+	}
+	for range 1 << 16 {
+		c.seq++
+		k := key{c.seq, peer}
+		if _, used := c.waiting[k]; !used {
+			c.waiting[k] = r
+			return k, nil
+		}
+	}
+	return key{}, errors.New("ubus: 65536 requests are waiting for answers")
+}
+
+// ask sends a request and waits for its answers.
+func (c *Conn) ask(ctx context.Context, kind Kind, peer uint32, e Envelope) ([]Envelope, error) {
+	return c.request(ctx, kind, peer, e, nil)
+}
+
+func (c *Conn) request(ctx context.Context, kind Kind, peer uint32, e Envelope, keep func(id uint32)) ([]Envelope, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+	}
+	r := &request{done: make(chan Status, 1), keep: keep}
+	k, err := c.nextKey(peer, r)
+	if err != nil {
+		return nil, err
+	}
+	defer c.forget(k, r)
+	m := Message{Kind: kind, Seq: k.seq, Peer: peer, Envelope: e}
+	frame, err := m.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.write(frame); err != nil {
+		return nil, err
+	}
+	select {
+	case s := <-r.done:
+		if s != OK {
+			return nil, s
+		}
+		return r.data, nil
+	case <-c.done:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, Timeout
+		}
+		return nil, ctx.Err()
+	}
+}
+
+func (c *Conn) forget(k key, r *request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[k] == r {
+		delete(c.waiting, k)
+	}
+}
+
+// Found is an object as ubusd tells of it.
+type Found struct {
+	Path      string
+	ID, Type  uint32
+	Signature Msg // method -> argument -> type's number
+}
+
+// Lookup lists objects: all for "", those of a prefix for "prefix*", else the one of that path. An object that is
+// not there is the error NotFound.
+func (c *Conn) Lookup(ctx context.Context, path string) ([]Found, error) {
+	var e Envelope
+	if path != "" {
+		e = Envelope{Text(AttrObjPath, path)}
+	}
+	data, err := c.ask(ctx, KindLookup, 0, e)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Found, 0, len(data))
+	for _, d := range data {
+		f := Found{}
+		f.Path, _ = d.Text(AttrObjPath)
+		f.ID, _ = d.Uint(AttrObjID)
+		f.Type, _ = d.Uint(AttrObjType)
+		if f.Signature, err = d.Msg(AttrSignature); err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// Call calls a method of an object and returns what it answered: the fields of all its DATA messages. args is a
+// Msg, a map[string]any or nil. Without a deadline in ctx it waits 30 s. Errors are a Status (errors.Is), or the
+// context's.
+func (c *Conn) Call(ctx context.Context, object, method string, args any) (Msg, error) {
+	m, err := c.call(ctx, object, method, args)
+	if errors.Is(err, NotFound) { // a number remembered from before the object's owner restarted
+		if c.forgetObject(object) {
+			m, err = c.call(ctx, object, method, args)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ubus call %s %s: %w", object, method, err)
+	}
+	return m, nil
+}
+
+func (c *Conn) call(ctx context.Context, object, method string, args any) (Msg, error) {
+	id, err := c.object(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	return c.invoke(ctx, id, method, args)
+}
+
+// invoke calls a method by the object's number. DATA is always sent, even empty: C callees refuse its absence.
+func (c *Conn) invoke(ctx context.Context, id uint32, method string, args any) (Msg, error) {
+	body, err := appendTable(args)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.ask(ctx, KindInvoke, id, Envelope{Uint(AttrObjID, id), Text(AttrMethod, method), {AttrData, body}})
+	if err != nil {
+		return nil, err
+	}
+	answer := Msg{}
+	for _, d := range data {
+		part, err := d.Msg(AttrData)
+		if err != nil {
+			return nil, err
+		}
+		answer = append(answer, part...)
+	}
+	return answer, nil
+}
+
+// object returns an object's number, remembered from the last lookup.
+func (c *Conn) object(ctx context.Context, path string) (uint32, error) {
+	c.mu.Lock()
+	id, ok := c.ids[path]
+	c.mu.Unlock()
+	if ok {
+		return id, nil
+	}
+	found, err := c.Lookup(ctx, path)
+	if err != nil {
+		return 0, err
+	}
+	if len(found) != 1 {
+		return 0, NotFound
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids[path] = found[0].ID
+	return found[0].ID, nil
+}
+
+func (c *Conn) forgetObject(path string) (known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known = c.ids[path]
+	delete(c.ids, path)
+	return known
+}
+
+// Ping asks ubusd for a sign of life.
+func (c *Conn) Ping(ctx context.Context) error {
+	_, err := c.ask(ctx, KindPing, 0, nil)
+	return err
+}
+
+// appendTable encodes what callers hand over as a table.
+func appendTable(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case Msg:
+		return AppendMsg(nil, v)
+	case map[string]any:
+		return AppendMsg(nil, sortedFields(v))
+	}
+	return nil, fmt.Errorf("ubus: %T is no table (Msg or map[string]any)", v)
+}

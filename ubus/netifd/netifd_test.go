@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netifd
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"spillway/testbed/fakeubusd"
+	"spillway/ubus"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const dump = `{"interface":[
+ {"interface":"lan","up":true,"pending":false,"available":true,"autostart":true,"dynamic":false,"uptime":812,"l3_device":"br-lan","proto":"static","device":"br-lan",
+  "metric":0,"ipv4-address":[{"address":"192.168.1.1","mask":24}],"ipv6-address":[],"route":[],"data":{}},
+ {"interface":"wan","up":true,"pending":false,"available":true,"l3_device":"pppoe-wan","proto":"pppoe","device":"dsl0","route":[{"target":"0.0.0.0","mask":0,"nexthop":"62.155.0.1","source":"0.0.0.0/0"}]},
+ {"interface":"wwan","up":false,"pending":true,"available":true,"autostart":true,"proto":"qmi","device":"cdc-wdm0","data":{}},
+ {"interface":"stick","up":true,"l3_device":"usb0","device":"usb0","proto":"dhcp"},
+ {"interface":"cable","up":true,"l3_device":"eth1","device":"eth1","proto":"dhcp"},
+ "nonsense", {"up":true}]}`
+
+const metrics = `{"api_version":"4.17.18.6","vendor":"Broadcom 194.180","state":"Showtime with TC-Layer sync","state_num":7,"up":true,"uptime":3423,
+ "mode":"G.993.2 (VDSL2, Profile 17a, with down- and upstream vectoring)","annex":"B","profile":"17a","power_state":"L0 - Synchronized",
+ "upstream":{"vendor":null,"interleave_delay":0,"data_rate":31999000,"attndr":32401000,"snr":9.1,"latn":20.3},
+ "downstream":{"data_rate":94999000,"attndr":101234000,"snr":11.2},"errors":{}}`
+
+func parse(t *testing.T, s string) ubus.Msg {
+	t.Helper()
+	m, err := ubus.FromJSON([]byte(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestDump(t *testing.T) {
+	want := []Interface{
+		{Name: "lan", Up: true, Proto: "static", Device: "br-lan"},
+		{Name: "wan", Up: true, Proto: "pppoe", Device: "pppoe-wan", Kind: DSL},
+		{Name: "wwan", Proto: "qmi", Kind: LTE},
+		{Name: "stick", Up: true, Proto: "dhcp", Device: "usb0", Kind: LTE},
+		{Name: "cable", Up: true, Proto: "dhcp", Device: "eth1"},
+	}
+	if diff := cmp.Diff(want, ParseDump(parse(t, dump))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLine(t *testing.T) {
+	want := Line{Present: true, Up: true, DownBit: 94999000, UpBit: 31999000, State: "Showtime with TC-Layer sync", UptimeSecond: 3423}
+	if diff := cmp.Diff(want, ParseLine(parse(t, metrics))); diff != "" {
+		t.Error(diff)
+	}
+	training := ParseLine(parse(t, `{"up":false,"state":"Handshake","downstream":{"data_rate":94999000},"upstream":{"data_rate":null}}`))
+	if training.DownBit != 0 || training.Up || !training.Present {
+		t.Errorf("%+v", training)
+	}
+	if big := ParseLine(parse(t, `{"up":true,"downstream":{"data_rate":-1294967296}}`)); big.DownBit != 3e9 || big.UpBit != 0 {
+		t.Errorf("3 Gbit/s read as %d", big.DownBit)
+	}
+}
+
+// network plays netifd and the modem on a bus.
+func network(t *testing.T, path string, answer *ubus.Msg) (c *ubus.Conn) {
+	t.Helper()
+	ctx := context.Background()
+	c, err := ubus.Dial(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	say := func(m ubus.Msg) func(ubus.Msg) (any, ubus.Status) {
+		return func(ubus.Msg) (any, ubus.Status) { return m, ubus.OK }
+	}
+	for _, o := range []ubus.Object{
+		{Name: "dsl", Methods: []ubus.Method{{Name: "metrics", Handle: say(*answer)}}},
+		{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: say(parse(t, dump))}}},
+	} {
+		if err := c.Publish(ctx, &o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "u")
+	s, err := fakeubusd.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	line := parse(t, metrics)
+	n := network(t, path, &line)
+	states := make(chan State, 10)
+	next := func() State {
+		select {
+		case s := <-states:
+			return s
+		case <-time.After(20 * time.Second):
+			t.Fatal("no state came")
+			return State{}
+		}
+	}
+	w := Watch(func(s State) { states <- s })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
+	first := next()
+	if first.Device("wan") != "pppoe-wan" || first.Device("wwan") != "" || first.Line.DownBit != 94999000 {
+		t.Errorf("first %+v", first)
+	}
+	n.Notify(Object, "interface.update", parse(t, `{"interface":"wwan","up":true,"l3_device":"wwan0","device":"cdc-wdm0","proto":"qmi"}`))
+	if s := next(); s.Device("wwan") != "wwan0" || s.Device("wan") != "pppoe-wan" || len(s.Interfaces) != 5 {
+		t.Errorf("after wwan came up: %+v", s)
+	}
+	n.Notify(Object, "interface.update", parse(t, `{"interface":"wwan","up":true,"l3_device":"wwan0","device":"cdc-wdm0","proto":"qmi","uptime":7}`))
+	n.Notify(Object, "interface.down", parse(t, `{"interface":"wan","up":false,"proto":"pppoe","device":"dsl0"}`))
+	if s := next(); s.Device("wan") != "" || s.Device("wwan") != "wwan0" {
+		t.Errorf("after wan went down (and wwan told nothing new): %+v", s)
+	}
+	n.Close()
+	line = parse(t, `{"up":false,"state":"Handshake"}`)
+	network(t, path, &line)
+	if s := next(); s.Device("wan") != "pppoe-wan" || s.Line.Up || s.Line.State != "Handshake" {
+		t.Errorf("after netifd's restart: %+v", s)
+	}
+	if got := w.State(); got.Device("wan") != "pppoe-wan" {
+		t.Errorf("state %+v", got)
+	}
+	w.Refresh()
+	if len(states) != 0 {
+		t.Error("the same state was published twice")
+	}
+}

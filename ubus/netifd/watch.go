@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netifd
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"spillway/ubus"
+)
+
+// callTimeout bounds what netifd or the modem's daemon may take to answer.
+const callTimeout = 5 * time.Second
+
+// Watcher keeps a State true. Put its Subscription among a Bus's.
+type Watcher struct {
+	publish func(State)
+
+	mu    sync.Mutex
+	conn  *ubus.Conn
+	state State
+	told  bool
+}
+
+// Watch makes a Watcher that calls publish with each State that differs from the one before. publish runs in the
+// bus's goroutine of handlers: it must not take long.
+func Watch(publish func(State)) *Watcher { return &Watcher{publish: publish} }
+
+// Subscription is what makes the watcher see.
+func (w *Watcher) Subscription() ubus.Subscription {
+	return ubus.Subscription{Object: Object, Handle: w.notified, Ready: w.ready}
+}
+
+// State is what was seen last.
+func (w *Watcher) State() State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state.clone()
+}
+
+func (s State) clone() State {
+	s.Interfaces = slices.Clone(s.Interfaces)
+	return s
+}
+
+// ready reads everything afresh: after the first connection, and after netifd or ubusd came back.
+func (w *Watcher) ready(c *ubus.Conn) {
+	w.mu.Lock()
+	w.conn = c
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	dump, err := c.Call(ctx, Object, "dump", nil)
+	line := readLine(c)
+	w.update(func(s *State) {
+		if err == nil {
+			s.Interfaces = ParseDump(dump)
+		}
+		s.Line = line
+	})
+}
+
+// notified takes one interface's news, and asks the modem again: its line went up or down shortly before.
+func (w *Watcher) notified(_ string, data ubus.Msg) {
+	i, ok := ParseInterface(data)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	c, present := w.conn, w.state.Line.Present
+	w.mu.Unlock()
+	line := Line{}
+	if present && c != nil {
+		line = readLine(c)
+	}
+	w.update(func(s *State) {
+		s.Interfaces = append(slices.DeleteFunc(s.Interfaces, func(o Interface) bool { return o.Name == i.Name }), i)
+		if present {
+			s.Line = line
+		}
+	})
+}
+
+// Refresh asks the DSL modem for its line rates, which it never tells by itself: a rate can change without the
+// interface going down (bit swapping, seamless rate adaptation). Once a minute is plenty. Without a modem it asks
+// nothing.
+func (w *Watcher) Refresh() {
+	w.mu.Lock()
+	c, present := w.conn, w.state.Line.Present
+	w.mu.Unlock()
+	if present && c != nil {
+		line := readLine(c)
+		w.update(func(s *State) { s.Line = line })
+	}
+}
+
+// readLine asks the object `dsl`, which is there on routers with a modem of their own.
+func readLine(c *ubus.Conn) Line {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	m, err := c.Call(ctx, "dsl", "metrics", nil)
+	if err != nil {
+		return Line{}
+	}
+	return ParseLine(m)
+}
+
+// update changes the state and publishes it if that made a difference.
+func (w *Watcher) update(change func(*State)) {
+	w.mu.Lock()
+	old := w.state.clone()
+	change(&w.state)
+	slices.SortFunc(w.state.Interfaces, func(a, b Interface) int { return strings.Compare(a.Name, b.Name) })
+	same := w.told && old.equal(w.state)
+	w.told = true
+	now := w.state.clone()
+	w.mu.Unlock()
+	if !same {
+		w.publish(now)
+	}
+}
