@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
 const { URL: base, SCREENS: screens, CHROMIUM: executablePath, DAEMON: daemon } = process.env;
-const patience = { timeout: 30000 };
+const patience = { timeout: +(process.env.PATIENCE || 30000) };
 let browser;
 
 before(async () => { browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] }); });
@@ -39,6 +39,14 @@ const status = 'admin/network/spillway/status', settings = 'admin/network/spillw
 const down = (page, link) => page.getAttribute(`.sw-picture g[data-link=${link}]`, 'data-down').then(Number);
 const state = (page, link) => page.getAttribute(`.sw-card[data-link=${link}] .sw-badge`, 'data-state');
 
+// Saves and applies; what the page answers must be success.
+async function apply(page) {
+  await page.click('.cbi-button-apply');
+  const said = page.locator('.alert-message').first();
+  await said.waitFor();
+  assert.match(await said.getAttribute('class'), /success/, await said.textContent());
+}
+
 // Polls a condition of the page, for half a minute at most.
 async function until(what, fn) {
   const end = Date.now() + patience.timeout;
@@ -51,8 +59,9 @@ async function until(what, fn) {
 
 test('the status page moves with the traffic', async () => {
   const page = await open(status);
-  const first = await down(page, 'dsl'), words = await page.textContent('.sw-card[data-link=dsl] dd');
-  await until('the figures moved', async () => await down(page, 'dsl') != first && await page.textContent('.sw-card[data-link=dsl] dd') != words);
+  const figures = async () => [await down(page, 'dsl'), await down(page, 'lte')].join(), words = () => page.textContent('.sw-links');
+  const first = await figures(), said = await words();
+  await until('the figures moved', async () => await figures() != first && await words() != said);
   assert.ok((await page.textContent('.sw-why strong')).length > 5, 'a sentence says why');
   await until('a graph has a line', async () => ((await page.getAttribute('.sw-card[data-link=dsl] .sw-line', 'd')) || '').includes('L'));
   await until('connections are listed', async () => await page.locator('.sw-flows tbody tr').count() > (daemon ? 0 : 5));
@@ -72,8 +81,7 @@ test('a role changed on the settings page moves the traffic', async () => {
   assert.equal(await role.inputValue(), 'primary');
   await role.selectOption('off');
   await page.locator('[data-section=lte][data-name=role] select').selectOption('primary');
-  await page.click('.cbi-button-apply');
-  await page.waitForSelector('.alert-message.success');
+  await apply(page);
   await close(page);
   const watch = await open(status);
   await until('dsl is off and lte carries', async () => await state(watch, 'dsl') == 'off' && await state(watch, 'lte') == 'first' && await down(watch, 'lte') > 1e5);
@@ -81,8 +89,7 @@ test('a role changed on the settings page moves the traffic', async () => {
   const back = await open(settings);
   await back.locator('[data-section=dsl][data-name=role] select').selectOption('primary');
   await back.locator('[data-section=lte][data-name=role] select').selectOption('overflow');
-  await back.click('.cbi-button-apply');
-  await back.waitForSelector('.alert-message.success');
+  await apply(back);
   await close(back);
   const again = await open(status);
   await until('dsl is first again', async () => await state(again, 'dsl') == 'first');
@@ -94,14 +101,12 @@ test('an unticked flag stays unticked', async () => {
   const page = await open(settings);
   assert.equal(await page.isChecked(flag), true);
   await page.uncheck(flag);
-  await page.click('.cbi-button-apply');
-  await page.waitForSelector('.alert-message.success');
+  await apply(page);
   await close(page);
   const again = await open(settings);
   assert.equal(await again.isChecked(flag), false, 'UCI lost the flag and the default came back');
   await again.check(flag);
-  await again.click('.cbi-button-apply');
-  await again.waitForSelector('.alert-message.success');
+  await apply(again);
   await close(again);
 });
 
@@ -123,16 +128,14 @@ test('a rule and a link can be added and taken away', async () => {
   await row.locator('[data-name=name] input').fill('games');
   await row.locator('[data-name=dst_port] textarea').fill('27015-27030');
   await row.locator('[data-name=action] select').selectOption('primary');
-  await page.click('.cbi-button-apply');
-  await page.waitForSelector('.alert-message.success');
+  await apply(page);
   await close(page);
   const again = await open(settings);
   const kept = again.locator('.cbi-section[data-type=rule] .cbi-section-table-row');
   assert.equal(await kept.count(), before + 1);
   assert.equal(await kept.last().locator('[data-name=dst_port] textarea').inputValue(), '27015-27030');
   await kept.last().locator('.cbi-button-remove').click();
-  await again.click('.cbi-button-apply');
-  await again.waitForSelector('.alert-message.success');
+  await apply(again);
   await close(again);
 });
 

@@ -50,6 +50,7 @@ func (s *store) object() ubus.Object {
 				if s.sections, err = uci.Parse(string(raw)); err != nil {
 					return nil, ubus.UnknownError
 				}
+				s.fresh = 0 // the same names at each reading, as long as the file is the same
 				s.nameAnonymous()
 			}
 			return fn(args)
