@@ -183,10 +183,16 @@ func (p *parser) relay(raw *rawRelay) Relay {
 	}
 }
 
+// reserved are the names of the nft table's own counters.
+var reserved = []string{"relayed", "native", "refused", "concentrator"}
+
 func (p *parser) rule(i int, raw *rawRule) Rule {
 	k := func(name string) string { return key("rule", i, name) }
 	r := Rule{Name: raw.Name, Line: lineOf(p.lines, k("name")), Interface: raw.Interface}
 	p.name(k("name"), r.Name)
+	if slices.Contains(reserved, r.Name) {
+		p.fail(k("name"), "%q is the name of a counter of ours; choose another", r.Name)
+	}
 	r.Src = each(p, k("src"), raw.Src, parsePrefix)
 	r.Dst = each(p, k("dst"), raw.Dst, parsePrefix)
 	r.MAC = each(p, k("mac"), raw.MAC, parseMAC)
