@@ -24,7 +24,7 @@ type World struct {
 	Space    func(dir string) (Space, error)
 	LookPath func(command string) bool
 	Run      func(command string, args ...string) (output string, err error)
-	NftCheck func(ruleset string) error                             // `nft -c -f -`: would the kernel take it?
+	NftCheck func(ruleset string) error                           // `nft -c -f -`: would the kernel take it?
 	Route    func(from, to netip.Addr) (device string, err error) // which way the kernel would send
 
 	// The daemon; nil: it does not run.
