@@ -109,7 +109,7 @@ func TestHealthyRouterHasNoComplaint(t *testing.T) {
 // scenarios: what is broken, which check says so, how bad it is, and words that it says.
 var scenarios = []struct {
 	name   string
-	break_ func(*healthy)
+	hurt func(*healthy)
 	node   string
 	want   Status
 	words  string
@@ -202,7 +202,7 @@ func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			h := newHealthy()
-			s.break_(h)
+			s.hurt(h)
 			r := Run(t.Context(), h.World, Tree(h.World))
 			found := false
 			for _, f := range r.Findings {
