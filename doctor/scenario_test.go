@@ -108,11 +108,11 @@ func TestHealthyRouterHasNoComplaint(t *testing.T) {
 
 // scenarios: what is broken, which check says so, how bad it is, and words that it says.
 var scenarios = []struct {
-	name   string
-	hurt func(*healthy)
-	node   string
-	want   Status
-	words  string
+	name  string
+	hurt  func(*healthy)
+	node  string
+	want  Status
+	words string
 }{
 	{"no battery, no NTP", func(h *healthy) { h.Now = time.Unix(1000, 0) }, "machine/clock", Fail, "the clock says 1970"},
 	{"memory is gone", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable: 3000 kB\n" }, "machine/memory", Fail, "3000 KiB"},
