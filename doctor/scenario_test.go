@@ -28,6 +28,7 @@ func newHealthy() *healthy {
 		Addr4: netip.MustParseAddr("100.64.1.2"), Gateway4: netip.MustParseAddr("100.64.1.1"), Route4: true,
 		Addr6: netip.MustParseAddr("2001:db8::2"), Gateway6: netip.MustParseAddr("fe80::1"), Route6: true}
 	h := &healthy{files: map[string]string{
+		"/proc/sys/net/ipv6/conf/all/forwarding":      "1\n",
 		"/proc/meminfo":                               "MemTotal:       124000 kB\nMemFree:         9000 kB\nMemAvailable:    51000 kB\n",
 		"/proc/sys/net/mptcp/enabled":                 "1\n",
 		"/proc/sys/net/mptcp/blackhole_timeout":       "0\n",
@@ -131,6 +132,7 @@ var scenarios = []struct {
 	{"blackhole detection", func(h *healthy) { h.files["/proc/sys/net/mptcp/blackhole_timeout"] = "3600\n" }, "machine/sysctl blackhole_timeout", Fail, "3600"},
 	{"no fast open", func(h *healthy) { h.files["/proc/sys/net/ipv4/tcp_fastopen"] = "2\n" }, "machine/sysctl tcp_fastopen", Warn, "no data in a SYN"},
 	{"no forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv4/ip_forward"] = "0\n" }, "machine/sysctl ip_forward", Fail, "ip_forward = 0"},
+	{"no IPv6 forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv6/conf/all/forwarding"] = "0\n" }, "machine/sysctl ipv6 forwarding", Warn, "forwarding = 0"},
 	{"no nft", func(h *healthy) { h.LookPath = func(string) bool { return false } }, "machine/nft", Fail, "nft is not there"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
