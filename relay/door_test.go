@@ -403,7 +403,9 @@ func TestHome(t *testing.T) {
 		if b, err := drop.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, b)
 		}
+		at := time.Now()
 		h.echo(t, web, 5000)
+		t.Log("served after", time.Since(at))
 		s := h.tell(t, order{}).Stats
 		if s.Retried <= before {
 			t.Fatalf("%+v", s)

@@ -272,10 +272,11 @@ func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow 
 	}
 	if follow {
 		s.early.start(up)
-		defer s.early.stop()
 	}
 	server, err := s.await(up, u, patience, deadline)
 	if err != nil {
+		up.SetWriteDeadline(time.Unix(1, 0)) // the pump may be waiting for a handshake that will not come
+		s.early.stop()
 		return err
 	}
 	if server {
