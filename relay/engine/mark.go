@@ -13,7 +13,7 @@ const (
 	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
-	target    = 16 << 10                     // octets that a look should find
+	target    = 8 << 10                      // octets that a look should find
 )
 
 // gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).
