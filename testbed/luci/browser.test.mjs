@@ -176,7 +176,7 @@ for (const [name, path] of [['status', status], ['settings', settings], ['diagno
   for (const [kind, options] of [['light', {}], ['dark', { query: 'theme=dark' }], ['phone', { width: 375, height: 720 }], ['de', { query: 'lang=de' }], ['fr', { query: 'lang=fr&theme=dark', width: 375, height: 720 }]]) {
     test(`${name}: ${kind}`, async () => {
       const page = await open(path, { ...options, past: name == 'status' && !daemon });
-      if (name == 'status') await page.waitForTimeout(4500);
+      if (name == 'status') await page.waitForTimeout(2600);
       await close(page, `${name}-${kind}`);
     });
   }
