@@ -22,6 +22,10 @@ FORCE:
 deps:
 	@sh testbed/deps
 
+demo: deps all
+	$(GO) build -o $(BUILD)/demo ./testbed/cmd/demo
+	$(BUILD)/demo
+
 test: lint unit net
 
 lint: deps
@@ -34,4 +38,4 @@ unit: deps
 	$(GO) test -race -short ./...
 
 net: deps all
-	$(GO) test -p 1 -count=1 $(NETPKGS)
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $(NETPKGS)

@@ -57,6 +57,7 @@ func (t *clients) connected(key netip.Addr) {
 	t.get(key).pending--
 }
 
+// leave ends a session.
 func (t *clients) leave(key netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

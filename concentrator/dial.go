@@ -35,7 +35,7 @@ func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
 		}
 	}
 	switch errno {
-	case syscall.ECONNREFUSED, syscall.ECONNRESET:
+	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE:
 		return &convert.Error{Code: convert.CodeConnectionReset}
 	case syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 		return &convert.Error{Code: convert.CodeResourceExceeded, Value: wait}

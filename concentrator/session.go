@@ -23,11 +23,12 @@ const lingerLimit = 5 * time.Second
 type session struct {
 	s        *Server
 	client   *net.TCPConn
-	from     netip.Addr // without IPv4 mapping
+	from     netip.Addr // without IPv4 mapping and zone
 	key      netip.Addr
 	accepted time.Time
 	pending  bool // counted as without server
 
+	warm     atomic.Bool                 // nothing has come yet; who clears it decides the session's fate
 	server   atomic.Pointer[net.TCPConn] // nil until connected
 	up, down atomic.Uint64               // octets copied
 	moved    uint64                      // up+down when the idle check last saw a change; only its own
@@ -125,11 +126,18 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 	return server
 }
 
-// readMessage waits for the message: long for its first octet, since a client may keep connections ready, then briefly. No
-// buffer but the small one is held.
+// readMessage waits for the message: long for its first octet, since a client may keep connections ready, then briefly. A
+// stranger isn't waited for long.
 func (ses *session) readMessage(buf []byte) (opening, error) {
-	ses.client.SetReadDeadline(ses.accepted.Add(ses.s.cfg.WarmTimeout))
+	first := ses.s.cfg.WarmTimeout
+	if !within(ses.s.cfg.AllowClients, ses.from) {
+		first = ses.s.cfg.MessageTimeout
+	}
+	ses.client.SetReadDeadline(ses.accepted.Add(first))
 	n, err := ses.client.Read(buf)
+	if !ses.warm.CompareAndSwap(true, false) {
+		return opening{}, net.ErrClosed // drain was faster
+	}
 	if err != nil {
 		return opening{}, err
 	}

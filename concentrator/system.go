@@ -66,35 +66,40 @@ func largerWmem(have string) string {
 
 // Prepare puts the kernel's settings in place where this process may, and says in one line each what it may not, with the
 // command to type. Nothing is put back at the end: these are a host's settings, and others may have come to rely on them.
-func Prepare(log *slog.Logger) {
+// It reports whether all are right.
+func Prepare(log *slog.Logger) (good bool) {
+	good = true
 	for _, s := range settings() {
-		s.apply(log)
+		good = s.apply(log) && good
 	}
 	if err := raiseLimits(); err != nil {
 		log.Warn("concentrator: clients' further subflows may be refused", "err", err,
 			"remedy", fmt.Sprintf("ip mptcp limits set subflows %d add_addr_accepted %d", subflowLimit, subflowLimit))
+		return false
 	}
+	return good
 }
 
-func (s setting) apply(log *slog.Logger) {
+func (s setting) apply(log *slog.Logger) (good bool) {
 	path := "/proc/sys/" + strings.ReplaceAll(s.name, ".", "/")
 	raw, err := os.ReadFile(path)
 	have := strings.TrimSpace(string(raw))
 	want := s.want(have)
 	if err == nil {
 		if want == "" {
-			return
+			return true
 		}
 		if err = os.WriteFile(path, []byte(want), 0o644); err == nil {
 			log.Info("concentrator: kernel setting changed", "name", s.name, "from", have, "to", want)
-			return
+			return true
 		}
 	}
-	remedy := fmt.Sprintf("sysctl -w %s=%q", s.name, want)
+	remedy := fmt.Sprintf("sysctl -w '%s=%s'", s.name, want)
 	if errors.Is(err, os.ErrNotExist) {
 		remedy = "a kernel with this setting"
 	}
 	log.Warn("concentrator: kernel setting is not right: "+s.why, "name", s.name, "err", err, "remedy", remedy)
+	return false
 }
 
 func raiseLimits() error {

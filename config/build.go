@@ -16,6 +16,7 @@ const minIdle = 2*time.Hour + 4*time.Minute
 // build turns the raw file into clean values; errors are collected in p.
 func (p *parser) build(raw *rawFile) *Config {
 	c := &Config{
+		lines:    p.lines,
 		LogLevel: p.choice("log.level", raw.Log.Level, "info", "debug", "warn", "error"),
 		Daemon: Daemon{
 			Control: or(raw.Daemon.Control, "/var/run/spillway.sock"),
@@ -182,10 +183,16 @@ func (p *parser) relay(raw *rawRelay) Relay {
 	}
 }
 
+// reserved are the names of the nft table's own counters.
+var reserved = []string{"relayed", "native", "refused", "concentrator"}
+
 func (p *parser) rule(i int, raw *rawRule) Rule {
 	k := func(name string) string { return key("rule", i, name) }
 	r := Rule{Name: raw.Name, Line: lineOf(p.lines, k("name")), Interface: raw.Interface}
 	p.name(k("name"), r.Name)
+	if slices.Contains(reserved, r.Name) {
+		p.fail(k("name"), "%q is the name of a counter of ours; choose another", r.Name)
+	}
 	r.Src = each(p, k("src"), raw.Src, parsePrefix)
 	r.Dst = each(p, k("dst"), raw.Dst, parsePrefix)
 	r.MAC = each(p, k("mac"), raw.MAC, parseMAC)

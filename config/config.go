@@ -28,6 +28,16 @@ type Config struct {
 	Policy        Policy
 	Relay         Relay
 	Rules         []Rule // first match wins
+
+	lines map[string]int
+}
+
+// Line is the line of a key in the file, or of its table; i counts in arrays of tables and is negative elsewhere. 0: not known.
+func (c *Config) Line(table string, i int, name string) int {
+	if i >= 0 {
+		return lineOf(c.lines, key(table, i, name))
+	}
+	return lineOf(c.lines, table+"."+name)
 }
 
 // Daemon is where the daemon keeps what is its own.
@@ -124,3 +134,13 @@ type Rule struct {
 
 // PortRange is an inclusive range of TCP ports.
 type PortRange struct{ First, Last uint16 }
+
+// NeedsNetifd tells whether a link is named as OpenWrt names it, so that netifd must tell its device.
+func (c *Config) NeedsNetifd() bool {
+	for _, l := range c.Links {
+		if l.Interface != "" {
+			return true
+		}
+	}
+	return false
+}

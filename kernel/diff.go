@@ -98,7 +98,7 @@ func endpointString(e mptcp.Endpoint) string {
 
 // Diff tells what leads from have to want, in the order in which traffic is hurt least. It is empty when nothing
 // differs. A zero want.Limits asks for no change, and so does a sysctl that want does not name: their earlier values
-// are known to the Reconciler alone.
+// are known to the Reconciler alone. A sysctl that have does not name does not exist: its device has gone, or is yet to come.
 func Diff(have, want State) []Op {
 	var ops []Op
 	empty := want.Ruleset.Mark == "" && len(want.Endpoints) == 0
@@ -118,17 +118,17 @@ func Diff(have, want State) []Op {
 	for _, r := range addRules {
 		ops = append(ops, Op{Kind: AddRule, Rule: r})
 	}
-	make, brk := diffEndpoints(have.Endpoints, want.Endpoints)
-	ops = append(ops, make...)
-	// The table leads LAN traffic to the relay: when the relay's way out stands, and as long as marked packets find home.
-	if have.Ruleset.Mark != want.Ruleset.Mark {
-		if want.Ruleset.Mark == "" {
-			ops = append(ops, Op{Kind: DelTable})
-		} else {
-			ops = append(ops, Op{Kind: LoadTable, Ruleset: want.Ruleset})
-		}
+	carry, drop := diffEndpoints(have.Endpoints, want.Endpoints)
+	ops = append(ops, carry...)
+	// The table leads LAN traffic to the relay. It goes before the relay's ways out and while marked packets find home; it
+	// is loaded when these stand, and after a dead link's endpoint is gone: nft takes up to 0.1 s, a failover must not.
+	if have.Ruleset.Mark != want.Ruleset.Mark && want.Ruleset.Mark == "" {
+		ops = append(ops, Op{Kind: DelTable})
 	}
-	ops = append(ops, brk...)
+	ops = append(ops, drop...)
+	if have.Ruleset.Mark != want.Ruleset.Mark && want.Ruleset.Mark != "" {
+		ops = append(ops, Op{Kind: LoadTable, Ruleset: want.Ruleset})
+	}
 	// A rule before its route, for the same reason as above.
 	for _, r := range delRules {
 		ops = append(ops, Op{Kind: DelRule, Rule: r})
@@ -145,7 +145,7 @@ func Diff(have, want State) []Op {
 func diffSettings(have, want State) []Op {
 	var ops []Op
 	for _, key := range slices.Sorted(maps.Keys(want.Sysctls)) {
-		if value, ok := have.Sysctls[key]; !ok || value != want.Sysctls[key] {
+		if value, ok := have.Sysctls[key]; ok && value != want.Sysctls[key] {
 			ops = append(ops, Op{Kind: SetSysctl, Key: key, Value: want.Sysctls[key]})
 		}
 	}
@@ -174,8 +174,8 @@ func diffSet[T comparable](have, want []T, by func(a, b T) int) (add, del []T) {
 // mutableFlags are those that SET_FLAGS can change on a living endpoint.
 const mutableFlags = mptcp.FlagBackup | mptcp.FlagFullmesh
 
-// diffEndpoints orders the endpoints' changes: a link that shall carry carries (make) before the one that shall not stops (brk).
-func diffEndpoints(have, want []mptcp.Endpoint) (make, brk []Op) {
+// diffEndpoints orders the endpoints' changes: a link that shall carry does (carry) before one that shall not stops (drop).
+func diffEndpoints(have, want []mptcp.Endpoint) (carry, drop []Op) {
 	want = sorted(want, compareEndpoints)
 	have = sorted(have, compareEndpoints)
 	var promote, demote, clear, add, del []Op

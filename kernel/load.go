@@ -25,8 +25,13 @@ func findNFT() string {
 	return "nft"
 }
 
+// nftTimeout is far beyond what ten thousand prefixes take on a slow router.
+const nftTimeout = time.Minute
+
 // run hands text to nft as one transaction: all of it takes effect at once, or nothing does.
 func (r *Reconciler) run(ctx context.Context, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, r.nft, "-f", "-")
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.Stdin = strings.NewReader(text)
@@ -128,20 +133,22 @@ func carryElements(set string, elements []element) string {
 func addElements(stem string, addrs []netip.Addr, ttl time.Duration) string {
 	var b strings.Builder
 	for _, v6 := range []bool{false, true} {
-		var plain, timed []string
+		var plain []string
 		for _, a := range addrs {
-			if a = a.Unmap().WithZone(""); a.IsValid() && a.Is6() == v6 && !slices.Contains(plain, a.String()) {
+			if a = a.Unmap().WithZone(""); a.IsValid() && a.Is6() == v6 {
 				plain = append(plain, a.String())
-				timed = append(timed, fmt.Sprintf("%v timeout %ds", a, seconds(ttl)))
 			}
 		}
+		slices.Sort(plain)
+		plain = slices.Compact(plain)
 		if len(plain) == 0 {
 			continue
 		}
 		name, list := domainSetName(stem, v6), strings.Join(plain, ", ")
 		fmt.Fprintf(&b, "add element inet %s %s { %s }\n", TableName, name, list)
 		fmt.Fprintf(&b, "delete element inet %s %s { %s }\n", TableName, name, list)
-		fmt.Fprintf(&b, "add element inet %s %s { %s }\n", TableName, name, strings.Join(timed, ", "))
+		timeout := fmt.Sprintf(" timeout %ds", seconds(ttl))
+		fmt.Fprintf(&b, "add element inet %s %s { %s }\n", TableName, name, strings.Join(plain, timeout+", ")+timeout)
 	}
 	return b.String()
 }

@@ -19,7 +19,10 @@ import (
 const (
 	nfgenLen = 4 // struct nfgenmsg
 	// Attributes that x/sys does not name.
-	nftaTableUserdata = 6
+	nftaTableUserdata  = 6
+	nftaFlowtableTable = 1
+	nftaFlowtableName  = 2
+	nftaDataValue      = 1
 	// User data is nft's own: type, length, value; the type of a table's comment.
 	udataTableComment = 0
 )
@@ -50,13 +53,7 @@ func nftAsk(c *netlink.Conn, message uint16, flags netlink.HeaderFlags, fill fun
 		return err
 	}
 	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
-	var msgs []netlink.Message
-	for range 5 { // somebody may change the ruleset while it is dumped
-		msgs, err = c.Execute(netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	msgs, err := ask(c, netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
 	if err != nil {
 		return err
 	}
@@ -267,5 +264,3 @@ func decodeElement(in *netlink.AttributeDecoder) (e element) {
 	}
 	return e
 }
-
-const nftaDataValue = 1

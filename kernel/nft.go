@@ -3,9 +3,9 @@
 package kernel
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +14,9 @@ import (
 // Table is the nft table as data: whose TCP goes where.
 type Table struct {
 	Interfaces []string // LAN devices whose TCP is relayed
+	// Links are the links' devices. A connection that the kernel would route out of another device (a VPN, a guest network,
+	// a second router) is left alone: no concentrator reaches it. None: all connections are relayed.
+	Links []string
 	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
 	// forwards that family natively.
 	Door4, Door6 uint16
@@ -87,7 +90,6 @@ const (
 const (
 	domainTimeout = "1h"  // of elements that dnsmasq adds without one
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
-	isSYN         = "tcp flags & (fin | syn | rst | ack) == syn"
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
 )
@@ -95,13 +97,14 @@ const (
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
 	w := &writer{names: map[string]string{}}
-	if err := w.rules(t.Rules); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
 	body := w.body()
-	sum := sha256.Sum256([]byte(body))
-	hash := hex.EncodeToString(sum[:8])
+	sum := fnv.New128a() // tells tables apart; nobody gains by forging one, and sha256 costs flash
+	sum.Write([]byte(body))
+	hash := fmt.Sprintf("%x", sum.Sum(nil))
 	var b strings.Builder
 	// The first two lines make the transaction work whether the table is there or not.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n\tcomment \"%[2]s\"\n", TableName, hash)
@@ -123,6 +126,10 @@ func (w *writer) prerouting(t Table) {
 	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
 	c.add("%s return", isNotSYN)
 	c.add("fib daddr type local return")
+	if len(t.Links) > 0 {
+		// One without any route is relayed: the main table may have lost its default route with a dead link.
+		c.add("fib daddr oif exists fib daddr oifname != %s return", quotedSet(t.Links))
+	}
 	w.concentrators(c, t)
 	if len(t.Rules) > 0 {
 		c.jump("rules")
@@ -145,7 +152,7 @@ func (w *writer) prerouting(t Table) {
 	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
 		if door.port != 0 {
 			w.counter(CounterRelayed)
-			c.add("meta nfproto %s tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
+			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
 				door.family, door.target, door.port, MarkLocal, CounterRelayed)
 		}
 	}
@@ -245,6 +252,10 @@ func (w *writer) matches(id string, r TableRule) []string {
 }
 
 func (r TableRule) check() error {
+	switch r.Name {
+	case CounterRelayed, CounterNative, CounterRefused, CounterConcentrator:
+		return errors.New("the name is taken by a counter of the table: choose another")
+	}
 	for _, p := range r.DstPorts {
 		if p.First > p.Last || p.First == 0 {
 			return fmt.Errorf("port range %d-%d: write the lower first, from 1", p.First, p.Last)
@@ -261,15 +272,22 @@ func (r TableRule) check() error {
 		}
 	}
 	if r.DomainSet != "" && !isName(r.DomainSet) {
-		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most", r.DomainSet)
+		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most, not r_ at the beginning", r.DomainSet)
 	}
-	for _, name := range r.Interfaces {
-		if name == "" || len(name) > 15 || strings.ContainsAny(name, "\"\\ /\n*") {
-			return fmt.Errorf("interface %q: not a device's name", name)
-		}
+	if err := checkDevices(r.Interfaces); err != nil {
+		return err
 	}
 	if r.Action > ActionBlock {
 		return fmt.Errorf("unknown action %d", r.Action)
+	}
+	return nil
+}
+
+func checkDevices(names []string) error {
+	for _, name := range names {
+		if name == "" || len(name) > 15 || strings.ContainsAny(name, "\"\\ /\n\t*") {
+			return fmt.Errorf("interface %q: not a device's name", name)
+		}
 	}
 	return nil
 }
@@ -281,7 +299,7 @@ func isName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 24
+	return s != "" && len(s) <= 24 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
 }
 
 // ruleID is the nft name of the i-th rule's counter: unique, legible, free of what nft can't take, and the same when

@@ -6,7 +6,11 @@
 // world performs no operation.
 package kernel
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"spillway/mptcp"
+)
 
 // Every number in the kernel that is ours. Others' numbers on an OpenWrt router, to stay clear of:
 //
@@ -41,10 +45,10 @@ const (
 	// rules (2001) and netifd's (10000): the source address that a subflow is bound to decides.
 	priorityLink = 910
 
-	// endpointID4 + the link's index, endpointID6 + the link's index. The kernel numbers other people's endpoints
-	// from 1 up, so ours begin where theirs do not reach.
-	endpointID4 = 101
-	endpointID6 = 141
+	// endpointID - 2 × the link's index is the endpoint of its IPv4 address, one less that of its IPv6 address. The kernel
+	// numbers other people's endpoints upwards from the highest id there has been, and from 1 when that is 255: ours
+	// stand at the end, where nobody is numbered into them.
+	endpointID = 255
 
 	// protocol tags our routes and rules (rtm_protocol, FRA_PROTOCOL), so that somebody else's route in our table or
 	// rule at our priority is told apart and left alone. Not in /etc/iproute2/rt_protos, which ends at 192.
@@ -53,21 +57,23 @@ const (
 
 // EndpointID is the fixed MPTCP endpoint id of a link's address; link is its index in the configuration.
 func EndpointID(link int, v6 bool) uint8 {
+	id := endpointID - 2*link
 	if v6 {
-		return uint8(endpointID6 + link)
+		id--
 	}
-	return uint8(endpointID4 + link)
+	return uint8(id)
 }
 
-// LinkOfEndpoint is the inverse of EndpointID; ok is false for an endpoint that isn't ours.
+// LinkOfEndpoint is the inverse of EndpointID; ok is false for an id that isn't ours.
 func LinkOfEndpoint(id uint8) (link int, v6, ok bool) {
-	switch {
-	case id >= endpointID4 && id < endpointID4+MaxLinks:
-		return int(id) - endpointID4, false, true
-	case id >= endpointID6 && id < endpointID6+MaxLinks:
-		return int(id) - endpointID6, true, true
-	}
-	return 0, false, false
+	down := endpointID - int(id)
+	return down / 2, down%2 == 1, down < 2*MaxLinks
+}
+
+// ourEndpoint tells an endpoint as LinkEndpoint makes it from somebody's that came by an id of ours.
+func ourEndpoint(e mptcp.Endpoint) bool {
+	_, v6, ok := LinkOfEndpoint(e.ID)
+	return ok && e.Addr.Is6() == v6 && e.Port == 0 && e.IfIndex != 0 && e.Flags&^mutableFlags == mptcp.FlagSubflow
 }
 
 // LinkTable is the number of the routing table of a link.
@@ -76,6 +82,7 @@ func LinkTable(link int) uint32 { return uint32(tableLink + link) }
 // LinkRules are the rules that make packets with the link's source address addr leave by the link. The more specific
 // routes of table main come first, else an answer from that address to the LAN would leave by the link as well.
 func LinkRules(link int, addr netip.Addr) []Rule {
+	addr = plain(addr)
 	p := uint32(priorityLink + 2*link)
 	return []Rule{
 		{Priority: p, V6: addr.Is6(), From: addr, Table: tableMain, SuppressDefault: true},
@@ -86,8 +93,22 @@ func LinkRules(link int, addr netip.Addr) []Rule {
 // LinkRoute is the link's own default route. gateway is the zero Addr on a point-to-point link or where the default
 // route is on-link; src is the link's source address, which also says the family.
 func LinkRoute(link, ifindex int, gateway, src netip.Addr) Route {
+	gateway, src = plain(gateway), plain(src)
 	return Route{Table: LinkTable(link), V6: src.Is6(), Gateway: gateway, Index: ifindex, Src: src}
 }
+
+// LinkEndpoint is the link's MPTCP endpoint for its address.
+func LinkEndpoint(link, ifindex int, addr netip.Addr, backup bool) mptcp.Endpoint {
+	addr = plain(addr)
+	e := mptcp.Endpoint{ID: EndpointID(link, addr.Is6()), Addr: addr, IfIndex: ifindex, Flags: mptcp.FlagSubflow}
+	if backup {
+		e.Flags |= mptcp.FlagBackup
+	}
+	return e
+}
+
+// plain is an address as the kernel tells it, so that want and have compare equal: the device is named apart.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // LocalRules and LocalRoutes deliver marked packets to the relay's sockets. v6 is false where the kernel has no IPv6.
 func LocalRules(v6 bool) []Rule {
@@ -111,6 +132,9 @@ const (
 	tableMain     = 254
 	loopbackIndex = 1 // of lo, in every namespace
 )
+
+// OwnTable tells whether a routing table is one that we fill: its routes are no evidence of a way out.
+func OwnTable(t uint32) bool { return ourTable(t) }
 
 func ourTable(t uint32) bool { return t >= tableLocal && t < tableLink+MaxLinks }
 

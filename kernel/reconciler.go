@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +34,6 @@ type Reconciler struct {
 	log   *slog.Logger
 	nft   string
 	saved savedFile
-	v6    bool
 
 	mu     sync.Mutex // one change at a time
 	rtnl   *netlink.Conn
@@ -42,6 +41,7 @@ type Reconciler struct {
 	pm     *mptcp.PathManager // nil: the kernel has no MPTCP
 	last   Ruleset            // as wanted last: the rules' names, for Hits
 	before before             // of saved
+	dirty  bool               // before is not in the file yet
 	odd    bool               // this kernel counts uses of chains in its own way: marks are compared by hash alone
 }
 
@@ -57,8 +57,7 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 	if r.nft == "" {
 		r.nft = findNFT()
 	}
-	_, err := os.Stat("/proc/sys/net/ipv6")
-	r.v6 = err == nil
+	var err error
 	if r.before, err = r.saved.load(); err != nil {
 		// What was before us is lost with the file; everything else works.
 		log.Warn("earlier sysctls will not be restored", "error", err)
@@ -86,8 +85,11 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 // HasMPTCP tells whether the kernel has an MPTCP path manager; without one endpoints and limits are ignored.
 func (r *Reconciler) HasMPTCP() bool { return r.pm != nil }
 
-// HasIPv6 tells whether the kernel has IPv6; without it ask for nothing of it.
-func (r *Reconciler) HasIPv6() bool { return r.v6 }
+// HasIPv6 tells whether the kernel has IPv6, not switched off on lo; without it ask for nothing of it.
+func (r *Reconciler) HasIPv6() bool {
+	off, err := readSysctl("net/ipv6/conf/lo/disable_ipv6")
+	return err == nil && off == "0"
+}
 
 // Close closes the sockets; the kernel keeps what it holds, for a successor.
 func (r *Reconciler) Close() error {
@@ -150,7 +152,7 @@ func (r *Reconciler) read(want State) (State, error) {
 	return have, errors.Join(errs...)
 }
 
-// endpoints are those with ids of ours.
+// endpoints are those of ours.
 func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	all, err := r.pm.Endpoints()
 	if err != nil {
@@ -158,7 +160,7 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	}
 	var ours []mptcp.Endpoint
 	for _, e := range all {
-		if _, _, ok := LinkOfEndpoint(e.ID); ok {
+		if ourEndpoint(e) {
 			ours = append(ours, e)
 		}
 	}
@@ -173,7 +175,8 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 	return r.apply(ctx, want)
 }
 
-// Stop takes everything of ours away and restores what was changed. To leave the state for a successor, Close instead.
+// Stop takes everything of ours away and restores what was changed. ctx must outlive the one whose end stops the daemon.
+// To leave the state for a successor, Close instead.
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,8 +189,20 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	}
 	asked := want
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
+	var errs []error
+	want.Endpoints = slices.Clone(want.Endpoints)
+	for i := range want.Endpoints {
+		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
+	}
+	want.Endpoints = slices.DeleteFunc(want.Endpoints, func(e mptcp.Endpoint) bool {
+		if ourEndpoint(e) {
+			return false
+		}
+		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))
+		return true
+	})
 	have, err := r.read(want)
-	errs := []error{err}
+	errs = append(errs, err)
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
 	}
@@ -197,19 +212,19 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			break
 		}
-		if err := r.remember(op, have); err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", op, err))
-			continue
-		}
+		// A disk that can't be written keeps nobody from bonding; it costs the restoring after a kill.
+		r.remember(op, have)
+		r.save() // an error is told at the end
 		if err := r.do(ctx, op); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			continue
 		}
-		r.log.Debug("kernel: " + op.String())
+		r.log.Debug(op.String())
 		done = append(done, op)
 	}
 	r.last = asked.Ruleset
-	errs = append(errs, r.forget(asked))
+	r.forget(asked)
+	errs = append(errs, r.save())
 	return done, errors.Join(errs...)
 }
 
@@ -243,8 +258,9 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 }
 
 func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
+	e.Addr = plain(e.Addr)
 	err := r.pm.Add(e)
-	if !errors.Is(err, fs.ErrExist) {
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.EBUSY) { // the address, the id
 		return err
 	}
 	all, _ := r.pm.Endpoints()
@@ -259,7 +275,10 @@ func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
 	return err
 }
 
-// SetBackup flips the backup flag of an endpoint on all connections: one netlink call, for failover and overflow.
+// The fast paths below are one netlink call each and wait for no Apply under way. They need no bookkeeping: the next
+// Apply reads what they did. Tell it the same, or it undoes them.
+
+// SetBackup flips the backup flag of an endpoint on all connections: for failover and overflow.
 func (r *Reconciler) SetBackup(id uint8, backup bool) error {
 	if r.pm == nil {
 		return nil
@@ -303,12 +322,13 @@ func (r *Reconciler) RemoveEndpoint(id uint8) error {
 }
 
 // DropInitial closes the initial subflows (id 0) with this local address on all connections. Connections that had
-// fallen back to plain TCP are reset by it. No such subflow is no error.
+// fallen back to plain TCP are reset by it. No such subflow is no error. While an endpoint with this address stands, the
+// kernel makes a new subflow from it as soon as any endpoint is added: RemoveEndpoint first.
 func (r *Reconciler) DropInitial(addr netip.Addr) error {
 	if r.pm == nil {
 		return nil
 	}
-	if err := except(r.pm.Remove(0, addr), fs.ErrNotExist); err != nil {
+	if err := except(r.pm.Remove(0, plain(addr)), fs.ErrNotExist); err != nil {
 		return fmt.Errorf("drop initial subflows of %v: %w", addr, err)
 	}
 	return nil
@@ -328,7 +348,7 @@ func (r *Reconciler) Hits() (map[string]Counter, error) {
 		if name, ok := r.last.names[id]; ok {
 			id = name
 		}
-		hits[id] = n
+		hits[id] = Counter{hits[id].Packets + n.Packets, hits[id].Bytes + n.Bytes} // rules may share a name
 	}
 	return hits, err
 }

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
-	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +30,7 @@ func afamily(v6 bool) uint8 {
 	return unix.AF_INET
 }
 
-// appendRule is the body of RTM_NEWRULE and RTM_DELRULE.
+// encodeRule is the body of RTM_NEWRULE and RTM_DELRULE.
 func encodeRule(r Rule) ([]byte, error) {
 	h := make([]byte, rtmsgLen)
 	h[0] = afamily(r.V6)
@@ -106,7 +106,7 @@ func encodeRoute(r Route) ([]byte, error) {
 		h[6] = unix.RT_SCOPE_LINK
 	default:
 		// A gateway outside the link's subnet (/32 addresses of mobile modems) is reachable all the same.
-		nlenc.PutUint32(h[8:], unix.RTNH_F_ONLINK)
+		binary.NativeEndian.PutUint32(h[8:], unix.RTNH_F_ONLINK)
 	}
 	ae := netlink.NewAttributeEncoder()
 	ae.Uint32(unix.RTA_TABLE, r.Table)
@@ -233,15 +233,23 @@ func readRoutes(c *netlink.Conn) ([]Route, error) {
 	return routes, nil
 }
 
-// dump asks again when somebody changed what was being dumped.
-func dump(c *netlink.Conn, kind netlink.HeaderType, body []byte) (msgs []netlink.Message, err error) {
-	for range 3 {
-		msgs, err = c.Execute(netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: body})
-		if !errors.Is(err, unix.EINTR) {
+func dump(c *netlink.Conn, kind netlink.HeaderType, body []byte) ([]netlink.Message, error) {
+	return ask(c, netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: body})
+}
+
+// ask sends a request, and again when somebody changed what was being dumped. In the end an inconsistent answer is
+// better than none: adding what is there and removing what isn't are no errors, and the next reading is true.
+func ask(c *netlink.Conn, m netlink.Message) (answers []netlink.Message, err error) {
+	for range 4 {
+		answers, err = c.Execute(m)
+		torn := errors.Is(err, unix.EINTR) || slices.ContainsFunc(answers, func(a netlink.Message) bool {
+			return a.Header.Flags&netlink.DumpInterrupted != 0
+		})
+		if !torn {
 			break
 		}
 	}
-	return msgs, err
+	return answers, err
 }
 
 func change(c *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, body []byte) error {

@@ -36,55 +36,51 @@ func (b before) settle(asked map[string]string, limits mptcp.Limits) (map[string
 	return all, limits
 }
 
-// remember writes down what op is about to change for the first time.
-func (r *Reconciler) remember(op Op, have State) error {
-	b := before{Boot: r.before.Boot, Sysctls: maps.Clone(r.before.Sysctls), Limits: r.before.Limits}
+// remember keeps what op is about to change for the first time.
+func (r *Reconciler) remember(op Op, have State) {
 	switch op.Kind {
 	case SetSysctl:
 		value, ok := have.Sysctls[op.Key]
-		if _, known := b.Sysctls[op.Key]; known || !ok {
-			return nil
+		if _, known := r.before.Sysctls[op.Key]; known || !ok {
+			return
 		}
-		if b.Sysctls == nil {
-			b.Sysctls = map[string]string{}
+		if r.before.Sysctls == nil {
+			r.before.Sysctls = map[string]string{}
 		}
-		b.Sysctls[op.Key] = value
+		r.before.Sysctls[op.Key] = value
+		r.dirty = true
 	case SetLimits:
-		if b.Limits != nil {
-			return nil
+		if r.before.Limits == nil {
+			r.before.Limits, r.dirty = &have.Limits, true
 		}
-		b.Limits = &have.Limits
-	default:
-		return nil
 	}
-	if err := r.saved.store(b); err != nil {
-		return err
-	}
-	r.before = b
-	return nil
 }
 
-// forget drops from the file what is not asked for any more and was restored, or can't be because it has gone.
-func (r *Reconciler) forget(asked State) error {
-	b := before{Boot: r.before.Boot, Sysctls: map[string]string{}, Limits: r.before.Limits}
+// forget drops what is not asked for any more and was restored, or can't be because it has gone.
+func (r *Reconciler) forget(asked State) {
 	for key, value := range r.before.Sysctls {
 		now, err := readSysctl(key)
-		if _, ok := asked.Sysctls[key]; ok || err == nil && now != value {
-			b.Sysctls[key] = value
+		if _, ok := asked.Sysctls[key]; !ok && (err != nil || now == value) {
+			delete(r.before.Sysctls, key)
+			r.dirty = true
 		}
 	}
-	if asked.Limits == (mptcp.Limits{}) && b.Limits != nil && r.pm != nil {
-		if now, err := r.pm.Limits(); err == nil && now == *b.Limits {
-			b.Limits = nil
+	if asked.Limits == (mptcp.Limits{}) && r.before.Limits != nil && r.pm != nil {
+		if now, err := r.pm.Limits(); err == nil && now == *r.before.Limits {
+			r.before.Limits, r.dirty = nil, true
 		}
 	}
-	if maps.Equal(b.Sysctls, r.before.Sysctls) && b.Limits == r.before.Limits {
+}
+
+// save writes before to the file when it changed, or when that failed the last time.
+func (r *Reconciler) save() error {
+	if !r.dirty {
 		return nil
 	}
-	if err := r.saved.store(b); err != nil {
-		return err
+	if err := r.saved.store(r.before); err != nil {
+		return fmt.Errorf("sysctls would not be restored after a crash: %w", err)
 	}
-	r.before = b
+	r.dirty = false
 	return nil
 }
 

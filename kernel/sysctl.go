@@ -29,10 +29,10 @@ func (r *Reconciler) Sysctls(o SysctlOptions) map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := func(key string) (string, bool) {
-		if value, ok := r.before.Sysctls[key]; ok {
-			return value, true
-		}
 		value, err := readSysctl(key)
+		if earlier, ok := r.before.Sysctls[key]; ok {
+			value = earlier
+		}
 		return value, err == nil
 	}
 	return wantSysctls(o, was)

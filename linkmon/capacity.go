@@ -33,13 +33,13 @@ func (s CapacitySource) String() string {
 }
 
 const (
-	capacityTau      = time.Second      // smoothing of what is carried while the queue stands: a burst is no capacity
-	capacityProof    = time.Second      // a queue must stand this long before the rate under it counts
-	capacityDown     = 20 * time.Second // half-life towards a lower rate at which the queue stands too: the line became slower
-	capacityHalfLife = 12 * time.Hour   // of what was learnt, while nothing confirms it
-	capacityFloor    = 0.25             // of the best: ageing ends here, a quiet week is no reason to think of a slow line
-	capacityFresh    = 10 * time.Minute // so long a learnt capacity may contradict a higher configured one
-	capacityGap      = 5 * time.Second  // no sample for this long: the queue is not known to have stood meanwhile
+	capacityTau      = 500 * time.Millisecond // smoothing of what is carried while the queue stands: a burst is no capacity
+	capacityProof    = 2 * time.Second        // a queue must stand this long before the rate under it counts
+	capacityDown     = 20 * time.Second       // half-life towards a lower rate at which the queue stands too: the line became slower
+	capacityHalfLife = 12 * time.Hour         // of what was learnt, while nothing confirms it
+	capacityFloor    = 0.25                   // of the best: ageing ends here, a quiet week is no reason to think of a slow line
+	capacityFresh    = 10 * time.Minute       // so long a learnt capacity may contradict a higher configured one
+	capacityGap      = 5 * time.Second        // no sample for this long: the queue is not known to have stood meanwhile
 )
 
 // Capacity is what one direction of one link can carry. The zero value knows nothing yet.
@@ -118,7 +118,7 @@ func (c *Capacity) exceeds(dt time.Duration, rate float64) {
 	}
 	c.above += dt
 	c.smooth(dt, rate)
-	if c.above >= 3*capacityProof {
+	if c.above >= 2*capacityProof {
 		c.learnt = max(c.learnt, c.carried)
 		c.best = max(c.best, c.learnt)
 	}

@@ -21,11 +21,7 @@ const (
 func look(cfg Config, w world, before []Link) []Link {
 	links := make([]Link, len(cfg.Links))
 	for i, c := range cfg.Links {
-		var old Link
-		if i < len(before) && before[i].Name == c.Name {
-			old = before[i]
-		}
-		links[i] = lookLink(c, cfg.OwnTable, w, old)
+		links[i] = lookLink(c, cfg.OwnTable, w, named(before, i, c.Name))
 	}
 	return links
 }

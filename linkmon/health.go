@@ -69,7 +69,8 @@ type Health struct {
 
 	inBytes   float64 // received lately, halved each 250 ms
 	inPeak    float64
-	rx        uint64 // link's packet counter at progress
+	inAt      time.Time // when octets were last received
+	rx        uint64    // link's packet counter at progress
 	rxKnown   bool
 	sent, bad float64 // octets sent and sent again, halved each lossHalf
 	least     time.Duration
@@ -78,6 +79,7 @@ type Health struct {
 	up, down  queue
 
 	out     bool // data was out at the last step
+	late    bool // this step came so late that its silence proves nothing
 	suspect bool
 	dead    bool
 	since   time.Time
@@ -111,6 +113,7 @@ func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 	}
 	h.queues(now, samples)
 	h.suspect = h.stopped(now, sum, len(samples))
+	h.late = dt > silenceLeast && !h.late // we ourselves were held up: the kernel may be as well, wait for a second look
 	h.judge(now, sum, link)
 	h.out = sum.out > 0
 	return h.verdict(now, sum, len(samples))
@@ -170,7 +173,10 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
 		h.bad += float64(grown(p.retrans, x.BytesRetrans))
-		h.inBytes += float64(x.BytesReceived - p.received)
+		if x.BytesReceived > p.received {
+			h.inBytes += float64(x.BytesReceived - p.received)
+			h.inAt = now
+		}
 	} else {
 		moved = x.LastAck < progressOld // a newcomer has been answered, else it were not established
 		p = path{}
@@ -265,7 +271,9 @@ func (h *Health) judge(now time.Time, s summary, link Link) {
 		h.die(now, link, h.probeReason())
 		return
 	}
-	if s.out == 0 || s.silent < s.out {
+	// One subflow is enough: its silence is counted from when anything at all was last heard by the link. To wait for
+	// all would be to wait for ever while new requests keep coming.
+	if s.silent == 0 || h.late {
 		return
 	}
 	if quiet := now.Sub(h.progress); h.rxKnown && quiet > 0 && quiet < silenceOther {

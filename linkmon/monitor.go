@@ -41,17 +41,24 @@ type Monitor struct {
 // New checks the configuration. It touches nothing yet.
 func New(cfg Config, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{log: log, hints: make(chan struct{}, 1), poke: make(chan struct{}, 1), open: openSource, watch: openWatch}
-	return m, m.SetConfig(cfg)
+	return m, m.configure(cfg)
 }
 
 // SetConfig replaces the configuration, of a running monitor too: links are read anew at once. From any goroutine.
 func (m *Monitor) SetConfig(cfg Config) error {
+	err := m.configure(cfg)
+	if err == nil {
+		m.hint(hintLoss)
+	}
+	return err
+}
+
+func (m *Monitor) configure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	cfg.Links = slices.Clone(cfg.Links)
 	m.cfg.Store(&cfg)
-	m.hint(hintLoss)
 	return nil
 }
 
@@ -129,6 +136,8 @@ type loop struct {
 	wait      time.Duration // before the next connect
 	troubled  bool          // and the log knows
 
+	connectedAt time.Time // zero: not connected since the last trouble
+
 	tick, settle, retry *time.Timer
 	debounced           time.Duration // present length of the debouncing
 	settling            bool
@@ -159,7 +168,7 @@ func (l *loop) connect() {
 		l.again(err)
 		return
 	}
-	l.sub, l.src, l.connected = sub, src, true
+	l.sub, l.src, l.connected, l.connectedAt = sub, src, true, time.Now()
 	l.listeners.Go(func() { l.listen(sub) })
 	l.read(true)
 }
@@ -196,12 +205,16 @@ func (l *loop) disconnect() {
 }
 
 func (l *loop) again(err error) {
-	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 	if !l.troubled {
 		l.log.Warn("linkmon: watching of the links is interrupted; trying again", "error", err)
 		l.troubled = true
 	}
+	if !l.connectedAt.IsZero() && time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
+		l.wait = 0
+	}
+	l.connectedAt = time.Time{}
 	l.retry.Reset(l.wait)
+	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 }
 
 func (l *loop) close() {
@@ -246,7 +259,7 @@ func (l *loop) read(force bool) {
 	if l.troubled {
 		l.log.Info("linkmon: links are watched again")
 	}
-	l.troubled, l.wait = false, 0
+	l.troubled = false
 	now := time.Now()
 	links := look(*l.cfg.Load(), w, l.links)
 	l.meter(now, links)
@@ -299,10 +312,7 @@ func (l *loop) settled(now time.Time, links []Link) bool {
 	changed := len(links) != len(l.links)
 	for i := range links {
 		k := &links[i]
-		old := Link{}
-		if i < len(l.links) && l.links[i].Name == k.Name {
-			old = l.links[i]
-		}
+		old := named(l.links, i, k.Name)
 		k.Since = old.Since
 		if !l.begun || old.Name == "" || k.Usable != old.Usable {
 			k.Since = now
@@ -315,6 +325,19 @@ func (l *loop) settled(now time.Time, links []Link) bool {
 		changed = changed || k.facts() != old.facts()
 	}
 	return changed
+}
+
+// named finds a link as it was; first at its place, for the order seldom changes. The zero Link: it is new.
+func named(links []Link, place int, name string) Link {
+	if place < len(links) && links[place].Name == name {
+		return links[place]
+	}
+	for _, k := range links {
+		if k.Name == name {
+			return k
+		}
+	}
+	return Link{}
 }
 
 // state is the link in words, for the log.

@@ -63,7 +63,7 @@ func (h *Health) queues(now time.Time, samples []PathSample) {
 			rcv = x.RcvRTT
 		}
 	}
-	if h.inBytes < downloadMin/4 {
+	if h.inBytes < downloadMin/4 || now.Sub(h.inAt) > queueSettle {
 		rcv = 0 // the receiver's figure stays when nothing comes any more
 	}
 	h.up.step(now, up, h.least)

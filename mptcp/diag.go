@@ -19,6 +19,7 @@ type Subflow struct {
 	Backup            bool  // we asked the peer not to use it
 	PeerBackup        bool  // the peer asked us not to use it
 	Established       bool  // fully established: data may flow
+	Fallback          bool  // plain TCP since the handshake. A later fallback is seen in Connections alone
 	Join              bool  // joined later (MP_JOIN); false: the first subflow (MP_CAPABLE)
 	IfIndex           int   // the device it is bound to, 0: none
 	Mark              uint32
@@ -38,12 +39,13 @@ func OpenDiag() (*Diag, error) {
 	return &Diag{c: c}, nil
 }
 
-// Subflows returns all MPTCP subflows of the namespace, of every process, in no particular order. Connections that
-// fell back to plain TCP have none. It needs CAP_NET_ADMIN: without it the kernel withholds the tokens.
+// Subflows returns all MPTCP subflows of the namespace, of every process, in no particular order. A connection that
+// fell back to plain TCP is one subflow without companions. It needs CAP_NET_ADMIN: without it the kernel withholds
+// the tokens.
 func (d *Diag) Subflows() ([]Subflow, error) {
 	var out []Subflow
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		msgs, err := d.dump(family, diagStates)
+		msgs, err := d.dump(diagRequest(family, diagStates))
 		if errors.Is(err, unix.ENOENT) {
 			continue // the kernel has no such dump: Probe tells
 		}
@@ -63,17 +65,46 @@ func (d *Diag) Subflows() ([]Subflow, error) {
 	return out, nil
 }
 
+// Connection is one MPTCP connection as a whole.
+type Connection struct {
+	Local, Remote netip.AddrPort
+	Info          Info
+}
+
+// Connections returns the MPTCP connections of the namespace. One that fell back to plain TCP has Info.Fallback, or is
+// missing, which depends on the kernel and on when it fell.
+// ok is false, without an error, when the kernel can't list them (option INET_MPTCP_DIAG, module mptcp_diag).
+func (d *Diag) Connections() (out []Connection, ok bool, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		msgs, err := d.dump(diagConnections(family, diagStates))
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("dump MPTCP connections: %w", err)
+		}
+		for _, m := range msgs {
+			c, err := parseConnection(m.Data)
+			if err != nil {
+				return nil, false, err
+			}
+			out = append(out, c)
+		}
+	}
+	return out, true, nil
+}
+
 // probe asks for sockets in a state that none is in: only whether the kernel knows the question.
 func (d *Diag) probe() error {
-	_, err := d.dump(unix.AF_INET, 1<<0)
+	_, err := d.dump(diagRequest(unix.AF_INET, 1<<0))
 	return err
 }
 
-// dump asks for the TCP sockets of one family in some states, one bit per state.
-func (d *Diag) dump(family uint8, states uint32) ([]netlink.Message, error) {
+// dump sends a request and returns the answers.
+func (d *Diag) dump(request []byte) ([]netlink.Message, error) {
 	return d.c.Execute(netlink.Message{
 		Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
-		Data:   diagRequest(family, states),
+		Data:   request,
 	})
 }
 

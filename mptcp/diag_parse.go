@@ -28,6 +28,35 @@ func diagRequest(family uint8, states uint32) []byte {
 	return b
 }
 
+// diagConnections asks for MPTCP connections. The protocol's number doesn't fit its octet: an attribute has it whole.
+func diagConnections(family uint8, states uint32) []byte {
+	b := diagRequest(family, states)
+	b = binary.NativeEndian.AppendUint16(b, 8)
+	b = binary.NativeEndian.AppendUint16(b, diagReqProtocol)
+	return binary.NativeEndian.AppendUint32(b, unix.IPPROTO_MPTCP)
+}
+
+// parseConnection reads one connection of a dump.
+func parseConnection(b []byte) (c Connection, err error) {
+	if len(b) < diagMessageLen {
+		return Connection{}, fmt.Errorf("sock_diag message of %d octets: too short", len(b))
+	}
+	c.Local, c.Remote = addrPort(b[0], b[8:24], b[4:6]), addrPort(b[0], b[24:40], b[6:8])
+	for attrs := b[diagMessageLen:]; len(attrs) > 0; {
+		var typ uint16
+		var data []byte
+		if typ, data, attrs, err = nextAttr(attrs); err != nil {
+			return Connection{}, err
+		}
+		if typ == diagInfo {
+			if c.Info, err = parseInfo(data); err != nil {
+				return Connection{}, err
+			}
+		}
+	}
+	return c, nil
+}
+
 // parseSubflow reads one socket of a dump; ok is false when it is no MPTCP subflow. It is the inner loop of every
 // reading, over all TCP sockets of the router, so it allocates nothing.
 func parseSubflow(b []byte) (s Subflow, ok bool, err error) {
@@ -89,6 +118,7 @@ func parseULP(b []byte, s *Subflow) (ok bool, err error) {
 			s.Token = f.u32(0)
 		case subFlags:
 			flags := f.u32(0)
+			s.Fallback = flags&(subFlagCapableRem|subFlagJoinRem) == 0 && flags&subFlagConnected != 0
 			s.Join = flags&(subFlagJoinRem|subFlagJoinLoc) != 0
 			s.PeerBackup = flags&subFlagBackupRem != 0
 			s.Backup = flags&subFlagBackupLoc != 0

@@ -101,7 +101,7 @@ func (p *PathManager) Endpoints() ([]Endpoint, error) {
 }
 
 // Add adds an endpoint and, with FlagSubflow, a subflow from it to every live connection.
-// An address that is there already: errors.Is(err, fs.ErrExist).
+// An address or id that is there already: errors.Is(err, fs.ErrExist).
 func (p *PathManager) Add(e Endpoint) error {
 	return p.tell(cmdAddAddr, encodeEndpoint(e), "add MPTCP endpoint %v id %d", e.Addr, e.ID)
 }
@@ -177,6 +177,9 @@ func kernelError(err error) error {
 	out := oe.Err
 	if oe.Message != "" {
 		out = fmt.Errorf("%w (%s)", oe.Err, oe.Message)
+	}
+	if errors.Is(oe.Err, unix.EBUSY) { // the id is taken; EEXIST means the address is
+		return fmt.Errorf("%w: %w", fs.ErrExist, out)
 	}
 	missing := errors.Is(oe.Err, unix.ESRCH) ||
 		errors.Is(oe.Err, unix.EINVAL) && strings.Contains(oe.Message, "not found")

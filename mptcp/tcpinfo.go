@@ -21,6 +21,7 @@ type TCPInfo struct {
 	AppLimited  bool  // DeliveryRate was limited by the application
 
 	RTT, RTTVar, MinRTT, RTO time.Duration
+	RcvRTT                   time.Duration // round trip as the receiver sees it; 0: not measured yet
 
 	SndMSS, RcvMSS, PMTU uint32 // octets
 	SndCwnd, SSThresh    uint32 // packets
@@ -66,7 +67,7 @@ func parseTCPInfo(b []byte) TCPInfo {
 		SndMSS:     f.u32(16), RcvMSS: f.u32(20), Unacked: f.u32(24), Sacked: f.u32(28), Lost: f.u32(32), Retrans: f.u32(36),
 		LastDataSent: ms(f.u32(44)), LastDataRecv: ms(f.u32(52)), LastAckRecv: ms(f.u32(56)),
 		PMTU: f.u32(60), RTT: us(f.u32(68)), RTTVar: us(f.u32(72)), SSThresh: f.u32(76), SndCwnd: f.u32(80),
-		RcvSpace: f.u32(96), TotalRetrans: f.u32(100), PacingRate: f.u64(104),
+		RcvRTT: us(f.u32(92)), RcvSpace: f.u32(96), TotalRetrans: f.u32(100), PacingRate: f.u64(104),
 		BytesAcked: f.u64(120), BytesReceived: f.u64(128), SegsOut: f.u32(136), SegsIn: f.u32(140),
 		NotSent: f.u32(144), MinRTT: us(f.u32(148)), DeliveryRate: f.u64(160),
 		BusyTime: us64(f.u64(168)), RwndLimited: us64(f.u64(176)), SndbufLimited: us64(f.u64(184)),

@@ -76,10 +76,11 @@ const (
 
 // sock_diag (include/uapi/linux/inet_diag.h).
 const (
-	diagByFamily = 20 // SOCK_DIAG_BY_FAMILY
-	diagInfo     = 2  // INET_DIAG_INFO
-	diagMark     = 15 // INET_DIAG_MARK
-	diagULP      = 19 // INET_DIAG_ULP_INFO, nest
+	diagByFamily    = 20 // SOCK_DIAG_BY_FAMILY
+	diagReqProtocol = 3  // INET_DIAG_REQ_PROTOCOL, of requests
+	diagInfo        = 2  // INET_DIAG_INFO
+	diagMark        = 15 // INET_DIAG_MARK
+	diagULP         = 19 // INET_DIAG_ULP_INFO, nest
 
 	ulpName  = 1 // INET_ULP_INFO_NAME
 	ulpMPTCP = 3 // INET_ULP_INFO_MPTCP, nest
@@ -89,11 +90,13 @@ const (
 	subIDRem    = 9  // u8
 	subIDLoc    = 10 // u8
 
-	subFlagJoinRem   = 1 << 2
-	subFlagJoinLoc   = 1 << 3
-	subFlagBackupRem = 1 << 4
-	subFlagBackupLoc = 1 << 5
-	subFlagFullyEst  = 1 << 6
+	subFlagCapableRem = 1 << 0
+	subFlagConnected  = 1 << 7
+	subFlagJoinRem    = 1 << 2
+	subFlagJoinLoc    = 1 << 3
+	subFlagBackupRem  = 1 << 4
+	subFlagBackupLoc  = 1 << 5
+	subFlagFullyEst   = 1 << 6
 )
 
 // getsockopt reads an option of any length into b and returns how many octets the kernel wrote.

@@ -135,7 +135,7 @@ type Quota struct {
 	Daily       uint64   // octets per day; reached: only when nothing else works, until midnight. 0: none
 	BillingDay  int      // 1 to 31, the day a billing month begins; shorter months begin on their last day. 0: 1
 	Windows     []Window // outside of all of them: only when nothing else works. None: always
-	PersistEach uint64   // octets between two writes of the counter. 0: a thousandth of Limit, at least 16 MB
+	PersistEach uint64   // octets between two writes of the counter. 0: a two-hundredth of Limit, at least 16 MB
 }
 
 // Window is a span of the day on some days of the week, in the location of Observation.Wall.
@@ -182,7 +182,7 @@ func (c Config) withDefaults() Config {
 			q.BillingDay = 1
 		}
 		if q.PersistEach == 0 {
-			q.PersistEach = max(q.Limit/1000, 16e6)
+			q.PersistEach = max(q.Limit/200, 16e6)
 		}
 		if q.Limit > 0 || q.Soft > 0 {
 			links[i].Metered = true

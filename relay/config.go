@@ -82,8 +82,8 @@ type Rule struct {
 	Name     string
 	Src, Dst []netip.Prefix
 	Ports    []PortRange              // destination ports
-	Domain   func(a netip.Addr) bool  // whether a destination belongs to the rule's names; nil: no names
-	Active   func(now time.Time) bool // time window; nil: always
+	Domain   func(a netip.Addr) bool  `json:"-"` // whether a destination belongs to the rule's names; nil: no names
+	Active   func(now time.Time) bool `json:"-"` // time window; nil: always
 	Action   Action
 }
 

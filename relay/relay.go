@@ -13,53 +13,102 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"spillway/relay/engine"
 )
 
 // Relay is the room. Its methods may be called from any goroutine.
-type Relay struct{}
+type Relay struct {
+	log      *slog.Logger
+	engine   *engine.Engine
+	settings atomic.Pointer[settings]
+	plan     atomic.Pointer[Plan]
+	onState  atomic.Pointer[func()]
+	probe    chan struct{} // one slot: an upstream went out
+	door     door
+	guests   guests
+	flows    flows
+	native   native
+	count    counters
+}
 
-// New checks the configuration and prepares a relay; nothing listens yet.
-func New(cfg Config, log *slog.Logger) (*Relay, error) { return &Relay{}, cfg.Validate() }
+// settings are one configuration with what belongs to it: replaced whole, never changed.
+type settings struct {
+	Config
+	upstreams []*upstream
+	rules     []rule
+}
+
+// New checks the configuration and prepares a relay; nothing listens yet. Run must be called to release it.
+func New(cfg Config, log *slog.Logger) (*Relay, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	if cfg.Loops == 0 {
+		cfg.Loops = max(1, runtime.NumCPU()/2)
+	}
+	e, err := engine.New(cfg.Loops)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1)}
+	r.settings.Store(r.settle(cfg, nil))
+	r.plan.Store(&Plan{First: -1, Primary: -1})
+	return r, nil
+}
+
+// settle makes settings of a valid configuration. Upstreams that stay the same keep their health and cookie.
+func (r *Relay) settle(cfg Config, old *settings) *settings {
+	s := &settings{Config: cfg.withDefaults()}
+	for _, u := range s.Upstreams {
+		s.upstreams = append(s.upstreams, old.keep(u, r))
+	}
+	for i := range s.Rules {
+		s.rules = append(s.rules, newRule(&s.Rules[i], old))
+	}
+	return s
+}
 
 // Run serves until ctx ends, then closes the door, lets connections finish for Config.DrainTimeout, resets the
 // rest and returns nil.
-func (r *Relay) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (r *Relay) Run(ctx context.Context) error {
+	r.probeUntil(ctx)
+	r.CloseDoor()
+	end := time.Now().Add(r.settings.Load().DrainTimeout)
+	for r.guests.total() > 0 && time.Now().Before(end) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.engine.Close()
+	return nil
+}
 
 // SetPlan tells on which links new connections go. Established ones are not touched.
-func (r *Relay) SetPlan(p Plan) {}
+func (r *Relay) SetPlan(p Plan) { r.plan.Store(&p) }
 
 // SetConfig replaces the configuration; established connections keep what they were given. An invalid one is
 // refused and the old one stays.
-func (r *Relay) SetConfig(cfg Config) error { return cfg.Validate() }
-
-// OpenDoor listens on 127.0.0.1:port4 and [::1]:port6 for intercepted connections; 0 lets the kernel choose (see
-// Ports). The relay may hold the door closed for a while by itself, see the package comment.
-func (r *Relay) OpenDoor(port4, port6 uint16) error { return nil }
-
-// CloseDoor closes the listening sockets; established connections go on.
-func (r *Relay) CloseDoor() {}
-
-// Ports tells the door's ports; once chosen they stay. 0: no such family on this machine, or never opened.
-func (r *Relay) Ports() (port4, port6 uint16) { return 0, 0 }
+func (r *Relay) SetConfig(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	r.settings.Store(r.settle(cfg, r.settings.Load()))
+	r.changed()
+	return nil
+}
 
 // OnState names a function that is called, without locks held, when the door opens or closes or an upstream's
-// health changes. Call it before Run.
-func (r *Relay) OnState(fn func()) {}
+// health changes.
+func (r *Relay) OnState(fn func()) { r.onState.Store(&fn) }
 
-// Listeners gives duplicates of the listening sockets for a successor process; AdoptListeners takes them instead
-// of OpenDoor. The caller closes the files.
-func (r *Relay) Listeners() ([]*os.File, error) { return nil, nil }
-
-// AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
-func (r *Relay) AdoptListeners(files []*os.File) error { return nil }
-
-// Flows lists established connections in the order of their start, limit at most, after skipping offset.
-func (r *Relay) Flows(offset, limit int) []Flow { return nil }
-
-// Stats gives the counters.
-func (r *Relay) Stats() Stats { return Stats{} }
-
-// Upstreams tells the health of each upstream in the order of the configuration.
-func (r *Relay) Upstreams() []UpstreamStatus { return nil }
+// changed puts the door where it belongs now and tells main.
+func (r *Relay) changed() {
+	r.reconsider()
+	if fn := r.onState.Load(); fn != nil {
+		(*fn)()
+	}
+}

@@ -21,15 +21,15 @@ const (
 // fails.
 type Pair struct {
 	LAN, Up    int
-	Idle       time.Duration // without an octet; 0: for ever
-	HalfClosed time.Duration // the same while one side has closed
-	Done       func(End)     // called once, from a loop: be quick, and don't call the engine's Close
+	Idle       time.Duration    // without an octet; 0: for ever
+	HalfClosed time.Duration    // the same while one side has closed
+	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
 }
 
 // Conn is a pair being copied.
 type Conn struct {
 	loop *loop
-	done func(End)
+	done func(*Conn, End)
 	fd   [2]int32 // 0: LAN, 1: upstream
 	dir  [2]direction
 	slot int32

@@ -249,6 +249,6 @@ func (l *loop) finish(c *Conn, end End) {
 		}
 	}
 	if c.done != nil {
-		c.done(end)
+		c.done(c, end)
 	}
 }

@@ -45,13 +45,18 @@ func setLowat(fd int32, n int) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, un
 
 // Reset closes a socket so that the peer sees a RST (MP_FASTCLOSE for MPTCP), whatever waits in its queues.
 func Reset(fd int) {
+	Abort(fd)
+	unix.Close(fd)
+}
+
+// Abort is Reset without the close of the descriptor.
+func Abort(fd int) {
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
 	if !plain(fd) {
 		// mptcp_close sends DATA_FIN even so; only mptcp_disconnect (net/mptcp/protocol.c) sends MP_FASTCLOSE.
 		var unspec [16]byte // AF_UNSPEC is 0
 		unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), uintptr(len(unspec)))
 	}
-	unix.Close(fd)
 }
 
 // plain tells TCP from MPTCP. An MPTCP socket that fell back still counts as MPTCP here: its reads go the same way.

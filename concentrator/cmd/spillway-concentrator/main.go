@@ -45,6 +45,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	log := newLog(stderr, o.level)
+	if o.prepare {
+		if !concentrator.Prepare(log) {
+			return exitFailed
+		}
+		return exitDone
+	}
 	server, err := concentrator.New(o.config, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "spillway-concentrator: %v\nTry spillway-concentrator -help\n", err)
@@ -102,6 +108,6 @@ func raiseFiles(sessions int, log *slog.Logger) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil || lim.Cur >= need {
 		return
 	}
-	log.Warn("concentrator: too few open files for the sessions allowed; connections will wait when they run out",
+	log.Info("concentrator: too few open files for the sessions allowed; connections will wait when they run out",
 		"limit", lim.Cur, "needed", need, "remedy", "LimitNOFILE= in the systemd unit, or ulimit -n")
 }

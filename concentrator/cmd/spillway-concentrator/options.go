@@ -17,10 +17,10 @@ import (
 
 // options are the command line.
 type options struct {
-	config         concentrator.Config
-	stats          string
-	level          slog.Level
-	version, check bool
+	config                  concentrator.Config
+	stats                   string
+	level                   slog.Level
+	version, check, prepare bool
 }
 
 const usage = `Usage: spillway-concentrator -allow-clients PREFIX,... [options]
@@ -49,9 +49,9 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&secretFile, "cookie-secret", "", "ask clients for a cookie, made with the secret in `FILE` (16 octets or more): shows that an address is not spoofed")
 	f.DurationVar(&c.CookieLife, "cookie-life", 0, "change the cookies' key after this `time`; the last one stays good as long again (default 24h)")
 	f.StringVar(&tokenFile, "token", "", "clients must send the word in `FILE` as their cookie; it travels in clear")
-	f.IntVar(&c.MaxSessions, "max-sessions", 0, "`connections` at once (default 16384)")
-	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64 (default 8192)")
-	f.IntVar(&c.MaxPending, "max-pending", 0, "of them, `connections` that wait for a message or a server (default 512)")
+	f.IntVar(&c.MaxSessions, "max-sessions", 0, "`connections` at once (default 20000)")
+	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64 (default 16384)")
+	f.IntVar(&c.MaxPending, "max-pending", 0, "`connections` of one client that wait for a message or a server (default 2048)")
 	f.IntVar(&c.ErrorRate, "error-rate", 0, "`errors` a second told to one client; above, it is reset (default 100)")
 	f.DurationVar(&c.RetryAfter, "retry-after", 0, "`time` that a client is asked to stay away when limits are reached, 1s to 255s (default 5s)")
 	f.DurationVar(&c.DialTimeout, "dial-timeout", 0, "`time` for a server to accept (default 20s)")
@@ -61,6 +61,7 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.stats, "stats", "", "serve the counters as Prometheus text at http://`ADDRESS:PORT`/metrics; keep it private")
 	f.TextVar(&o.level, "log", slog.LevelInfo, "`level`: debug (a line for each refusal), info, warn or error")
 	f.BoolVar(&o.check, "check", false, "check the options and exit")
+	f.BoolVar(&o.prepare, "prepare", false, "make the kernel settings and exit: the part that needs root")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {

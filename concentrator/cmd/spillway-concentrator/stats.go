@@ -45,13 +45,14 @@ func printOnSignal(server *concentrator.Server, log *slog.Logger) (stop func()) 
 	return func() { signal.Stop(ch); close(ch) }
 }
 
-// logStats logs the counters that aren't 0, one a line.
+// logStats logs the connections open now and the counters that aren't 0, one a line.
 func logStats(server *concentrator.Server, log *slog.Logger) {
 	var text strings.Builder
 	server.Stats().WriteMetrics(&text)
 	for line := range strings.Lines(text.String()) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") && !strings.HasSuffix(line, " 0") {
-			log.Info("concentrator: " + strings.TrimPrefix(line, "spillway_concentrator_"))
+		line, ours := strings.CutPrefix(strings.TrimSpace(line), "spillway_concentrator_")
+		if ours && (strings.HasPrefix(line, "connections ") || !strings.HasSuffix(line, " 0")) {
+			log.Info("concentrator: " + line)
 		}
 	}
 }

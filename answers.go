@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
+	"spillway/relay"
+)
+
+// handle answers one method, of the control socket or of ubus.
+func (h *house) handle(ctx context.Context, method string, args json.RawMessage) (result any, err error) {
+	switch method {
+	case "status":
+		hits := h.ruleHits() // may run nft: not in the loop
+		if e := h.call(ctx, func() { result = h.status(time.Now(), hits) }); e != nil {
+			return nil, e
+		}
+	case "links":
+		if e := h.call(ctx, func() { result = Links{h.links(time.Now())} }); e != nil {
+			return nil, e
+		}
+	case "flows":
+		p := page{Limit: 100}
+		if err := decode(args, &p); err != nil {
+			return nil, err
+		}
+		return h.flowsAnswer(ctx, p)
+	case "why":
+		if e := h.call(ctx, func() { result = Why{h.history.all()} }); e != nil {
+			return nil, e
+		}
+	case "set":
+		var s linkRole
+		if err := decode(args, &s); err != nil {
+			return nil, err
+		}
+		result = struct{}{}
+		if e := h.call(ctx, func() { err = h.set(s) }); e != nil {
+			return nil, e
+		}
+	case "reload":
+		return h.reload(ctx)
+	case "doctor":
+		return h.doctor(ctx)
+	default:
+		return nil, fmt.Errorf("%w: %q", errNoMethod, method)
+	}
+	return result, err
+}
+
+func decode(args json.RawMessage, into any) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(args, into); err != nil {
+		return fmt.Errorf("arguments: %w", err)
+	}
+	return nil
+}
+
+// set overrides a link's role; "" or "configured" ends it.
+func (h *house) set(s linkRole) error {
+	if s.Role == "" || s.Role == "configured" {
+		return h.machine.Clear(s.Link)
+	}
+	role, err := policy.ParseRole(s.Role)
+	if err != nil {
+		return err
+	}
+	return h.machine.Set(s.Link, role)
+}
+
+// status is the whole, at one instant.
+func (h *house) status(now time.Time, hits []RuleStatus) *Status {
+	st := h.relay.Stats()
+	up := h.relay.Upstreams()
+	s := &Status{
+		API: apiVersion, Version: version, Uptime: int64(now.Sub(h.started).Seconds()), Why: h.plan.Why, Mode: h.cfg.Policy.Mode,
+		OverflowDown: h.plan.OverflowDown, OverflowUp: h.plan.OverflowUp, Sessions: st.Sessions,
+		Links: h.links(now), Rules: hits, Counters: counters(st), Warnings: h.warnings(),
+	}
+	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
+	s.Doors.Open = st.DoorOpen
+	alive := 0
+	for _, u := range up {
+		s.Concentrators = append(s.Concentrators, concentratorStatus(u))
+		if u.Up {
+			alive++
+		}
+	}
+	for i, a := range h.addrs {
+		if c := h.cfg.Concentrators[i]; len(a) == 0 && c.Protocol != "transparent" {
+			s.Concentrators = append(s.Concentrators, ConcentratorStatus{Name: c.Name, Address: c.Address, Protocol: c.Protocol, State: "waiting", Why: "its name is not resolved yet"})
+		}
+	}
+	switch {
+	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
+		s.State, s.Why = "blocked", "no concentrator answers, so connections are refused: "+reasons(up)
+	case alive == 0:
+		s.State, s.Why = "direct", "no concentrator answers, so connections are forwarded natively: "+reasons(up)
+	case h.plan.First < 0:
+		s.State = "waiting"
+	case !st.DoorOpen:
+		s.State = "direct"
+	default:
+		s.State = "running"
+	}
+	if !st.DoorOpen {
+		s.Doors.Why = s.Why
+		if st.Full {
+			s.Doors.Why = fmt.Sprintf("%d connections, the most that relay.max_sessions allows: more are forwarded natively", st.Sessions)
+		}
+	}
+	if s.State != h.state {
+		h.state, h.stateSince = s.State, now
+	}
+	s.Since = h.stateSince
+	return s
+}
+
+func reasons(up []relay.UpstreamStatus) string {
+	text := ""
+	for i, u := range up {
+		if i > 0 {
+			text += "; "
+		}
+		text += u.Name + ": " + or(u.Reason, "not asked yet")
+	}
+	return text
+}
+
+func concentratorStatus(u relay.UpstreamStatus) ConcentratorStatus {
+	c := ConcentratorStatus{Name: u.Name, Protocol: u.Protocol, State: "up", Why: u.Reason, Sessions: int(u.Sessions)}
+	if len(u.Addrs) > 0 {
+		c.Address = u.Addrs[0].String()
+	}
+	if !u.Up {
+		c.State = "down"
+		if u.Until.After(time.Now()) {
+			c.Why = fmt.Sprintf("%s; asked again in %s", c.Why, age(time.Until(u.Until)+time.Second))
+		}
+	}
+	return c
+}
+
+// counters are the relay's, by names that metrics use.
+func counters(s relay.Stats) map[string]uint64 {
+	return map[string]uint64{
+		"accepted": uint64(s.Accepted), "relayed": uint64(s.Relayed), "blocked": uint64(s.Blocked), "no_link": uint64(s.NoLink),
+		"no_upstream": uint64(s.NoUpstream), "refused": uint64(s.Refused), "host_limited": uint64(s.HostLimited), "failed": uint64(s.Failed),
+		"retried": uint64(s.Retried), "reset": uint64(s.Reset), "idle_closed": uint64(s.IdleClosed), "destination_errors": uint64(s.Destination),
+		"receive_bytes": s.Down, "transmit_bytes": s.Up,
+		"syn_data_tried": uint64(s.FastOpen.Tried), "syn_data_accepted": uint64(s.FastOpen.Accepted), "syn_data_not_acked": uint64(s.FastOpen.NotAcked),
+		"syn_data_lost": uint64(s.FastOpen.Lost), "syn_data_avoided": uint64(s.FastOpen.Avoided), "mptcp_fallback": uint64(s.FastOpen.Fallback),
+		"door_full": uint64(s.FullTimes),
+	}
+}
+
+// links is what is known of each link.
+func (h *house) links(now time.Time) []LinkStatus {
+	out := make([]LinkStatus, 0, len(h.snap.Links))
+	if len(h.snap.Links) != len(h.senses) || len(h.plan.Links) != len(h.senses) {
+		return out
+	}
+	for i := range h.snap.Links {
+		l, s, p := &h.snap.Links[i], &h.senses[i], &h.plan.Links[i]
+		role, _ := h.machine.Role(i)
+		x := LinkStatus{
+			Name: l.Name, Device: l.Device, Role: role.String(), State: p.Role.String(), Why: p.Why, Since: p.Since,
+			Usable: l.Usable && !s.verdict.Dead, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
+			Down: l.DownRate, Up: l.UpRate, DownPeak: l.DownPeak, UpPeak: l.UpPeak, Rx: l.RxBytes, Tx: l.TxBytes,
+			RTTms: ms(s.verdict.RTT), MinRTTms: ms(s.verdict.MinRTT), Loss: s.verdict.Loss, Subflows: s.subflows,
+		}
+		if p.Draining {
+			x.State = "draining"
+		}
+		x.Capacity = capacityStatus(now, s)
+		if q, ok := h.machine.Quota(i, now); ok {
+			x.Quota = &QuotaStatus{Used: q.Bytes, Limit: q.Limit, Soft: q.Soft, Today: q.DayBytes, Daily: q.Daily, PeriodStart: q.Period,
+				PeriodEnd: q.End, Forecast: q.Forecast, Exhausted: q.Limit > 0 && q.Bytes >= q.Limit}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func capacityStatus(now time.Time, s *sense) CapacityStatus {
+	down, source := s.down.Bit(now)
+	up, sourceUp := s.up.Bit(now)
+	if source == linkmon.CapacityUnknown {
+		source = sourceUp
+	}
+	return CapacityStatus{Down: down, Up: up, Source: source.String()}
+}
+
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// flowsAnswer is a page of connections, with each one's octets by link.
+func (h *house) flowsAnswer(ctx context.Context, p page) (*Flows, error) {
+	p.Limit = min(max(p.Limit, 0), 1000)
+	p.Offset = max(p.Offset, 0)
+	flows := h.relay.Flows(p.Offset, p.Limit)
+	answer := &Flows{Total: h.relay.Stats().Established, Offset: p.Offset, Flows: make([]FlowStatus, 0, len(flows))}
+	var links []linkmon.Link
+	var subflows []mptcp.Subflow
+	if err := h.call(ctx, func() {
+		links = h.snap.Links
+		h.lookAtSubflows(time.Now(), true)
+		subflows = h.flows
+	}); err != nil {
+		return nil, err
+	}
+	groups := mptcp.Group(subflows)
+	for _, f := range flows {
+		answer.Flows = append(answer.Flows, flowStatus(f, groups[f.Token], links))
+	}
+	return answer, nil
+}
+
+func flowStatus(f relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) FlowStatus {
+	x := FlowStatus{ID: f.ID, Source: f.Src.String(), Destination: f.Dst.String(), Rule: f.Rule, Class: "interactive", Link: f.Link, Upstream: f.Upstream,
+		Age: time.Since(f.Since).Seconds(), Rx: f.Down, Tx: f.Up, MPTCP: f.MPTCP, Subflows: []SubflowStatus{}}
+	if f.Bulk {
+		x.Class = "bulk"
+	}
+	for _, s := range subflows {
+		name := s.Local.Addr().String()
+		if i := linkOf(s.Local.Addr(), links); i >= 0 {
+			name = links[i].Name
+		}
+		x.Subflows = append(x.Subflows, SubflowStatus{Link: name, Rx: s.TCP.BytesReceived, Tx: s.TCP.BytesAcked, RTTms: ms(s.TCP.RTT), Backup: s.Backup})
+	}
+	return x
+}
+
+// ruleHits joins nft's counters with the relay's.
+func (h *house) ruleHits() []RuleStatus {
+	nft, _ := h.kernel.Hits() // without a table there are none
+	in := map[string]int64{}
+	for _, r := range h.relay.Stats().RuleHits {
+		in[r.Name] += r.Hits
+	}
+	return ruleStatuses(h.currentConfig().Rules, nft, in)
+}
+
+// warnings are what somebody should know though all works.
+func (h *house) warnings() []string {
+	out := append([]string{}, h.features.Missing()...)
+	if !h.apply.ready() {
+		out = append(out, "the kernel does not hold yet what it should; see the log")
+	}
+	return out
+}
+
+// ruleStatuses lists the rules in order. A rule that names addresses for the relay counts there, the others in nft.
+func ruleStatuses(rules []config.Rule, nft map[string]kernel.Counter, in map[string]int64) []RuleStatus {
+	out := make([]RuleStatus, 0, len(rules))
+	for _, r := range rules {
+		s := RuleStatus{Name: r.Name, Action: r.Action, Where: "nft", Hits: nft[r.Name].Packets}
+		if n, relayed := in[r.Name]; relayed {
+			s.Where, s.Hits = "relay", uint64(n)
+		}
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"spillway/kernel"
+	"spillway/mptcp"
+)
+
+// applier makes the kernel hold the newest wanted state, in its own goroutine: loading an nft table takes a slow router
+// a good part of a second, and the loop must not wait for it.
+type applier struct {
+	kernel *kernel.Reconciler
+	log    *slog.Logger
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	state   kernel.State
+	applied bool // a first state is in the kernel
+}
+
+// After an error the applier tries again, from applyFirst to applyMost.
+const (
+	applyFirst = 200 * time.Millisecond
+	applyMost  = 30 * time.Second
+	// applyPause gathers hints: our own changes come back as hints too, and a burst of foreign ones is one.
+	applyPause = 50 * time.Millisecond
+)
+
+func newApplier(k *kernel.Reconciler, log *slog.Logger) *applier {
+	return &applier{kernel: k, log: log, wake: make(chan struct{}, 1)}
+}
+
+// want sets the wanted state.
+func (a *applier) want(s kernel.State) {
+	a.mu.Lock()
+	same := a.applied && sameState(a.state, s)
+	a.state = s
+	a.mu.Unlock()
+	if !same {
+		a.again()
+	}
+}
+
+// wanted is the wanted state.
+func (a *applier) wanted() kernel.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state
+}
+
+// ready tells whether a first state is in the kernel.
+func (a *applier) ready() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.applied
+}
+
+// again has the kernel compared with the wanted state.
+func (a *applier) again() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run applies until ctx ends. Only changes of what goes wrong are logged.
+func (a *applier) run(ctx context.Context) error {
+	wait, failing := time.Duration(0), ""
+	for {
+		var retry <-chan time.Time
+		if wait > 0 {
+			retry = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		case <-retry:
+		}
+		ops, err := a.kernel.Apply(ctx, a.wanted())
+		for _, op := range ops {
+			a.log.Debug("kernel", "op", op.String())
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			if failing != "" {
+				a.log.Info("the kernel holds what it should again")
+			}
+			wait, failing = 0, ""
+			a.mu.Lock()
+			a.applied = true
+			a.mu.Unlock()
+		} else {
+			wait = min(max(2*wait, applyFirst), applyMost)
+			if err.Error() != failing {
+				failing = err.Error()
+				a.log.Warn("the kernel does not hold what it should; trying again", "error", strings.ReplaceAll(failing, "\n", "; "))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(applyPause):
+		}
+	}
+}
+
+func sameState(a, b kernel.State) bool {
+	return a.Ruleset.Mark == b.Ruleset.Mark && a.Limits == b.Limits && slices.Equal(a.Endpoints, b.Endpoints) &&
+		slices.Equal(a.Rules, b.Rules) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Sysctls, b.Sysctls)
+}
+
+// endpointChange is one netlink call that failover or overflow hangs on.
+type endpointChange struct {
+	rank     int // order of application
+	verb     string
+	endpoint mptcp.Endpoint
+}
+
+// endpointChanges lists the calls from one set of endpoints to another: what carries comes first, what ends comes last. An endpoint that
+// changes more than its backup flag is left to the reconciler, which knows the order that takes.
+func endpointChanges(have, want []mptcp.Endpoint) []endpointChange {
+	var out []endpointChange
+	find := func(in []mptcp.Endpoint, id uint8) (mptcp.Endpoint, bool) {
+		i := slices.IndexFunc(in, func(e mptcp.Endpoint) bool { return e.ID == id })
+		if i < 0 {
+			return mptcp.Endpoint{}, false
+		}
+		return in[i], true
+	}
+	for _, w := range want {
+		h, there := find(have, w.ID)
+		rank := 0
+		if w.Flags&mptcp.FlagBackup != 0 {
+			rank = 1
+		}
+		switch {
+		case !there:
+			out = append(out, endpointChange{rank, "add", w})
+		case h.Addr == w.Addr && h.IfIndex == w.IfIndex && h.Flags != w.Flags:
+			out = append(out, endpointChange{rank, "flags", w})
+		}
+	}
+	for _, h := range have {
+		if _, there := find(want, h.ID); !there {
+			out = append(out, endpointChange{2, "remove", h})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b endpointChange) int { return cmp.Compare(a.rank, b.rank) })
+	return out
+}
+
+func (c endpointChange) String() string {
+	return fmt.Sprintf("%s id %d %v flags %#x", c.verb, c.endpoint.ID, c.endpoint.Addr, uint32(c.endpoint.Flags))
+}
+
+func (c endpointChange) do(k *kernel.Reconciler) error {
+	switch c.verb {
+	case "add":
+		return k.AddEndpoint(c.endpoint)
+	case "flags":
+		return k.SetBackup(c.endpoint.ID, c.endpoint.Flags&mptcp.FlagBackup != 0)
+	}
+	return k.RemoveEndpoint(c.endpoint.ID)
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+
+	"spillway/ubus"
+	"spillway/ubus/netifd"
+)
+
+// objectName is the name on the bus; its methods are those of the control socket.
+const objectName = "spillway"
+
+// busMethods are the object's methods with what they take.
+var busMethods = []ubus.Method{
+	{Name: "status"}, {Name: "links"}, {Name: "why"}, {Name: "reload"}, {Name: "doctor"},
+	{Name: "flows", Args: []ubus.Arg{{Name: "offset", Type: ubus.TypeInt32}, {Name: "limit", Type: ubus.TypeInt32}}},
+	{Name: "set", Args: []ubus.Arg{{Name: "link", Type: ubus.TypeString}, {Name: "role", Type: ubus.TypeString}}},
+}
+
+// busArgs picks the documented arguments of a call and makes them what the methods decode; others (uhttpd adds its session) are ignored.
+func busArgs(m *ubus.Method, args ubus.Msg) json.RawMessage {
+	known := map[string]any{}
+	for _, a := range m.Args {
+		if !args.Has(a.Name) {
+			continue
+		}
+		if a.Type == ubus.TypeString {
+			known[a.Name] = args.Text(a.Name)
+		} else if n, ok := args.Int(a.Name); ok {
+			known[a.Name] = n
+		}
+	}
+	out, _ := json.Marshal(known) // of strings and integers: can't fail
+	return out
+}
+
+// busObject publishes the methods.
+func (h *house) busObject(ctx context.Context) ubus.Object {
+	o := ubus.Object{Name: objectName}
+	for _, m := range busMethods {
+		m.Handle = func(args ubus.Msg) (any, ubus.Status) {
+			result, err := h.handle(ctx, m.Name, busArgs(&m, args))
+			if err != nil {
+				h.log.Debug("ubus call", "method", m.Name, "error", err)
+				return map[string]any{"error": err.Error()}, ubus.InvalidArgument
+			}
+			return busMsg(result)
+		}
+		o.Methods = append(o.Methods, m)
+	}
+	return o
+}
+
+// busMsg is a result as the bus carries it: the same JSON as on the control socket.
+func busMsg(result any) (any, ubus.Status) {
+	text, err := json.Marshal(result)
+	if err != nil {
+		return nil, ubus.UnknownError
+	}
+	m, err := ubus.FromJSON(text)
+	if err != nil {
+		return nil, ubus.UnknownError
+	}
+	return m, ubus.OK
+}
+
+// lineEvery is how often the DSL modem is asked for its rates, which it never tells by itself.
+const lineEvery = time.Minute
+
+// bus is the task that speaks over ubus, where there is one.
+func (h *house) bus(ctx context.Context) error {
+	path := h.cfg.Daemon.Ubus
+	switch path {
+	case "off":
+		return nil
+	case "auto":
+		path = ubus.Socket
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !h.cfg.NeedsNetifd() {
+			return nil // not an OpenWrt machine
+		}
+	}
+	watcher := netifd.Watch(func(s netifd.State) { h.netifd(ctx, s) })
+	b := ubus.New(path, ubus.Options{
+		Objects: []ubus.Object{h.busObject(ctx)}, Subscriptions: []ubus.Subscription{watcher.Subscription()}, Log: h.log.With("room", "ubus"),
+	})
+	tells := make(chan Transition, historyLength)
+	if err := h.call(ctx, func() {
+		h.tell = func(t Transition) {
+			select {
+			case tells <- t:
+			default: // the bus is slower than the links flap; `why` has them all
+			}
+		}
+	}); err != nil {
+		return nil
+	}
+	go func() {
+		line := time.NewTicker(lineEvery)
+		defer line.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-line.C:
+				watcher.Refresh()
+			case t := <-tells:
+				h.tellBus(b, t)
+			}
+		}
+	}()
+	return b.Run(ctx)
+}
+
+// tellBus sends a transition as an event and to the object's subscribers. Without a bus nobody hears.
+func (h *house) tellBus(b *ubus.Bus, t Transition) {
+	data, status := busMsg(t)
+	if status != ubus.OK {
+		return
+	}
+	for _, err := range []error{b.Send(objectName+".link", data), b.Notify(objectName, "link", data)} {
+		if err != nil {
+			h.log.Debug("ubus event", "error", err)
+		}
+	}
+}
+
+// netifd takes what netifd and the DSL modem said: the links' devices and the line's rates.
+func (h *house) netifd(ctx context.Context, s netifd.State) {
+	h.call(ctx, func() {
+		names := append([]string(nil), h.names...)
+		for i, l := range h.cfg.Links {
+			if l.Interface != "" {
+				names[i] = s.Device(l.Interface)
+			}
+			h.senses[i].down.Modem, h.senses[i].up.Modem = 0, 0
+			if found, ok := s.Find(l.Interface); ok && found.Kind == netifd.DSL || l.Role == "primary" && onlyPrimary(h.cfg.Links) {
+				h.senses[i].down.Modem, h.senses[i].up.Modem = float64(s.Line.DownBit), float64(s.Line.UpBit)
+			}
+		}
+		h.adoptDevices(names)
+	})
+}

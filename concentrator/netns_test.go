@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/testbed/netns"
+)
+
+// childMode makes the test binary a converter, so that it can live in a namespace: "wait", or "nowait" with the kernel bug
+// of established.go left open.
+const childMode = "SPILLWAY_TEST_CONVERTER"
+
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(childMode); mode != "" {
+		child(mode)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child serves on port 5124 and prints its counters for each line it reads, until its input ends.
+func child(mode string) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	Prepare(log)
+	everybody := prefixes("0.0.0.0/0", "::/0")
+	s, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:5124")}, AllowClients: everybody, AllowDestinations: everybody}, log)
+	if err == nil {
+		s.waits = mode == "wait"
+		err = s.Open(context.Background())
+	}
+	if err != nil {
+		log.Error("child", "err", err)
+		os.Exit(1)
+	}
+	go s.Run(context.Background())
+	fmt.Println("ready")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		s.Stats().WriteMetrics(os.Stdout)
+		fmt.Println()
+	}
+}
+
+// street is a client's namespace, the converter's, and a server's, in a row.
+type street struct {
+	t             *testing.T
+	cli, hag, srv *netns.NS
+	in            io.Writer
+	out           *bufio.Reader
+}
+
+func newStreet(t *testing.T, mode string) *street {
+	st := &street{t: t, cli: netns.New(t, "cli"), hag: netns.New(t, "hag"), srv: netns.New(t, "srv")}
+	for _, err := range []error{
+		netns.Veth(st.cli, "tohag", st.hag, "tocli"), netns.Veth(st.hag, "tosrv", st.srv, "tohag"),
+		st.cli.Script("addr add 10.1.0.1/24 dev tohag\naddr add fd01::1/64 dev tohag nodad\n"),
+		st.hag.Script("addr add 10.1.0.2/24 dev tocli\naddr add fd01::2/64 dev tocli nodad\naddr add 10.2.0.1/24 dev tosrv\naddr add fd02::1/64 dev tosrv nodad\n"),
+		st.srv.Script("addr add 10.2.0.2/24 dev tohag\naddr add fd02::2/64 dev tohag nodad\n"),
+		st.hag.Sysctl("net.ipv4.tcp_fastopen", "1"), // the converter must put that right
+		st.cli.Sysctl("net.ipv4.tcp_fastopen", "1"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.start(mode)
+	return st
+}
+
+// start starts the converter and waits until it listens.
+func (st *street) start(mode string) {
+	cmd := st.hag.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childMode+"="+mode)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		st.t.Fatal(err)
+	}
+	st.t.Cleanup(func() { in.Close(); cmd.Wait() })
+	st.in, st.out = in, bufio.NewReader(out)
+	if line, err := st.out.ReadString('\n'); line != "ready\n" {
+		st.t.Fatalf("the converter said %q, %v", line, err)
+	}
+}
+
+// counters asks the converter.
+func (st *street) counters() map[string]string {
+	st.t.Helper()
+	fmt.Fprintln(st.in)
+	all := map[string]string{}
+	for {
+		line, err := st.out.ReadString('\n')
+		if err != nil {
+			st.t.Fatal(err)
+		}
+		if line == "\n" {
+			return all
+		}
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name != "#" {
+			all[strings.TrimPrefix(name, "spillway_concentrator_")] = value
+		}
+	}
+}
+
+// origin echoes in the server's namespace; accepted tells each connection.
+func (st *street) origin(at string) (accepted chan struct{}) {
+	accepted = make(chan struct{}, 256)
+	err := st.srv.Do(func() error {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			return err
+		}
+		st.t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- struct{}{}
+				go func() { defer c.Close(); echo(c.(*net.TCPConn)) }()
+			}
+		}()
+		return nil
+	})
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	return accepted
+}
+
+// connect sends a Connect and some user data in the SYN.
+func (st *street) connect(converter, server, data string) *net.TCPConn {
+	st.t.Helper()
+	var c *net.TCPConn
+	err := st.cli.Do(func() (err error) {
+		c, err = mptcp.Dial(context.Background(), netip.MustParseAddrPort(converter), mptcp.DialOptions{FastOpen: true})
+		if err == nil {
+			_, err = c.Write(append(to(st.t, netip.MustParseAddrPort(server)), data...))
+		}
+		return err
+	})
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	st.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+func TestSYNDataAndMPTCPAreKept(t *testing.T) {
+	st := newStreet(t, "wait")
+	for _, c := range []struct{ converter, server string }{
+		{"10.1.0.2:5124", "10.2.0.2:80"}, {"[fd01::2]:5124", "[fd02::2]:80"}, {"[fd01::2]:5124", "10.2.0.2:81"}, {"10.1.0.2:5124", "[fd02::2]:81"},
+	} {
+		st.origin(c.server)
+		conn := st.connect(c.converter, c.server, "data in the SYN")
+		if m := answer(t, conn); m.Error != nil {
+			t.Fatalf("%v: %v", c, m.Error)
+		}
+		buf := make([]byte, 15)
+		if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "data in the SYN" {
+			t.Errorf("%v: echoed %q, %v", c, buf, err)
+		}
+		if out, err := mptcp.Inspect(conn); err != nil || !out.MPTCP || !out.SYNDataAcked {
+			t.Errorf("%v: outcome %+v, %v", c, out, err)
+		}
+	}
+	got := st.counters()
+	if got["syn_data_total"] != "4" || got["mptcp_total"] != "4" || got["sessions_total"] != "4" || got["plain_tcp_total"] != "0" {
+		t.Errorf("counted %v", got)
+	}
+	st.wantKernelPrepared()
+}
+
+// wantKernelPrepared looks at what Prepare did.
+func (st *street) wantKernelPrepared() {
+	if out, err := st.hag.Output("cat", "/proc/sys/net/ipv4/tcp_fastopen"); strings.TrimSpace(out) != "3" {
+		st.t.Errorf("tcp_fastopen is %q, %v", out, err)
+	}
+	if out, err := st.hag.Output("ip", "mptcp", "limits"); !strings.Contains(out, "subflows 8") || !strings.Contains(out, "add_addr_accepted 8") {
+		st.t.Errorf("limits are %q, %v", out, err)
+	}
+}
+
+// What a router on the way says about a server becomes the error's ICMP code. (Linux takes "prohibited" for "host unreachable" on IPv4.)
+func TestICMPCodes(t *testing.T) {
+	st := newStreet(t, "wait")
+	for _, err := range []error{
+		st.hag.Script("route add 203.0.113.0/24 via 10.2.0.2\nroute add 2001:db8::/32 via fd02::2\n"),
+		st.srv.Script("route add unreachable 203.0.113.1\nroute add prohibit 203.0.113.2\nroute add prohibit 2001:db8::2/128\n"),
+		st.srv.Sysctl("net.ipv4.ip_forward", "1"), st.srv.Sysctl("net.ipv6.conf.all.forwarding", "1"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for server, want := range map[string]uint8{"203.0.113.1:80": 1, "203.0.113.2:80": 1, "[2001:db8::2]:80": 1, "[3fff::1]:80": 0} {
+		m := answer(t, st.connect("10.1.0.2:5124", server, ""))
+		if m.Error == nil || m.Error.Code != convert.CodeUnreachable || m.Error.ICMPCode() != want {
+			t.Errorf("%s: %+v, want ICMP code %d", server, m.Error, want)
+		}
+	}
+	// A refusal through the fast-open listener, read before the end of the stream.
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:9", "data")
+	if m := answer(t, conn); m.Error == nil || m.Error.Code != convert.CodeConnectionReset {
+		t.Errorf("refused: %+v", m.Error)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after the error: %d, %v", n, err)
+	}
+}
+
+// The kernel's error: what an MPTCP socket writes before its third ACK is never sent. The ACK is held back until the
+// converter must have answered; the SYN+ACK's repetition then brings it.
+func TestAnswerWaitsForTheThirdACK(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		netns.Missing(t, "needs nft (Debian package nftables)")
+	}
+	t.Run("wait", func(t *testing.T) {
+		st := newStreet(t, "wait")
+		conn := st.connectWithLateACK()
+		if m := answer(t, conn); m.Error != nil {
+			t.Error(m.Error)
+		}
+		buf := make([]byte, 4)
+		if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "data" {
+			t.Errorf("echoed %q, %v", buf, err)
+		}
+		if out, err := mptcp.Inspect(conn); err != nil || !out.MPTCP {
+			t.Errorf("outcome %+v, %v", out, err)
+		}
+		if got := st.counters(); got["handshake_waits_total"] != "1" {
+			t.Errorf("counted %v", got)
+		}
+	})
+	t.Run("nowait", func(t *testing.T) {
+		st := newStreet(t, "nowait")
+		conn := st.connectWithLateACK()
+		conn.SetReadDeadline(time.Now().Add(4 * time.Second))
+		n, err := conn.Read(make([]byte, convert.HeaderLen))
+		if n > 0 {
+			t.Skip("this kernel sends what was written before the third ACK: the wait isn't needed on it")
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read %d, %v; the stall was expected", n, err)
+		}
+	})
+}
+
+// connectWithLateACK lets no ACK out of the client until the converter has its server, and a while longer.
+func (st *street) connectWithLateACK() *net.TCPConn {
+	st.t.Helper()
+	nft := st.cli.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader("table inet late { chain out { type filter hook output priority 0; tcp dport 5124 tcp flags & (syn|ack) == ack drop; }; }")
+	if out, err := nft.CombinedOutput(); err != nil {
+		netns.Missing(st.t, fmt.Sprintf("nft can't filter in a namespace: %v: %s", err, out))
+	}
+	accepted := st.origin("10.2.0.2:80")
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "data")
+	select {
+	case <-accepted:
+	case <-time.After(patience):
+		st.t.Fatal("the converter does not connect")
+	}
+	time.Sleep(300 * time.Millisecond) // an answer that doesn't wait is written by now
+	if err := st.cli.Run("nft", "delete", "table", "inet", "late"); err != nil {
+		st.t.Fatal(err)
+	}
+	return conn
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
+	"spillway/relay"
+)
+
+// house is the daemon's rooms and what the control loop remembers. Everything in it but the rooms belongs to the loop's goroutine;
+// others ask through calls.
+type house struct {
+	file string
+	log  *slog.Logger
+
+	relay   *relay.Relay
+	kernel  *kernel.Reconciler
+	monitor *linkmon.Monitor
+	diag    *mptcp.Diag // nil where the kernel has none
+	apply   *applier
+
+	// Hints and questions from other goroutines.
+	snapshots chan linkmon.Snapshot // holds the newest one
+	joins     chan netip.Addr       // local address of a subflow that joined
+	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
+	resolved  chan [][]netip.AddrPort
+	probes    chan probeResult
+	calls     chan func()
+
+	cfg     *config.Config
+	addrs   [][]netip.AddrPort // of the concentrators
+	names   []string           // the links' devices
+	machine *policy.Machine
+	senses  []sense
+	paths   []pathState
+	joined  []bool
+	snap    linkmon.Snapshot
+	plan    policy.Plan
+	given   relay.Plan // what the relay was last told
+	ruleset kernel.Ruleset
+	edge    time.Time // when a time window changes the ruleset
+	flows   []mptcp.Subflow
+	looked  time.Time     // at the subflows
+	look    time.Duration // what a look costs
+	repeats []repeat
+	history history
+	usage   usageFile
+	started time.Time
+	tell    func(Transition) // ubus' event; never nil
+	sysctl  sysctlCache
+
+	state      string // as last told
+	stateSince time.Time
+
+	features mptcp.Features
+	level    *slog.LevelVar
+	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
+	rename   chan struct{}                 // the concentrators changed: resolve anew
+}
+
+// The loop's rhythm. A look at the subflows is made this often while connections live, and never takes more than
+// a fiftieth of a core.
+const (
+	lookBusy  = 50 * time.Millisecond
+	lookIdle  = time.Second
+	lookShare = 50
+)
+
+// control is the loop: observe, Step, want, apply.
+func (h *house) control(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		fresh := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-h.snapshots:
+			h.snap = s
+		case a := <-h.joins:
+			h.subflowJoined(a)
+		case <-h.poked:
+			h.apply.again()
+		case a := <-h.resolved:
+			h.adoptAddresses(a)
+		case p := <-h.probes:
+			h.senses[p.link].health.ProbeDone(time.Now(), p.answered)
+		case call := <-h.calls:
+			call()
+		case <-timer.C:
+			fresh = true
+		}
+		if len(h.snap.Links) != len(h.senses) {
+			continue // no snapshot of this configuration yet
+		}
+		timer.Reset(h.turn(ctx, fresh))
+	}
+}
+
+// turn makes one round, and tells when the next is due though nothing is heard.
+func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
+	now := time.Now()
+	busy := h.relay.Stats().Sessions > 0
+	if fresh || now.Sub(h.looked) >= h.lookEvery(busy) {
+		h.lookAtSubflows(now, busy)
+		fresh = true
+	}
+	judge(now, h.senses, &h.snap, h.flows, fresh)
+	h.decide(now)
+	h.probeWhereNeeded(ctx, now)
+	h.stayVerified(now)
+	switch {
+	case waiting(h.paths):
+		return 20 * time.Millisecond
+	case busy:
+		return h.lookEvery(true)
+	}
+	return h.lookEvery(false)
+}
+
+func (h *house) lookEvery(busy bool) time.Duration {
+	if !busy {
+		return lookIdle
+	}
+	return max(lookBusy, lookShare*h.look)
+}
+
+// lookAtSubflows dumps the namespace's subflows while there are any of ours.
+func (h *house) lookAtSubflows(now time.Time, busy bool) {
+	h.looked = now
+	if h.diag == nil || !busy {
+		h.flows = nil
+		return
+	}
+	flows, err := h.diag.Subflows()
+	if err != nil {
+		h.log.Debug("look at the subflows", "error", err)
+		return
+	}
+	h.flows = flows
+	cost := time.Since(now)
+	h.look += (cost - h.look) / 8
+}
+
+// decide asks the policy and does what it says.
+func (h *house) decide(now time.Time) {
+	h.plan = h.machine.Step(observe(now, &h.snap, h.senses))
+	for _, t := range h.plan.Changed {
+		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
+	}
+	stepPaths(now, h.paths, h.views())
+	h.enforce(now)
+	if p := relayPlan(&h.plan, &h.snap); !samePlan(p, h.given) {
+		h.given = p
+		h.relay.SetPlan(p)
+	}
+	if h.plan.Persist {
+		if err := h.usage.write(h.machine.Usage()); err != nil {
+			h.log.Warn("quota counters are not saved", "error", err)
+		}
+		h.machine.Persisted()
+	}
+}
+
+// views is what stepPaths needs to know.
+func (h *house) views() []pathView {
+	views := make([]pathView, len(h.paths))
+	for i := range views {
+		v := &h.senses[i].verdict
+		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+	}
+	if waiting(h.paths) {
+		countLonely(views, h.flows, h.snap.Links)
+	}
+	return views
+}
+
+// countLonely counts, by link, the connections whose only established subflow is there.
+func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) {
+	for _, group := range mptcp.Group(flows) {
+		on := -1
+		for i := range group {
+			if group[i].Established {
+				link := linkOf(group[i].Local.Addr(), links)
+				if on >= 0 && link != on {
+					on = -1
+					break
+				}
+				on = link
+			}
+		}
+		if on >= 0 {
+			views[on].lonely++
+		}
+	}
+}
+
+// linkOf is the link with this address; -1: none.
+func linkOf(a netip.Addr, links []linkmon.Link) int {
+	a = a.Unmap()
+	for i := range links {
+		if links[i].Addr4 == a || links[i].Addr6 == a {
+			return i
+		}
+	}
+	return -1
+}
+
+// enforce makes the kernel hold what follows from the plan. Endpoints are changed at once by one netlink call each, since
+// failover hangs on them; the rest, and whatever went wrong, is the applier's.
+func (h *house) enforce(now time.Time) {
+	if !h.edge.IsZero() && !now.Before(h.edge) {
+		h.render()
+	}
+	w := want(h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	have := h.apply.wanted()
+	h.apply.want(w)
+	if !h.apply.ready() {
+		return // the first state is the applier's alone: routes before endpoints
+	}
+	for _, change := range endpointChanges(have.Endpoints, w.Endpoints) {
+		if err := change.do(h.kernel); err != nil {
+			h.log.Debug("endpoint", "change", change.String(), "error", err)
+			h.apply.again()
+		}
+	}
+}
+
+// subflowJoined notes that a link's subflow came up; a removal may have waited for it.
+func (h *house) subflowJoined(local netip.Addr) {
+	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
+		h.joined[i] = true
+	}
+}
+
+// changed records a transition and tells everybody, in the same sentence.
+func (h *house) changed(t Transition) {
+	h.log.Info("link "+t.Link+" "+t.From+" -> "+t.To, "why", t.Why)
+	h.history.add(t)
+	for i, link := range h.snap.Links {
+		if link.Name == t.Link && t.To != policy.Active.String() {
+			h.joined[i] = false
+		}
+	}
+	h.tell(t)
+}
+
+// call runs fn on the loop's goroutine and waits.
+func (h *house) call(ctx context.Context, fn func()) error {
+	done := make(chan struct{})
+	select {
+	case h.calls <- func() { fn(); close(done) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cross
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Builder compiles the program at Root.
+type Builder struct {
+	Root    string // the module's folder
+	Program string // package to build, "." is the router's binary
+	Version string // what `spillway version` says
+}
+
+// Build compiles for a target into file: static, stripped, without paths and without the state of the checkout, so
+// that the same sources and Go give the same octets anywhere.
+func (b Builder) Build(t Target, file string) error {
+	return b.compile(t, file, "-s -w -X main.version="+b.Version)
+}
+
+// buildNamed compiles with the symbols' names, for weighing.
+func (b Builder) buildNamed(t Target, file string) error {
+	return b.compile(t, file, "-w -X main.version="+b.Version)
+}
+
+func (b Builder) compile(t Target, file, ldflags string) error {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", file, b.Program)
+	cmd.Dir = b.Root
+	cmd.Env = append(Environ(t), "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s for %s: %w\n%s", b.Program, t.Name, err, out)
+	}
+	return nil
+}
+
+// Environ is the environment that makes the Go tool build for a target, without cgo.
+func Environ(t Target) []string {
+	return append(append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"), t.Env...)
+}
+
+// Epoch is the time that stands in all packages: SOURCE_DATE_EPOCH, else that of the last commit, else 0.
+func Epoch(root string) time.Time {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		text = git(root, "log", "-1", "--format=%ct")
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 {
+		seconds = 0
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// Release is the packages' version: base, and the number of commits as OpenWrt's release number, which grows with
+// every change as package managers want.
+func Release(root, base string) string {
+	n := git(root, "rev-list", "--count", "HEAD")
+	if n == "" {
+		n = "1"
+	}
+	return base + "-r" + n
+}
+
+// git answers "" where there is no repository.
+func git(root string, args ...string) string {
+	cmd := exec.Command("git", append([]string{"-C", root}, args...)...)
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+// Root finds the module's folder from the current one.
+func Root() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	file := strings.TrimSpace(string(out))
+	if err != nil || file == "" || file == os.DevNull {
+		return "", fmt.Errorf("find go.mod from here: %v: run this inside the repository", err)
+	}
+	return filepath.Dir(file), nil
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// room is what a package may import beyond the standard library, and why no more.
+type room struct {
+	may      []string // packages of ours
+	thirds   []string // modules of others
+	mayNot   []string // packages of the standard library
+	because  string
+	children bool // also for the packages below it
+}
+
+// The import graph of docs/ARCHITECTURE.md. Tests may import testbed/netns besides.
+var rooms = map[string]room{
+	"convert": {because: "convert is a language: octets and values, nothing else", mayNot: []string{"net", "os", "time.Now"}},
+	"ubus":    {may: []string{"ubus"}, because: "ubus is a language and a connection, by the standard library alone", mayNot: []string{"net/http"}, children: true},
+	"mptcp":   {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink", "github.com/mdlayher/genetlink"}, because: "mptcp knows the kernel's MPTCP and none of our rooms"},
+	"policy":  {because: "policy decides by values alone: no clock, no socket, no goroutine", mayNot: []string{"net", "os", "sync", "context", "net/netip"}},
+	"linkmon": {thirds: []string{"golang.org/x/sys/unix", "github.com/jsimonetti/rtnetlink/v2", "github.com/mdlayher/netlink"}, because: "linkmon senses; it neither decides nor does"},
+	"kernel": {may: []string{"mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/jsimonetti/rtnetlink/v2", "github.com/mdlayher/netlink"},
+		because: "kernel does what it is told, whoever decided it"},
+	"relay":       {may: []string{"convert", "socks", "mptcp", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
+	"openwrt/uci": {because: "uci is a language: it turns one text into another"},
+	"config":      {thirds: []string{"github.com/BurntSushi/toml"}, because: "config turns text into values; package main hands them to the rooms"},
+	"concentrator": {may: []string{"convert", "mptcp", "concentrator"}, thirds: []string{"golang.org/x/sys/unix", "github.com/BurntSushi/toml"},
+		because: "concentrator is the other end: it shares languages with the router, not rooms", children: true},
+}
+
+func TestImports(t *testing.T) {
+	for name, r := range rooms {
+		dirs := []string{name}
+		if r.children {
+			filepath.WalkDir(name, func(path string, d os.DirEntry, err error) error {
+				if err == nil && d.IsDir() && path != name && d.Name() != "testdata" {
+					dirs = append(dirs, path)
+				}
+				return nil
+			})
+		}
+		for _, dir := range dirs {
+			checkImports(t, name, dir, r)
+		}
+	}
+}
+
+func checkImports(t *testing.T, name, dir string, r room) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 && dir == name {
+		t.Errorf("room %s has no Go file: the graph in this test is out of date", name)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range f.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			if ours, ok := strings.CutPrefix(path, "spillway/"); ok {
+				if !slices.Contains(r.may, ours) && !(r.children && strings.HasPrefix(ours, name+"/")) {
+					t.Errorf("%s imports %s: %s", file, path, r.because)
+				}
+				continue
+			}
+			first, _, _ := strings.Cut(path, "/")
+			if strings.Contains(first, ".") && !slices.ContainsFunc(r.thirds, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
+				t.Errorf("%s imports %s: %s", file, path, r.because)
+			}
+			if slices.Contains(r.mayNot, path) {
+				t.Errorf("%s imports %s: %s", file, path, r.because)
+			}
+		}
+	}
+}
+
+// What the router's binary links must fit a router's flash.
+func TestNothingHeavyIsLinked(t *testing.T) {
+	heavy := []string{"net/http", "crypto/tls", "text/template", "html/template", "regexp", "encoding/xml", "go/parser", "testing"}
+	seen := map[string]bool{}
+	var visit func(path string)
+	visit = func(path string) {
+		ours, ok := strings.CutPrefix(path, "spillway")
+		if !ok || seen[path] {
+			return
+		}
+		seen[path] = true
+		files, _ := filepath.Glob(filepath.Join("."+ours, "*.go"))
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range f.Imports {
+				imported, _ := strconv.Unquote(spec.Path.Value)
+				if slices.Contains(heavy, imported) {
+					t.Errorf("%s imports %s, which costs more flash than it is worth on a router", file, imported)
+				}
+				visit(imported)
+			}
+		}
+	}
+	visit("spillway")
+	if len(seen) < 6 {
+		t.Errorf("only %d packages were visited", len(seen))
+	}
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mptcp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+)
+
+func FuzzParseSubflow(f *testing.F) {
+	f.Add(diagMessage(1))
+	f.Add(diagMessage(0)[:diagMessageLen])
+	f.Add(attr(diagMessage(0)[:diagMessageLen], diagInfo, sampleInfo()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, ok, err := parseSubflow(b)
+		if ok && (err != nil || s.Token == 0) {
+			t.Errorf("ok with %+v, %v", s, err)
+		}
+		parseConnection(b)
+	})
+}
+
+func FuzzParseInfo(f *testing.F) {
+	for _, n := range []int{0, 8, 44, 48, 80, 96} {
+		f.Add(sampleInfo()[:n])
+	}
+	f.Add(make([]byte, 280))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if in, err := parseInfo(b); err == nil && (in.LastAckRecv < 0 || in.LastDataSent < 0) {
+			t.Errorf("a negative age: %+v", in)
+		}
+		if ti := parseTCPInfo(b); ti.RTT < 0 || ti.BusyTime < 0 || ti.SndbufLimited < 0 {
+			t.Errorf("a negative time: %+v", ti)
+		}
+		parseOutcome(b)
+	})
+}
+
+func FuzzParsePathManager(f *testing.F) {
+	b, err := attributes(encodeEndpoint(Endpoint{ID: 1, Addr: netip.MustParseAddr("192.0.2.1"), Port: 1, Flags: FlagSubflow, IfIndex: 1}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(attr(attr(nil, eventToken, u32(1)), eventSPort, []byte{1, 2}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fresh := func() *netlink.AttributeDecoder {
+			ad, err := netlink.NewAttributeDecoder(b)
+			if err != nil {
+				t.Skip()
+			}
+			return ad
+		}
+		parseLimits(fresh())
+		parseEvent(1, fresh())
+		e, err := parseEndpoint(fresh())
+		if err != nil || !e.Addr.IsValid() {
+			return
+		}
+		again, err := parseEndpoint(decoder(t, binary.NativeEndian, encodeEndpoint(e)))
+		if err != nil || again != e {
+			t.Errorf("%+v came back as %+v, %v", e, again, err)
+		}
+	})
+}
+
+func FuzzParseNetstat(f *testing.F) {
+	f.Add(netstatText)
+	f.Add("TcpExt:\nTcpExt:\n")
+	f.Add("TcpExt: a b\nTcpExt: 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		for name := range parseNetstat(text) {
+			if name == "" {
+				t.Error("a counter without a name")
+			}
+		}
+	})
+}

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mptcp
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"spillway/testbed/netns"
+)
+
+// families are the two worlds that every claim about addresses is tried in.
+var families = []struct{ name, listen, a, b, remote string }{
+	{"v4", "10.9.0.9:0", "10.1.0.1", "10.2.0.1", "10.9.0.9"},
+	{"v6", "[fd09::9]:0", "fd01::1", "fd02::1", "fd09::9"},
+}
+
+func TestBondedConnection(t *testing.T) {
+	w := newWorld(t)
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			server := w.echo(t, f.listen, ListenOptions{MPTCP: true})
+			b := Endpoint{ID: 12, Addr: netip.MustParseAddr(f.b), Flags: FlagSubflow | FlagBackup, IfIndex: w.index(t, "lte")}
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Add(b) }))
+			t.Cleanup(func() { inPM(w.cpe, (*PathManager).Flush) })
+
+			c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr(f.a), Device: "dsl"})
+			ping(t, c, "hello")
+			in, err := ConnInfo(c)
+			must(t, err)
+			if in.Token == 0 || in.Fallback || !in.RemoteKey {
+				t.Fatalf("connection info %+v", in)
+			}
+			if in.Has >= InfoBytes && (in.BytesSent != 5 || in.BytesReceived != 5) {
+				t.Errorf("octets sent %d, received %d: want 5, 5", in.BytesSent, in.BytesReceived)
+			}
+
+			if cs, ok := w.connections(t); ok && (len(cs) != 1 || cs[0].Info.Token != in.Token || cs[0].Remote != server) {
+				t.Errorf("connections %+v, want one with token %#x to %v", cs, in.Token, server)
+			}
+
+			w.wantSubflow(t, "the backup subflow over lte", f.b, func(s Subflow) bool { return s.Established && s.Backup })
+			group := Group(w.subflows(t))[in.Token]
+			if len(group) != 2 {
+				t.Fatalf("connection %#x has %d subflows, want 2: %+v", in.Token, len(group), group)
+			}
+			first, _ := find(group, f.a)
+			if first.Join || first.Fallback || first.Backup || first.LocalID != 0 || first.Remote != server || first.IfIndex != w.index(t, "dsl") {
+				t.Errorf("first subflow %+v", first)
+			}
+			if first.TCP.State != 1 || first.TCP.BytesAcked < 5 || first.TCP.RTT <= 0 || first.TCP.SndMSS < 500 || first.TCP.SndCwnd == 0 {
+				t.Errorf("TCP of the first subflow %+v", first.TCP)
+			}
+			second, _ := find(group, f.b)
+			if !second.Join || second.LocalID != 12 || second.Remote.Addr() != server.Addr() || second.IfIndex != b.IfIndex {
+				t.Errorf("second subflow %+v", second)
+			}
+
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.SetFlags(12, netip.Addr{}, FlagSubflow) }))
+			w.wantSubflow(t, "lte no longer backup", f.b, func(s Subflow) bool { return !s.Backup })
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.SetFlags(0, b.Addr, FlagSubflow|FlagBackup) }))
+			w.wantSubflow(t, "lte backup again", f.b, func(s Subflow) bool { return s.Backup })
+
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Remove(0, netip.MustParseAddr(f.a)) }))
+			eventually(t, "the first subflow to go", func() bool { _, ok := find(w.subflows(t), f.a); return !ok })
+			ping(t, c, "still there")
+			if o, err := Inspect(c); err != nil || !o.MPTCP {
+				t.Errorf("outcome without the first subflow: %+v, %v, want MPTCP", o, err)
+			}
+		})
+	}
+}
+
+func TestMarkAndDSCPReachTheSubflows(t *testing.T) {
+	w := newWorld(t)
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	lte := Endpoint{ID: 12, Addr: netip.MustParseAddr("10.2.0.1"), Flags: FlagSubflow, IfIndex: w.index(t, "lte")}
+	must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Add(lte) }))
+	c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1"), Device: "dsl", Mark: 0x700, DSCP: 46, RecvBuffer: 1 << 17, SendBuffer: 1 << 16, NotSentLowat: 1 << 14})
+	ping(t, c, "hello")
+	for _, local := range []string{"10.1.0.1", "10.2.0.1"} {
+		w.wantSubflow(t, "the mark on "+local, local, func(s Subflow) bool { return s.Mark == 0x700 && s.Token != 0 })
+	}
+	must(t, onConn(c, func(fd int) error {
+		if tos, err := syscall.GetsockoptInt(fd, syscall.SOL_IP, syscall.IP_TOS); err != nil || tos != 46<<2 {
+			t.Errorf("type of service %#x, %v, want %#x", tos, err, 46<<2)
+		}
+		if v, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE); err != nil || v != 0 {
+			t.Errorf("keep-alive %d, %v, want off", v, err)
+		}
+		return nil
+	}))
+}
+
+// index is a link's number in the router.
+func (w world) index(t *testing.T, name string) int {
+	t.Helper()
+	var n int
+	must(t, w.cpe.Do(func() error {
+		i, err := net.InterfaceByName(name)
+		if err == nil {
+			n = i.Index
+		}
+		return err
+	}))
+	return n
+}
+
+// wantSubflow waits for a subflow from local that ok likes.
+func (w world) wantSubflow(t *testing.T, what, local string, ok func(Subflow) bool) {
+	t.Helper()
+	eventually(t, what, func() bool { s, found := find(w.subflows(t), local); return found && ok(s) })
+}
+
+func TestEndpointsComeBackAsAdded(t *testing.T) {
+	ns := netns.New(t, "pm")
+	must(t, inPM(ns, func(pm *PathManager) error {
+		want := []Endpoint{
+			{ID: 11, Addr: netip.MustParseAddr("192.0.2.1"), Flags: FlagSubflow, IfIndex: 1},
+			{ID: 12, Addr: netip.MustParseAddr("2001:db8::1"), Flags: FlagSubflow | FlagBackup | FlagFullmesh},
+			{ID: 13, Addr: netip.MustParseAddr("127.0.0.3"), Port: 4660, Flags: FlagSignal},
+		}
+		for _, e := range want {
+			if err := pm.Add(e); err != nil {
+				return err
+			}
+		}
+		got, err := pm.Endpoints()
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(got, func(a, b Endpoint) int { return int(a.ID) - int(b.ID) })
+		if !slices.Equal(got, want) {
+			t.Errorf("endpoints %+v, want %+v", got, want)
+		}
+		if err := pm.Add(want[0]); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("adding twice: %v, want fs.ErrExist", err)
+		}
+		if err := pm.Remove(99, netip.Addr{}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("removing what isn't there: %v, want fs.ErrNotExist", err)
+		}
+		if err := pm.SetFlags(99, netip.Addr{}, FlagBackup); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("flags of what isn't there: %v, want fs.ErrNotExist", err)
+		}
+		if err := pm.Add(Endpoint{}); err == nil {
+			t.Error("an endpoint without address was added")
+		}
+		if err := errors.Join(pm.Remove(11, netip.Addr{}), pm.Flush()); err != nil {
+			return err
+		}
+		if got, err = pm.Endpoints(); err != nil || len(got) != 0 {
+			t.Errorf("after flush: %v, %v", got, err)
+		}
+		limits := Limits{Subflows: 4, AddAddrs: 3}
+		if err := pm.SetLimits(limits); err != nil {
+			return err
+		}
+		if l, err := pm.Limits(); err != nil || l != limits {
+			t.Errorf("limits %+v, %v, want %+v", l, err, limits)
+		}
+		if err := pm.SetLimits(Limits{Subflows: 200}); err == nil {
+			t.Error("200 subflows were accepted")
+		}
+		return nil
+	}))
+}
+
+func TestFastOpenKeepsMPTCP(t *testing.T) {
+	w := newWorld(t)
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			server := w.echo(t, f.listen, ListenOptions{MPTCP: true, FastOpenQueue: 16, NoCookie: true})
+			c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr(f.a), Device: "dsl", FastOpen: true})
+			if c.RemoteAddr().String() != server.String() {
+				t.Errorf("remote address %v before the first packet, want %v", c.RemoteAddr(), server)
+			}
+			ping(t, c, "in the SYN")
+			o, err := Inspect(c)
+			must(t, err)
+			if want := (Outcome{Established: true, State: 1, SYNDataAcked: true, MPTCP: true}); o != want {
+				t.Errorf("outcome %+v, want %+v", o, want)
+			}
+		})
+	}
+}
+
+func TestFastOpenRefusedFallsBackAndIsSeen(t *testing.T) {
+	w := newWorld(t)
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true}) // takes no data in the SYN
+	c := w.dial(t, server, DialOptions{FastOpen: true})
+	ping(t, c, "not in the SYN")
+	o, err := Inspect(c)
+	must(t, err)
+	if want := (Outcome{Established: true, State: 1, FastOpenFail: FastOpenDataNotAcked}); o != want {
+		t.Errorf("outcome %+v, want %+v: a fallback to plain TCP", o, want)
+	}
+	if _, err := ConnInfo(c); !errors.Is(err, ErrFallback) {
+		t.Errorf("info of a plain connection: %v, want ErrFallback", err)
+	}
+	must(t, w.cpe.Do(func() error {
+		counters, err := Counters()
+		if err == nil && counters["TCPFastOpenActiveFail"] == 0 {
+			t.Errorf("TCPFastOpenActiveFail didn't count: %v", counters)
+		}
+		return err
+	}))
+}
+
+func TestFallbackToPeerWithoutMPTCP(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.hag.Sysctl("net.mptcp.enabled", "0"))
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")})
+	ping(t, c, "plain")
+	o, err := Inspect(c)
+	must(t, err)
+	if o.MPTCP || !o.Established {
+		t.Errorf("outcome %+v, want plain TCP, established", o)
+	}
+	if got := w.subflows(t); len(got) != 1 || !got[0].Fallback || got[0].TCP.BytesReceived != 5 {
+		t.Errorf("subflows %+v, want one in fallback", got)
+	}
+	if got, ok := w.connections(t); ok && len(got) == 1 && !got[0].Info.Fallback {
+		t.Errorf("MPTCP connections %+v, want none that isn't in fallback", got)
+	}
+}
+
+func TestPlainTCP(t *testing.T) {
+	w := newWorld(t)
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{})
+	c := w.dial(t, server, DialOptions{PlainTCP: true, Mark: 7, DSCP: 46, SendBuffer: 1 << 16, NotSentLowat: 1 << 14})
+	ping(t, c, "plain")
+	if _, err := ConnInfo(c); !errors.Is(err, ErrFallback) {
+		t.Errorf("info of a plain connection: %v, want ErrFallback", err)
+	}
+	ti, err := ConnTCPInfo(c)
+	must(t, err)
+	if ti.State != 1 || ti.BytesReceived != 5 || ti.BytesAcked < 5 {
+		t.Errorf("TCP info %+v", ti)
+	}
+}
+
+func TestDialSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	refusing := netip.MustParseAddrPort("10.9.0.9:9")
+	must(t, w.cpe.Do(func() error {
+		if _, err := Dial(context.Background(), refusing, DialOptions{}); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("closed port: %v, want connection refused", err)
+		}
+		if _, err := Dial(context.Background(), refusing, DialOptions{Device: "nosuch"}); !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("missing device: %v, want no such device", err)
+		}
+		if _, err := Dial(context.Background(), refusing, DialOptions{Local: netip.MustParseAddr("192.0.2.77")}); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			t.Errorf("foreign source: %v, want cannot assign", err)
+		}
+		return nil
+	}))
+	counters := map[string]uint64{}
+	must(t, w.cpe.Do(func() (err error) { counters, err = Counters(); return err }))
+	if n := counters["MPCapableSYNTX"]; n != 1 {
+		t.Errorf("a refused dial sent %d MP_CAPABLE SYNs, want exactly one", n)
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.hag.Script("link set dsl down\n")) // nobody answers ARP
+	must(t, w.cpe.Script("neigh add 10.1.0.2 lladdr 02:00:00:00:00:01 dev dsl\n"))
+	err := w.cpe.Do(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		c, err := Dial(ctx, netip.MustParseAddrPort("10.9.0.9:9"), DialOptions{})
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	var ne net.Error
+	if !errors.As(err, &ne) || !ne.Timeout() {
+		t.Errorf("dial into silence: %v, want a timeout", err)
+	}
+}
+
+func TestEventsTellTheStory(t *testing.T) {
+	w := newWorld(t)
+	events := make(chan Event, 64)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.cpe.Do(func() error { return Events(ctx, func(e Event) { events <- e }) })
+	}()
+	waitForSubscription(t, w.cpe)
+
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	lte := Endpoint{ID: 12, Addr: netip.MustParseAddr("10.2.0.1"), Flags: FlagSubflow, IfIndex: w.index(t, "lte")}
+	must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Add(lte) }))
+	c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")})
+	ping(t, c, "hello")
+	in, err := ConnInfo(c)
+	must(t, err)
+
+	created := next(t, events, EventCreated)
+	if created.Token != in.Token || created.Remote != server || created.Local.String() != c.LocalAddr().String() || created.ServerSide {
+		t.Errorf("created %+v, want token %#x, %v -> %v", created, in.Token, c.LocalAddr(), server)
+	}
+	sub := next(t, events, EventSubEstablished)
+	if sub.Token != in.Token || sub.Local.Addr() != netip.MustParseAddr("10.2.0.1") || sub.Remote != server || sub.LocalID != 12 || sub.IfIndex != w.index(t, "lte") {
+		t.Errorf("subflow established %+v", sub)
+	}
+	must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Remove(12, netip.Addr{}) }))
+	if e := next(t, events, EventSubClosed); e.Local != sub.Local {
+		t.Errorf("subflow closed %+v, want local %v", e, sub.Local)
+	}
+	c.Close()
+	if e := next(t, events, EventClosed); e.Token != in.Token {
+		t.Errorf("closed %+v, want token %#x", e, in.Token)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		must(t, err)
+	case <-time.After(patience):
+		t.Fatal("Events didn't end with its context")
+	}
+}
+
+// waitForSubscription waits until somebody in the namespace listens to a generic netlink group.
+func waitForSubscription(t *testing.T, ns *netns.NS) {
+	t.Helper()
+	// A connection attempt to a closed port makes no event that the tests look for, so it can be repeated.
+	eventually(t, "the subscription", func() bool {
+		out, err := ns.Output("cat", "/proc/net/netlink")
+		must(t, err)
+		return hasGroupListener(out)
+	})
+}
+
+// next waits for an event of a kind and skips others.
+func next(t *testing.T, events <-chan Event, kind EventKind) Event {
+	t.Helper()
+	for deadline := time.After(patience); ; {
+		select {
+		case e := <-events:
+			if e.Kind == kind {
+				return e
+			}
+		case <-deadline:
+			t.Fatalf("no event %d within %v", kind, patience)
+		}
+	}
+}
+
+func TestUserspacePathManager(t *testing.T) {
+	w := newWorld(t)
+	if err := w.cpe.Sysctl("net.mptcp.pm_type", "1"); err != nil {
+		netns.Missing(t, "needs the userspace path manager: "+err.Error())
+	}
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			server := w.echo(t, f.listen, ListenOptions{MPTCP: true})
+			c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr(f.a)})
+			ping(t, c, "hello")
+			in, err := ConnInfo(c)
+			must(t, err)
+			local := Endpoint{ID: 2, Addr: netip.MustParseAddr(f.b), Flags: FlagBackup, IfIndex: w.index(t, "lte")}
+			must(t, inPM(w.cpe, func(pm *PathManager) error {
+				if err := pm.CreateSubflow(in.Token, Endpoint{Addr: local.Addr}, server); err == nil {
+					t.Error("a subflow with id 0 was created")
+				}
+				return pm.CreateSubflow(in.Token, local, server)
+			}))
+			w.wantSubflow(t, "the created subflow", f.b, func(s Subflow) bool {
+				return s.Established && s.Backup && s.LocalID == 2 && s.IfIndex == local.IfIndex && s.Token == in.Token
+			})
+			s, _ := find(w.subflows(t), f.b)
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.SetSubflowBackup(in.Token, s.Local, s.Remote, false) }))
+			w.wantSubflow(t, "the subflow as regular", f.b, func(s Subflow) bool { return !s.Backup })
+
+			must(t, inPM(w.cpe, func(pm *PathManager) error {
+				if err := pm.Announce(in.Token, Endpoint{ID: 3, Addr: local.Addr, Flags: FlagSignal}); err == nil {
+					return nil
+				}
+				return pm.Announce(in.Token, Endpoint{ID: 2, Addr: local.Addr, Flags: FlagSignal})
+			}))
+			must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.RemoveAddr(in.Token, 2) }))
+			must(t, inPM(w.cpe, func(pm *PathManager) error {
+				err := pm.DestroySubflow(in.Token, s.Local, s.Remote)
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil // the peer closed it first, on hearing that its address is gone
+				}
+				return err
+			}))
+			eventually(t, "the subflow to go", func() bool { _, ok := find(w.subflows(t), f.b); return !ok })
+			must(t, inPM(w.cpe, func(pm *PathManager) error {
+				if err := pm.DestroySubflow(in.Token, s.Local, s.Remote); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("destroying what isn't there: %v, want fs.ErrNotExist", err)
+				}
+				return nil
+			}))
+			ping(t, c, "still there")
+			c.Close()
+		})
+	}
+}
+
+func TestListenOptions(t *testing.T) {
+	ns := netns.New(t, "listen")
+	must(t, ns.Do(func() error {
+		for _, o := range []ListenOptions{
+			{Transparent: true, Backlog: 5},
+			{MPTCP: true, Transparent: true, FastOpenQueue: 8, NoCookie: true, Backlog: 5, Device: "lo", RecvBuffer: 1 << 16, SendBuffer: 1 << 16},
+		} {
+			for _, local := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"} {
+				l, err := Listen(context.Background(), netip.MustParseAddrPort(local), o)
+				if err != nil {
+					t.Errorf("listen on %s with %+v: %v", local, o, err)
+					continue
+				}
+				l.Close()
+			}
+		}
+		return nil
+	}))
+}
+
+func TestProbe(t *testing.T) {
+	ns := netns.New(t, "probe")
+	var f Features
+	must(t, ns.Do(func() error { f = Probe(); return nil }))
+	t.Logf("%+v, missing: %q", f, f.Missing())
+	if !f.MPTCP || !f.PathManager || !f.Diag || f.InfoLen < 48 {
+		t.Errorf("features %+v on a kernel with MPTCP", f)
+	}
+	must(t, ns.Sysctl("net.mptcp.enabled", "0"))
+	must(t, ns.Do(func() error { f = Probe(); return nil }))
+	if f.MPTCP || len(f.Missing()) == 0 {
+		t.Errorf("features %+v with net.mptcp.enabled=0", f)
+	}
+	must(t, ns.Do(func() error {
+		if _, err := Dial(context.Background(), netip.MustParseAddrPort("127.0.0.1:9"), DialOptions{}); !errors.Is(err, syscall.ENOPROTOOPT) {
+			t.Errorf("dial with net.mptcp.enabled=0: %v, want protocol not available", err)
+		}
+		return nil
+	}))
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"time"
+
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
+)
+
+// sense is what is remembered of one link between two looks.
+type sense struct {
+	health   linkmon.Health
+	down, up linkmon.Capacity
+	verdict  linkmon.Verdict
+	subflows int
+}
+
+// samples sorts the namespace's subflows by the link that they use. The link is told by the local address.
+func samples(subflows []mptcp.Subflow, links []linkmon.Link) [][]linkmon.PathSample {
+	byAddr := make(map[netip.Addr]int, 2*len(links))
+	for i, l := range links {
+		for _, a := range []netip.Addr{l.Addr4, l.Addr6} {
+			if a.IsValid() {
+				byAddr[a] = i
+			}
+		}
+	}
+	out := make([][]linkmon.PathSample, len(links))
+	for i := range subflows {
+		s := &subflows[i]
+		link, ours := byAddr[s.Local.Addr().Unmap()]
+		if !ours || !s.Established {
+			continue
+		}
+		t := &s.TCP
+		out[link] = append(out[link], linkmon.PathSample{
+			Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
+			Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
+			Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
+			AppLimited: t.AppLimited,
+		})
+	}
+	return out
+}
+
+// judge brings every link's memory up to date with a look at the subflows; fresh is false when only rates are new.
+func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, subflows []mptcp.Subflow, fresh bool) {
+	var paths [][]linkmon.PathSample
+	if fresh {
+		paths = samples(subflows, snap.Links)
+	}
+	for i := range senses {
+		s, l := &senses[i], &snap.Links[i]
+		if fresh {
+			s.verdict = s.health.Step(now, paths[i], *l)
+			s.subflows = len(paths[i])
+		}
+		s.down.Learn(now, l.DownRate, s.verdict.DownQueue)
+		s.up.Learn(now, l.UpRate, s.verdict.UpQueue)
+	}
+}
+
+// observe makes of what was sensed what the policy needs.
+func observe(now time.Time, snap *linkmon.Snapshot, senses []sense) policy.Observation {
+	o := policy.Observation{Now: now, Links: make([]policy.LinkObs, len(senses))}
+	for i := range senses {
+		s, l := &senses[i], &snap.Links[i]
+		down, _ := s.down.Bit(now)
+		up, _ := s.up.Bit(now)
+		reason := l.Reason
+		if l.Usable {
+			reason = s.verdict.Reason
+		}
+		o.Links[i] = policy.LinkObs{
+			Usable: l.Usable, Dead: s.verdict.Dead, Reason: reason,
+			DownRate: l.DownRate, UpRate: l.UpRate, DownCap: down, UpCap: up, DownQueue: s.verdict.DownQueue, UpQueue: s.verdict.UpQueue,
+			RTT: s.verdict.RTT, MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss,
+			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: uint64(l.Index),
+		}
+	}
+	return o
+}

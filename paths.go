@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"time"
+
+	"spillway/policy"
+)
+
+// What each link's MPTCP endpoint shall be. The endpoint is what puts a subflow of every connection on a link, and what
+// takes it away.
+
+// want of one link's endpoint.
+type endpointWant uint8
+
+const (
+	endpointNone   endpointWant = iota // no subflow
+	endpointBackup                     // a silent subflow
+	endpointActive                     // a subflow that carries
+)
+
+// pathState is one link's memory in paths.
+type pathState struct {
+	want   endpointWant
+	active time.Time // since when want is endpointActive
+	gone   time.Time // since when the plan wants no subflow here; zero: it wants one
+}
+
+const (
+	// joinTime is how long a link that has just begun to carry is given to join the live connections before a dead one's subflows are
+	// removed. Removal tells the peer by the remaining subflows: without any, nobody would hear it. An event ends the wait sooner.
+	joinTime = 250 * time.Millisecond
+	// leaveMost bounds how long a link that is not wanted any more waits for connections that have no other subflow.
+	leaveMost = 30 * time.Second
+)
+
+// pathView is what stepPaths needs to know of one link now.
+type pathView struct {
+	plan   policy.State
+	dead   bool // not usable, or a blackhole
+	lonely int  // live MPTCP connections whose only established subflow is here
+	joined bool // a subflow joined on this link since it began to carry
+}
+
+// stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
+func stepPaths(now time.Time, states []pathState, views []pathView) {
+	carrying := false // some link carries, and its subflows have joined or had the time to
+	for i := range states {
+		s, v := &states[i], &views[i]
+		if v.plan == policy.Off {
+			if s.gone.IsZero() {
+				s.gone = now
+			}
+			continue
+		}
+		s.gone = time.Time{}
+		switch {
+		case v.plan >= policy.Active && s.want == endpointActive:
+		case v.plan >= policy.Active:
+			if s.want == endpointBackup {
+				// The subflows are there already: only their flag changes.
+				s.active = now.Add(-joinTime)
+			} else {
+				s.active = now
+			}
+			s.want = endpointActive
+		default:
+			s.want = endpointBackup
+		}
+		if s.want == endpointActive && !v.dead && (v.joined || now.Sub(s.active) >= joinTime) {
+			carrying = true
+		}
+	}
+	for i := range states {
+		s, v := &states[i], &views[i]
+		if s.gone.IsZero() || s.want == endpointNone {
+			continue
+		}
+		switch {
+		case v.dead && carrying:
+			s.want = endpointNone
+		case v.dead:
+			// Nothing else carries: the connections wait here for whatever returns first.
+		case v.lonely == 0 || now.Sub(s.gone) >= leaveMost:
+			s.want = endpointNone
+		default:
+			s.want = endpointBackup
+		}
+	}
+}
+
+// waiting tells whether stepPaths must be asked again soon though nothing else changes.
+func waiting(states []pathState) bool {
+	for i := range states {
+		if !states[i].gone.IsZero() && states[i].want != endpointNone {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"spillway/mptcp"
+	"spillway/policy"
+)
+
+// A step of a story about two links, dsl and lte.
+type pathStep struct {
+	after    time.Duration
+	dsl, lte pathView
+	want     [2]endpointWant
+	why      string
+}
+
+func TestPaths(t *testing.T) {
+	const none, backup, active = endpointNone, endpointBackup, endpointActive
+	first, act, standby, off := policy.First, policy.Active, policy.Standby, policy.Off
+	stories := map[string][]pathStep{
+		"carrier loss, LTE on demand": {
+			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, "LTE has no subflow while DSL suffices"},
+			{10 * time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, "DSL stays until LTE has joined: the removal is told by LTE"},
+			{100 * time.Millisecond, pathView{plan: off, dead: true}, pathView{plan: first, joined: true}, [2]endpointWant{none, active}, "LTE joined"},
+			{20 * time.Second, pathView{plan: first}, pathView{plan: first, joined: true}, [2]endpointWant{active, active}, "DSL is back"},
+			{time.Second, pathView{plan: first, joined: true}, pathView{plan: standby, joined: true}, [2]endpointWant{active, backup}, "LTE drains"},
+			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, "a connection has no other subflow yet"},
+			{time.Second, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, "all have"},
+		},
+		"no join is heard of": {
+			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
+			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, ""},
+			{joinTime, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, "the time has passed"},
+		},
+		"LTE stood by": {
+			{0, pathView{plan: first}, pathView{plan: standby}, [2]endpointWant{active, backup}, ""},
+			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, "the subflows are there: nothing to wait for"},
+		},
+		"both down": {
+			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
+			{time.Second, pathView{plan: off, dead: true}, pathView{plan: off, dead: true}, [2]endpointWant{active, none}, "connections wait"},
+			{time.Minute, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, "LTE returns"},
+			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, ""},
+		},
+		"a lonely connection does not hold a link for ever": {
+			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
+			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, ""},
+			{leaveMost, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, none}, ""},
+		},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			now := time.Unix(1000, 0)
+			states := make([]pathState, 2)
+			for i, s := range story {
+				now = now.Add(s.after)
+				stepPaths(now, states, []pathView{s.dsl, s.lte})
+				if got := [2]endpointWant{states[0].want, states[1].want}; got != s.want {
+					t.Fatalf("step %d (%s): endpoints %v, want %v", i+1, s.why, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+func TestEndpointChangesMakeBeforeBreak(t *testing.T) {
+	dsl := mptcp.Endpoint{ID: 101, Flags: mptcp.FlagSubflow, IfIndex: 2}
+	lte := mptcp.Endpoint{ID: 102, Flags: mptcp.FlagSubflow, IfIndex: 3}
+	silent := lte
+	silent.Flags |= mptcp.FlagBackup
+	tests := []struct {
+		name       string
+		have, want []mptcp.Endpoint
+		verbs      []string
+	}{
+		{"nothing", []mptcp.Endpoint{dsl}, []mptcp.Endpoint{dsl}, nil},
+		{"failover", []mptcp.Endpoint{dsl}, []mptcp.Endpoint{lte}, []string{"add", "remove"}},
+		{"failover to a silent one", []mptcp.Endpoint{dsl, silent}, []mptcp.Endpoint{lte}, []string{"flags", "remove"}},
+		{"return", []mptcp.Endpoint{lte}, []mptcp.Endpoint{silent, dsl}, []string{"add", "flags"}},
+	}
+	for _, tt := range tests {
+		var verbs []string
+		for _, c := range endpointChanges(tt.have, tt.want) {
+			verbs = append(verbs, c.verb)
+		}
+		if !slices.Equal(verbs, tt.verbs) {
+			t.Errorf("%s: %v, want %v", tt.name, verbs, tt.verbs)
+		}
+	}
+}

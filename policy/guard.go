@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// The guard: links together must not be slower than the best of them alone.
+const (
+	worseShare = 0.95            // together below this share of the best alone: worse
+	betterBy   = 1.05            // together above this multiple of it: proven useful
+	settleFor  = 2 * time.Second // after a link was taken, before it is judged
+	worseFor   = 3 * time.Second
+	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
+	strikesMax = 3
+	soloFor    = 10 * time.Minute // how long a measurement of a link alone is believed
+
+	suspendMin = 30 * time.Second
+	suspendMax = 10 * time.Minute
+)
+
+// suspension keeps a link from being used together with others for a while.
+type suspension struct {
+	until   time.Duration
+	backoff time.Duration
+	why     string
+}
+
+// suspend takes link i out for a while, twice as long as the last time unless it has served well since. The sentence is
+// continued with how long. Overflow is given up at once.
+func (s *step) suspend(i int, format string, a ...any) {
+	l := &s.mem.links[i]
+	p := &l.suspension
+	if p.backoff > 0 && s.clock < p.until+max(calmAfter, p.backoff) {
+		p.backoff = min(2*p.backoff, suspendMax)
+	} else {
+		p.backoff = suspendMin
+	}
+	p.until = s.clock + p.backoff
+	p.why = fmt.Sprintf(format, a...) + ": only when nothing else works, for " + seconds(p.backoff)
+	l.cause = causeNone // say why, even if it was suspended before for another reason
+	for d := range l.over {
+		if l.over[d] {
+			l.over[d] = false
+			s.mem.dirs[d].leave(s.clock, causeSuspended)
+		}
+	}
+	s.rank[i] = s.tier(i) + demoted
+	s.hurdle[i] = causeSuspended
+}
+
+// guardOverflow suspends the overflow link taken last if the links have carried less than the primaries alone although more wanted to
+// be carried. It reports whether it did.
+func (s *step) guardOverflow(d int, u *use) bool {
+	dm := &s.mem.dirs[d]
+	if s.cfg.NoGuard {
+		return false
+	}
+	solo := dm.solo
+	if u.capacity > 0 {
+		solo = min(solo, u.capacity)
+	}
+	if u.total > betterBy*solo {
+		dm.strikes = 0
+	}
+	settled := s.clock-dm.enteredAt >= settleFor
+	worse := settled && u.anyQueue && u.total < worseShare*solo
+	if dm.guard.hold(s.clock, worse) < worseFor {
+		return false
+	}
+	name := s.cfg.Links[u.last].Name
+	s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
+		name, rate(u.total), direction(d), rate(solo), s.leaders())
+	return true
+}
+
+// worseBefore catches what guardOverflow can't see because no queue showed: the overflow was left for lack of traffic, and at once
+// the primaries alone are full and carry more than before. Once or twice may be chance; the third time in a row the next link is
+// suspended.
+func (s *step) worseBefore(d int, u *use) bool {
+	dm := &s.mem.dirs[d]
+	if s.cfg.NoGuard || dm.leftBy != causeFits && dm.leftBy != causeTrial {
+		return false
+	}
+	dm.leftBy = causeNone // judged once
+	since := s.clock
+	for _, f := range []span{dm.full, dm.queued} {
+		if f.on {
+			since = min(since, f.since)
+		}
+	}
+	if since-dm.leftAt > strikeFor || u.primaries < betterBy*dm.bonded {
+		dm.strikes = 0
+		return false
+	}
+	dm.strikes++
+	if dm.strikes < strikesMax {
+		return false
+	}
+	dm.strikes = strikesMax - 1 // on probation until it proves useful
+	s.suspend(u.next, "with %s the links carried %s %s together, less than the %s of %s alone",
+		s.cfg.Links[u.next].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+	return true
+}
+
+// guardBond is the guard where all links carry at once: the best is what one of them carried alone, or can carry. The slowest to
+// answer of the others goes; and comes back soon if the best does not keep what it promised, for a capacity may be set too high.
+func (s *step) guardBond(d int) {
+	dm := &s.mem.dirs[d]
+	b := s.bond(d)
+	if b.links == 1 && b.queue {
+		l := &s.mem.links[s.first]
+		l.solo[d], l.soloAt[d] = b.total, s.clock
+	}
+	if dm.tried && s.clock-dm.leftAt >= worseFor {
+		dm.tried = false
+		if b.queue && b.total < dm.bonded {
+			s.mem.links[dm.triedLink].suspension.until = s.clock
+		}
+	}
+	worse := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0 && b.queue && b.total < worseShare*b.best
+	if dm.guard.hold(s.clock, worse) < worseFor+settleFor {
+		return
+	}
+	dm.guard.on = false
+	dm.tried, dm.triedLink, dm.bonded, dm.leftAt = true, b.worst, b.total, s.clock
+	s.suspend(b.worst, "with %s the links carry %s %s together, less than the %s of %s alone",
+		s.cfg.Links[b.worst].Name, rate(b.total), direction(d), rate(b.best), s.cfg.Links[b.bestLink].Name)
+	s.primary[b.worst] = false
+	if s.first == b.worst {
+		s.first = b.bestLink
+	}
+}
+
+// bond sums up one direction of links that carry at once.
+type bond struct {
+	total, best     float64
+	queue           bool
+	links           int
+	bestLink, worst int // -1: none
+}
+
+// bond sums up direction d.
+func (s *step) bond(d int) bond {
+	b := bond{bestLink: -1, worst: -1}
+	for i := range s.n {
+		if !s.primary[i] {
+			continue
+		}
+		b.links++
+		b.total += s.in[i].rate[d]
+		b.queue = b.queue || s.in[i].queue[d]
+		if alone := s.alone(i, d); alone > b.best {
+			b.best, b.bestLink = alone, i
+		}
+	}
+	for i := range s.n {
+		if b.bestLink >= 0 && s.primary[i] && i != b.bestLink && (b.worst < 0 || s.worseLink(i, b.worst)) {
+			b.worst = i
+		}
+	}
+	return b
+}
+
+// alone is what link i carries by itself: measured lately, else its capacity.
+func (s *step) alone(i, d int) float64 {
+	l := &s.mem.links[i]
+	if l.solo[d] > 0 && s.clock-l.soloAt[d] <= soloFor {
+		return l.solo[d]
+	}
+	return s.in[i].cap[d]
+}
+
+// worseLink reports whether link i looks worse than link j: it loses more, or answers later.
+func (s *step) worseLink(i, j int) bool {
+	a, b := &s.in[i], &s.in[j]
+	if diff := a.loss - b.loss; diff > 0.02 || diff < -0.02 {
+		return diff > 0
+	}
+	return a.rtt > b.rtt
+}
+
+// watchRTT suspends overflow links that lie so much further away than the primaries that reordering eats what they carry. What counts
+// is the round trip at rest where it is known: a queue that a link builds up itself is judged by what it carries.
+func (s *step) watchRTT(d int) {
+	fastest := time.Duration(0)
+	for i := range s.n {
+		if r := s.in[i].atRest(); s.primary[i] && r > 0 && (fastest == 0 || r < fastest) {
+			fastest = r
+		}
+	}
+	for i := range s.n {
+		l := &s.mem.links[i]
+		if !l.over[d] || s.cfg.MaxRTTDiff < 0 {
+			continue
+		}
+		diff := s.in[i].atRest() - fastest
+		if l.slow.hold(s.clock, fastest > 0 && diff > s.cfg.MaxRTTDiff) >= slowFor {
+			l.slow.on = false
+			s.suspend(i, "%s answers %s later than %s, more than %s", s.cfg.Links[i].Name, millis(diff), s.leaders(), millis(s.cfg.MaxRTTDiff))
+		}
+	}
+}
+
+// atRest is the round-trip time without queues, as far as it is known.
+func (in *sense) atRest() time.Duration {
+	if in.minRTT > 0 {
+		return in.minRTT
+	}
+	return in.rtt
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"math/rand"
+	"strings"
+	"testing"
+	"time"
+)
+
+func date(y int, m time.Month, d, h int) time.Time { return time.Date(y, m, d, h, 0, 0, 0, time.UTC) }
+
+func TestBillingMonth(t *testing.T) {
+	tests := []struct {
+		name       string
+		now        time.Time
+		day        int
+		start, end time.Time
+	}{
+		{"first", date(2026, 3, 10, 12), 1, date(2026, 3, 1, 0), date(2026, 4, 1, 0)},
+		{"before the day", date(2026, 3, 10, 12), 15, date(2026, 2, 15, 0), date(2026, 3, 15, 0)},
+		{"on the day", date(2026, 3, 15, 0), 15, date(2026, 3, 15, 0), date(2026, 4, 15, 0)},
+		{"31 in february", date(2026, 2, 28, 1), 31, date(2026, 2, 28, 0), date(2026, 3, 31, 0)},
+		{"31 before the end of february", date(2026, 2, 27, 23), 31, date(2026, 1, 31, 0), date(2026, 2, 28, 0)},
+		{"29 in a leap year", date(2028, 2, 29, 5), 29, date(2028, 2, 29, 0), date(2028, 3, 29, 0)},
+		{"30 in april", date(2026, 4, 30, 5), 31, date(2026, 4, 30, 0), date(2026, 5, 31, 0)},
+		{"over new year", date(2027, 1, 3, 0), 20, date(2026, 12, 20, 0), date(2027, 1, 20, 0)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := periodStart(tt.now, tt.day)
+			if !s.Equal(tt.start) {
+				t.Errorf("start %v, want %v", s, tt.start)
+			}
+			if e := periodEnd(s, tt.day); !e.Equal(tt.end) {
+				t.Errorf("end %v, want %v", e, tt.end)
+			}
+		})
+	}
+}
+
+func TestWindows(t *testing.T) {
+	night := Window{From: 22 * 60, To: 6 * 60}
+	weekend := Window{Days: 1<<time.Saturday | 1<<time.Sunday, From: 0, To: 1440}
+	fridayNight := Window{Days: 1 << time.Friday, From: 22 * 60, To: 6 * 60}
+	tests := []struct {
+		name string
+		w    []Window
+		at   time.Time // 10 March 2026 is a Tuesday
+		open bool
+	}{
+		{"none", nil, date(2026, 3, 10, 12), true},
+		{"night at noon", []Window{night}, date(2026, 3, 10, 12), false},
+		{"night at 23", []Window{night}, date(2026, 3, 10, 23), true},
+		{"night at 5", []Window{night}, date(2026, 3, 10, 5), true},
+		{"night at 6", []Window{night}, date(2026, 3, 10, 6), false},
+		{"weekend on tuesday", []Window{weekend}, date(2026, 3, 10, 12), false},
+		{"weekend on sunday", []Window{weekend, night}, date(2026, 3, 15, 12), true},
+		{"friday night, saturday morning", []Window{fridayNight}, date(2026, 3, 14, 5), true},
+		{"friday night, friday morning", []Window{fridayNight}, date(2026, 3, 13, 5), false},
+	}
+	for _, tt := range tests {
+		q := Quota{Windows: tt.w}
+		if got := q.open(tt.at); got != tt.open {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.open)
+		}
+	}
+}
+
+// metered is a machine whose only working link has a quota.
+func metered(q Quota) *Machine {
+	return New(Config{Links: []LinkConfig{{Name: "dsl"}, {Name: "lte", Role: RoleOverflow, Quota: q}}})
+}
+
+// TestMonthWithPowerCuts uses LTE for all it may for three months while the power fails every few hours and the daemon restarts now
+// and then. The true volume of a month never exceeds the limit by more than what is used between two writes, and not much is lost.
+func TestMonthWithPowerCuts(t *testing.T) {
+	const tick, rate = time.Minute, 400e3 / 8 * 60 // octets per tick at 400 kbit/s: the quota lasts 12 days
+	limit := uint64(50e9)
+	q := Quota{Limit: limit, BillingDay: 31}
+	each := New(Config{Links: []LinkConfig{{Name: "x", Quota: q}}}).cfg.Links[0].Quota.PersistEach
+	for seed := range 2 {
+		r := rand.New(rand.NewSource(int64(seed)))
+		m := metered(q)
+		var file []Usage
+		var counter, epoch uint64 = 0, 1
+		wall := date(2026, 1, 31, 0)
+		used, cuts, writes, months := uint64(0), 0, 0, 0
+		period := periodStart(wall, 31)
+		for wall.Before(date(2026, 4, 30, 0)) {
+			if p := periodStart(wall, 31); !p.Equal(period) {
+				if used > limit+each {
+					t.Errorf("seed %d: %d octets in the month of %v, limit %d", seed, used, period, limit)
+				}
+				if least := limit - uint64(cuts+1)*each; used < least {
+					t.Errorf("seed %d: only %d octets in the month of %v with %d power cuts, want %d", seed, used, period, cuts, least)
+				}
+				if writes > 2000 {
+					t.Errorf("seed %d: %d writes in a month", seed, writes)
+				}
+				period, used, cuts, writes = p, 0, 0, 0
+				months++
+			}
+			p := m.Step(Observation{Now: wall, Links: []LinkObs{{}, {Usable: true, UsedBytes: counter, UsedEpoch: epoch}}})
+			if p.Persist {
+				file = m.Usage()
+				m.Persisted()
+				writes++
+			}
+			if p.First == 1 {
+				counter += rate
+				used += rate
+			}
+			wall = wall.Add(tick)
+			switch r.Intn(400) {
+			case 0: // the power fails: the counter of the device is lost with the daemon's memory
+				m = metered(q)
+				m.Restore(file)
+				counter, epoch = 0, epoch+1
+				cuts++
+			case 1: // only the daemon restarts
+				m = metered(q)
+				m.Restore(file)
+			}
+		}
+		if months != 2 {
+			t.Fatalf("%d months", months)
+		}
+	}
+}
+
+// carry makes a machine see LTE carry so much at an instant.
+func carry(m *Machine, wall time.Time, counter uint64) Plan {
+	return m.Step(Observation{Now: wall, Wall: wall, Links: []LinkObs{{}, {Usable: true, UsedBytes: counter, UsedEpoch: 7}}})
+}
+
+func TestClockSetBackAndForth(t *testing.T) {
+	q := Quota{Limit: 100e6, BillingDay: 1}
+	t.Run("not set at boot", func(t *testing.T) {
+		m := metered(q)
+		carry(m, date(1970, 1, 1, 0), 0)
+		carry(m, date(1970, 1, 1, 1), 60e6)
+		carry(m, date(2026, 3, 10, 0), 70e6)
+		if st, _ := m.Quota(1, date(2026, 3, 10, 0)); st.Used != 70e6 || !st.Period.Equal(date(2026, 3, 1, 0)) {
+			t.Errorf("%+v", st)
+		}
+	})
+	t.Run("an old date at boot", func(t *testing.T) {
+		m := metered(q)
+		m.Restore([]Usage{{Link: "lte", Period: date(2026, 3, 1, 0), Bytes: 60e6, Last: date(2026, 2, 1, 0), LastBytes: 50e6, Epoch: 7, Clean: true}})
+		if p := carry(m, date(2026, 2, 11, 0), 0); p.First != -1 {
+			t.Errorf("back in a month of which half is used, with more than half used after: first %d", p.First)
+		}
+		if p := carry(m, date(2026, 3, 10, 0), 0); p.First != 1 {
+			t.Errorf("the clock is right again: first %d", p.First)
+		}
+		if st, _ := m.Quota(1, date(2026, 3, 10, 0)); st.Used != 60e6 {
+			t.Errorf("used %d", st.Used)
+		}
+	})
+	t.Run("an old date in the first month", func(t *testing.T) {
+		m := metered(q)
+		m.Restore([]Usage{{Link: "lte", Period: date(2026, 3, 1, 0), Bytes: 60e6, Epoch: 7, Clean: true}})
+		carry(m, date(2026, 2, 11, 0), 0)
+		carry(m, date(2026, 3, 10, 0), 10e6)
+		if st, _ := m.Quota(1, date(2026, 3, 10, 0)); st.Used != 70e6 {
+			t.Errorf("used %d", st.Used)
+		}
+	})
+	t.Run("forth and back", func(t *testing.T) {
+		m := metered(q)
+		carry(m, date(2026, 3, 10, 0), 0)
+		carry(m, date(2026, 3, 10, 1), 80e6)
+		carry(m, date(2038, 3, 10, 1), 85e6)
+		if p := carry(m, date(2026, 3, 10, 2), 101e6); p.First != -1 {
+			t.Errorf("101 of 100 MB used and first is %d", p.First)
+		}
+		if p := carry(m, date(2026, 4, 1, 2), 101e6); p.First != 1 {
+			t.Errorf("a new month and first is %d: %s", p.First, p.Why)
+		}
+	})
+	t.Run("another time zone", func(t *testing.T) {
+		m := metered(q)
+		carry(m, date(2026, 3, 10, 0), 0)
+		carry(m, date(2026, 3, 10, 1), 80e6)
+		carry(m, date(2026, 3, 10, 1).In(time.FixedZone("", -8*3600)), 80e6)
+		if st, _ := m.Quota(1, date(2026, 3, 10, 1)); st.Used != 80e6 {
+			t.Errorf("used %d", st.Used)
+		}
+	})
+}
+
+func TestLimits(t *testing.T) {
+	q := Quota{Limit: 100e6, Soft: 80e6, Daily: 50e6, BillingDay: 1}
+	m := metered(q)
+	both := func(wall time.Time, counter uint64) Plan {
+		return m.Step(Observation{Now: wall, Links: []LinkObs{{Usable: true, DownCap: 1e6, DownRate: 1e6}, {Usable: true, UsedBytes: counter, UsedEpoch: 7}}})
+	}
+	steps := []struct {
+		at      time.Time
+		counter uint64
+		role    State
+		why     string
+	}{
+		{date(2026, 3, 10, 0), 0, Active, "dsl is full: 1.0 of 1.0 Mbit/s down for 1.0 s, so lte takes the overflow"},
+		{date(2026, 3, 10, 1), 40e6, Active, "dsl is full: 1.0 of 1.0 Mbit/s down"},
+		{date(2026, 3, 10, 2), 50e6, Standby, "lte has used up its day: 50.0 of 50.0 MB"},
+		{date(2026, 3, 10, 3), 50e6, Off, "lte has used up its day"},
+		{date(2026, 3, 11, 0), 50e6, Active, "dsl is full"},
+		{date(2026, 3, 11, 1), 85e6, Standby, "lte has used 85.0 of 100.0 MB, above the soft limit of 80.0 MB: only when nothing else works until 1 Apr"},
+		{date(2026, 3, 11, 2), 101e6, Off, "lte has used up its quota: 101.0 of 100.0 MB, off until 1 Apr"},
+		{date(2026, 4, 1, 0), 101e6, Active, "dsl is full"},
+	}
+	for _, s := range steps {
+		both(s.at.Add(-time.Second), s.counter)
+		p := both(s.at, s.counter)
+		if l := p.Links[1]; s.role != Standby && l.Role != s.role || !strings.HasPrefix(l.Why, s.why) {
+			t.Errorf("%v: %v (%s), want %v (%s)", s.at, l.Role, l.Why, s.role, s.why)
+		}
+	}
+}
+
+func TestForecast(t *testing.T) {
+	from, to := date(2026, 3, 1, 0), date(2026, 3, 31, 0)
+	if got := forecast(10e9, from, to, date(2026, 3, 11, 0)); got != 30e9 {
+		t.Errorf("a third of the month: %d", got)
+	}
+	if got := forecast(1e9, from, to, date(2026, 3, 1, 1)); got != 30e9 {
+		t.Errorf("the first hour counts as a day: %d", got)
+	}
+	if got := forecast(1e9, from, to, date(2026, 5, 1, 1)); got != 1e9 {
+		t.Errorf("after the end: %d", got)
+	}
+}

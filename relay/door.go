@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// door is the pair of listening sockets, [0] IPv4 and [1] IPv6.
+type door struct {
+	mu        sync.Mutex
+	wanted    bool // main opened it
+	open      bool
+	ports     [2]uint16 // kept over closing: the firewall knows them
+	listeners [2]*net.TCPListener
+}
+
+var doorAddr = [2]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+
+// OpenDoor listens on 127.0.0.1:port4 and [::1]:port6 for intercepted connections; 0 lets the kernel choose (see
+// Ports). The relay may hold the door closed for a while by itself, see the package comment. A machine without IPv6
+// gets the IPv4 door alone.
+func (r *Relay) OpenDoor(port4, port6 uint16) error {
+	d := &r.door
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, p := range [2]uint16{port4, port6} {
+		if p != 0 && p != d.ports[k] {
+			if d.open {
+				r.shutDoor()
+			}
+			d.ports[k] = p
+		}
+	}
+	d.wanted = true
+	return r.place()
+}
+
+// CloseDoor closes the listening sockets; established connections go on.
+func (r *Relay) CloseDoor() {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	r.door.wanted = false
+	r.place()
+}
+
+// Ports tells the door's ports; once chosen they stay. 0: no such family on this machine, or never opened.
+func (r *Relay) Ports() (port4, port6 uint16) {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	return r.door.ports[0], r.door.ports[1]
+}
+
+// reconsider opens or closes the door as things stand now.
+func (r *Relay) reconsider() {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	if err := r.place(); err != nil {
+		r.log.Warn("relay: " + err.Error())
+		time.AfterFunc(time.Second, r.reconsider) // a port that somebody took, descriptors that ran out
+	}
+}
+
+// place makes the door what it should be. door.mu is held.
+func (r *Relay) place() error {
+	d := &r.door
+	should := d.wanted && !r.guests.full.Load() && (r.settings.Load().Block || r.anyUpstream())
+	if should == d.open {
+		return nil
+	}
+	if !should {
+		r.shutDoor()
+		r.log.Info("relay: door closed")
+		return nil
+	}
+	for k := range d.listeners {
+		l, err := listen(netip.AddrPortFrom(doorAddr[k], d.ports[k]), r.settings.Load())
+		if k == 1 && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)) {
+			break
+		}
+		if err != nil {
+			r.shutDoor()
+			return fmt.Errorf("open door: %w", err)
+		}
+		r.attend(k, l)
+	}
+	d.open = true
+	r.log.Info("relay: door open", "port4", d.ports[0], "port6", d.ports[1])
+	return nil
+}
+
+func (r *Relay) attend(k int, l *net.TCPListener) {
+	r.door.listeners[k] = l
+	r.door.ports[k] = l.Addr().(*net.TCPAddr).AddrPort().Port()
+	go r.accept(l)
+}
+
+// shutDoor closes the listeners. What waits in their queues was promised a connection and is served first.
+func (r *Relay) shutDoor() {
+	for k, l := range r.door.listeners {
+		if l == nil {
+			continue
+		}
+		if c, err := l.SyscallConn(); err == nil {
+			c.Control(func(fd uintptr) { r.takeQueued(int(fd)) })
+		}
+		l.Close()
+		r.door.listeners[k] = nil
+	}
+	r.door.open = false
+}
+
+func (r *Relay) takeQueued(fd int) {
+	for {
+		n, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		if err != nil {
+			return
+		}
+		f := os.NewFile(uintptr(n), "accepted")
+		c, err := net.FileConn(f)
+		f.Close()
+		if t, ok := c.(*net.TCPConn); ok && err == nil {
+			r.welcome(t)
+		}
+	}
+}
+
+func (r *Relay) accept(l *net.TCPListener) {
+	for {
+		c, err := l.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of descriptors or memory, or the host gave up: the next may be better
+			r.log.Debug("relay: accept", "err", err)
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		r.welcome(c)
+	}
+}
+
+// welcome counts a connection in and serves it.
+func (r *Relay) welcome(c *net.TCPConn) {
+	r.count.accepted.Add(1)
+	if r.guests.enter(r.settings.Load().MaxSessions) {
+		r.count.fullTimes.Add(1)
+		r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total())
+		go r.changed() // not here: door.mu may be held
+	}
+	go r.serve(c, endpoint(c.LocalAddr()))
+}
+
+// farewell is the end of what welcome began.
+func (r *Relay) farewell() {
+	if r.guests.leave(r.settings.Load().MaxSessions) {
+		r.log.Info("relay: no longer full", "sessions", r.guests.total())
+		go r.changed()
+	}
+}
+
+// own tells a connection to the door itself from an intercepted one.
+func (r *Relay) own(a netip.AddrPort) bool {
+	p4, p6 := r.Ports()
+	return a.Addr().IsLoopback() && (a.Port() == p4 || a.Port() == p6) || !a.IsValid()
+}
+
+// listen makes one transparent listener. Options of the LAN side are set here once and inherited by each connection.
+func listen(a netip.AddrPort, s *settings) (*net.TCPListener, error) {
+	lc := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if e := c.Control(func(fd uintptr) { err = doorOptions(int(fd), a.Addr().Is6(), s) }); e != nil {
+				return e
+			}
+			return err
+		}}
+	lc.SetMultipathTCP(false) // a LAN host's MPTCP ends here, or passed the door natively
+	l, err := lc.Listen(context.Background(), "tcp", a.String())
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
+func doorOptions(fd int, v6 bool, s *settings) error {
+	level, name, label := unix.SOL_IP, unix.IP_TRANSPARENT, "IP_TRANSPARENT"
+	if v6 {
+		level, name, label = unix.SOL_IPV6, unix.IPV6_TRANSPARENT, "IPV6_TRANSPARENT"
+	}
+	if err := unix.SetsockoptInt(fd, level, name, 1); err != nil {
+		return fmt.Errorf("%s (needs CAP_NET_ADMIN): %w", label, err)
+	}
+	for _, o := range [][3]int{
+		{unix.SOL_SOCKET, unix.SO_RCVBUF, s.LANBuffer},
+		{unix.SOL_SOCKET, unix.SO_SNDBUF, s.LANBuffer},
+		{unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, s.NotSentLowat},
+	} {
+		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if !s.IgnoreDSCP {
+		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_SAVE_SYN, 1) // absent: the DSCP is not kept
+	}
+	return nil
+}
+
+// Listeners gives duplicates of the listening sockets for a successor process; AdoptListeners takes them instead
+// of OpenDoor. The caller closes the files.
+func (r *Relay) Listeners() ([]*os.File, error) {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	var files []*os.File
+	for _, l := range r.door.listeners {
+		if l == nil {
+			continue
+		}
+		f, err := l.File()
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, fmt.Errorf("hand over %v: %w", l.Addr(), err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
+func (r *Relay) AdoptListeners(files []*os.File) error {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	for _, f := range files {
+		l, err := net.FileListener(f)
+		if err != nil {
+			return fmt.Errorf("adopt %s: %w", f.Name(), err)
+		}
+		t, ok := l.(*net.TCPListener)
+		if !ok {
+			l.Close()
+			return fmt.Errorf("adopt %s: not a TCP listener", f.Name())
+		}
+		k := 0
+		if t.Addr().(*net.TCPAddr).AddrPort().Addr().Is6() {
+			k = 1
+		}
+		r.attend(k, t)
+	}
+	r.door.wanted, r.door.open = true, len(files) > 0
+	return r.place()
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipe is a pair of connected sockets over loopback; near's descriptor is raw, as the engine wants it.
+func pipe(t testing.TB, mptcp bool) (near int, far *net.TCPConn) {
+	t.Helper()
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(mptcp)
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := net.Dialer{KeepAlive: -1}
+	d.SetMultipathTCP(mptcp)
+	a, err := d.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	far = b.(*net.TCPConn)
+	t.Cleanup(func() { far.Close() })
+	far.SetDeadline(time.Now().Add(30 * time.Second))
+	return detach(t, a.(*net.TCPConn)), far
+}
+
+func detach(t testing.TB, c *net.TCPConn) (fd int) {
+	t.Helper()
+	defer c.Close()
+	rc, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func start(t testing.TB, loops int) *Engine {
+	t.Helper()
+	e, err := New(loops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// join makes two hosts that the engine connects; end receives how it ended.
+func join(t testing.TB, e *Engine, mptcp bool) (lan, up *net.TCPConn, c *Conn, end chan End) {
+	t.Helper()
+	a, lan := pipe(t, false)
+	b, up := pipe(t, mptcp)
+	end = make(chan End, 1)
+	c, err := e.Add(Pair{LAN: a, Up: b, Done: func(_ *Conn, x End) { end <- x }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lan, up, c, end
+}
+
+func kinds(t *testing.T, fn func(t *testing.T, mptcp bool)) {
+	t.Run("tcp", func(t *testing.T) { fn(t, false) })
+	t.Run("mptcp", func(t *testing.T) {
+		if _, err := os.Stat("/proc/sys/net/mptcp/enabled"); err != nil {
+			t.Skip("kernel without MPTCP")
+		}
+		fn(t, true)
+	})
+}
+
+func TestOctetsCrossBothWaysAtOnce(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		lan, up, c, end := join(t, start(t, 1), mptcp)
+		want := make([]byte, 8<<20)
+		rand.NewChaCha8([32]byte{2}).Read(want)
+		var all sync.WaitGroup
+		send := func(c *net.TCPConn) {
+			for b := want; len(b) > 0; {
+				n := min(len(b), 1+rand.IntN(200_000))
+				if _, err := c.Write(b[:n]); err != nil {
+					t.Error(err)
+					return
+				}
+				b = b[n:]
+			}
+			c.CloseWrite()
+		}
+		receive := func(name string, c *net.TCPConn) {
+			got, err := io.ReadAll(c)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %d octets, %v", name, len(got), err)
+			}
+		}
+		all.Go(func() { send(lan) })
+		all.Go(func() { send(up) })
+		all.Go(func() { receive("lan", lan) })
+		all.Go(func() { receive("up", up) })
+		all.Wait()
+		if x := <-end; x != Closed {
+			t.Errorf("ended %d", x)
+		}
+		if a, b := c.Moved(); a != uint64(len(want)) || b != uint64(len(want)) {
+			t.Errorf("moved %d and %d", a, b)
+		}
+	})
+}
+
+func TestSlowReaderGetsAll(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		lan, up, _, _ := join(t, start(t, 1), mptcp)
+		want := make([]byte, 12<<20)
+		rand.NewChaCha8([32]byte{3}).Read(want)
+		go func() {
+			up.Write(want)
+			up.CloseWrite()
+		}()
+		var got bytes.Buffer
+		b := make([]byte, 256<<10)
+		for {
+			n, err := lan.Read(b)
+			got.Write(b[:n])
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Fatalf("%d octets", got.Len())
+		}
+	})
+}
+
+func TestHalfCloseIsPassedOn(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		lan, up, _, end := join(t, start(t, 1), mptcp)
+		lan.Write([]byte("question"))
+		lan.CloseWrite()
+		if q, err := io.ReadAll(up); string(q) != "question" || err != nil {
+			t.Fatalf("%q, %v", q, err)
+		}
+		up.Write([]byte("answer"))
+		up.CloseWrite()
+		if a, err := io.ReadAll(lan); string(a) != "answer" || err != nil {
+			t.Fatalf("%q, %v", a, err)
+		}
+		if x := <-end; x != Closed {
+			t.Fatalf("ended %d", x)
+		}
+	})
+}
+
+func TestResetIsPassedOn(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		e := start(t, 1)
+		for _, side := range []string{"lan", "up"} {
+			lan, up, _, end := join(t, e, mptcp)
+			dying, other := lan, up
+			if side == "up" {
+				dying, other = up, lan
+			}
+			dying.Write([]byte("x"))
+			if _, err := io.ReadFull(other, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			rc, _ := dying.SyscallConn()
+			rc.Control(func(fd uintptr) { Abort(int(fd)) })
+			dying.Close()
+			if _, err := other.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+				t.Fatalf("%s died, the other saw %v", side, err)
+			}
+			if x := <-end; x != Failed {
+				t.Fatalf("ended %d", x)
+			}
+		}
+	})
+}
+
+func TestAbortResetsBoth(t *testing.T) {
+	lan, up, c, end := join(t, start(t, 1), false)
+	c.Abort()
+	for _, h := range []*net.TCPConn{lan, up} {
+		if _, err := h.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Fatal(err)
+		}
+	}
+	if x := <-end; x != Aborted {
+		t.Fatalf("ended %d", x)
+	}
+	if c.Control(func(int, int) {}) {
+		t.Fatal("descriptors were handed out after the end")
+	}
+}
+
+// A connection that alternates between bulk and small answers must get each small answer without waiting for the
+// clock. A busy machine may delay any of them, so the claim is about most: the median.
+func TestSmallAnswersDoNotWaitForTheClock(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		lan, up, _, _ := join(t, start(t, 1), mptcp)
+		go func() { // the server: asks for 'b' give bulk, all else one octet
+			bulk := make([]byte, 400<<10)
+			var q [1]byte
+			for {
+				if _, err := io.ReadFull(up, q[:]); err != nil {
+					return
+				}
+				if q[0] == 'b' {
+					up.Write(bulk)
+				} else {
+					up.Write(q[:])
+				}
+			}
+		}()
+		var small []time.Duration
+		b := make([]byte, 400<<10)
+		for range 60 {
+			lan.Write([]byte("b"))
+			if _, err := io.ReadFull(lan, b); err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now()
+			lan.Write([]byte("s"))
+			if _, err := io.ReadFull(lan, b[:1]); err != nil {
+				t.Fatal(err)
+			}
+			small = append(small, time.Since(at))
+		}
+		under := 0
+		for _, d := range small {
+			if d < 50*time.Millisecond {
+				under++
+			}
+		}
+		t.Logf("small answers: %v", small)
+		if under < len(small)/2 {
+			t.Fatalf("only %d of %d small answers came within 50 ms", under, len(small))
+		}
+	})
+}
+
+func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
+	files := func() int {
+		d, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(d)
+	}
+	before, routines := files(), runtime.NumGoroutine()
+	e, err := New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ended atomic.Int64
+	var all sync.WaitGroup
+	for i := range 300 {
+		a, lan := pipe(t, false)
+		b, up := pipe(t, i%2 == 0)
+		if _, err := e.Add(Pair{LAN: a, Up: b, Done: func(*Conn, End) { ended.Add(1) }}); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			want := fmt.Sprint("connection ", i)
+			lan.Write([]byte(want))
+			lan.CloseWrite()
+			if got, err := io.ReadAll(up); string(got) != want || err != nil {
+				t.Errorf("%d: %q, %v", i, got, err)
+			}
+			up.Close()
+			lan.Close()
+		})
+	}
+	all.Wait()
+	for end := time.Now().Add(10 * time.Second); ended.Load() < 300 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := ended.Load(); n != 300 {
+		t.Fatalf("%d of 300 ended", n)
+	}
+	e.Close()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if files() <= before && runtime.NumGoroutine() <= routines {
+			return
+		}
+	}
+	t.Fatalf("descriptors %d, then %d; goroutines %d, then %d", before, files(), routines, runtime.NumGoroutine())
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/relay/engine"
+)
+
+const (
+	bulkFlow  = 1 << 20 // octets that make a connection bulk
+	mptcpInfo = 1       // MPTCP_INFO of include/uapi/linux/mptcp.h
+)
+
+// flow is an established connection.
+type flow struct {
+	r        *Relay
+	id       uint64
+	conn     atomic.Pointer[engine.Conn]
+	src, dst netip.AddrPort
+	local    netip.AddrPort
+	rule     *rule
+	act      Action
+	up       *upstream // nil: straight to the server
+	link     *PlanLink
+	since    int64  // Unix seconds
+	head     uint32 // octets of the LAN host sent before the engine took over
+	token    atomic.Uint32
+	asked    atomic.Bool // for the token
+	mptcp    atomic.Bool
+}
+
+// flows are listed in the order of their start. Ended ones leave holes until there are more holes than flows.
+type flows struct {
+	mu    sync.Mutex
+	last  uint64
+	list  []*flow
+	holes int
+	up    uint64 // octets of ended ones
+	down  uint64
+}
+
+func (s *session) flow(up *net.TCPConn, p path) *flow {
+	f := &flow{r: s.r, src: s.src, dst: s.dst, local: endpoint(up.LocalAddr()), rule: s.rule, act: s.act, up: p.u,
+		link: p.link, since: time.Now().Unix(), head: uint32(len(s.early.b))}
+	if p.u != nil {
+		p.u.sessions.Add(1)
+	}
+	return f
+}
+
+func (fs *flows) add(f *flow) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.last++
+	f.id = fs.last
+	fs.list = append(fs.list, f)
+}
+
+func (fs *flows) remove(f *flow) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if i := fs.find(f.id); i < len(fs.list) && fs.list[i] == f {
+		fs.list[i] = &flow{id: f.id} // a hole keeps the order searchable
+		fs.holes++
+	}
+	fs.up += uint64(f.head)
+	if c := f.conn.Load(); c != nil {
+		up, down := c.Moved()
+		fs.up += up
+		fs.down += down
+	}
+	if fs.holes > 64 && fs.holes > len(fs.list)/2 {
+		fs.compact()
+	}
+}
+
+// find is a binary search by id: the list is in order.
+func (fs *flows) find(id uint64) int {
+	lo, hi := 0, len(fs.list)
+	for lo < hi {
+		m := (lo + hi) / 2
+		if fs.list[m].id < id {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo
+}
+
+func (fs *flows) compact() {
+	kept := make([]*flow, 0, len(fs.list)-fs.holes)
+	for _, f := range fs.list {
+		if f.r != nil {
+			kept = append(kept, f)
+		}
+	}
+	fs.list, fs.holes = kept, 0
+}
+
+// page copies pointers out, so that system calls happen without the lock.
+func (fs *flows) page(offset, limit int) []*flow {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	var page []*flow
+	for _, f := range fs.list {
+		if f.r == nil {
+			continue
+		}
+		if offset > 0 {
+			offset--
+			continue
+		}
+		if len(page) >= limit {
+			break
+		}
+		page = append(page, f)
+	}
+	return page
+}
+
+// ended is the engine's call when a connection is over.
+func (f *flow) ended(c *engine.Conn, end engine.End) {
+	f.conn.Store(c) // Add may not have returned yet
+	switch end {
+	case engine.Failed, engine.Aborted:
+		f.r.count.reset.Add(1)
+	case engine.Idle:
+		f.r.count.idle.Add(1)
+	}
+	if f.up != nil {
+		f.up.sessions.Add(-1)
+	}
+	f.r.flows.remove(f)
+	f.r.guests.rise(f.src.Addr())
+	f.r.farewell()
+}
+
+// Flows lists established connections in the order of their start, limit at most, after skipping offset.
+func (r *Relay) Flows(offset, limit int) []Flow {
+	page := r.flows.page(max(0, offset), max(0, limit))
+	list := make([]Flow, 0, len(page))
+	for _, f := range page {
+		list = append(list, f.status())
+	}
+	return list
+}
+
+func (f *flow) status() Flow {
+	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Local: f.local,
+		Since: time.Unix(f.since, 0)}
+	if f.rule != nil {
+		st.Rule = f.rule.Name
+	}
+	st.Upstream = "direct"
+	if f.up != nil {
+		st.Upstream = f.up.Name
+	}
+	c := f.conn.Load()
+	if c == nil {
+		return st
+	}
+	st.Up, st.Down = c.Moved()
+	st.Up += uint64(f.head)
+	st.Bulk = st.Up+st.Down >= bulkFlow
+	f.askToken(c)
+	st.Token, st.MPTCP = f.token.Load(), f.mptcp.Load()
+	return st
+}
+
+// askToken reads the token at the first time somebody wants to know.
+func (f *flow) askToken(c *engine.Conn) {
+	if f.act != Bond || f.asked.Swap(true) {
+		return
+	}
+	c.Control(func(_, up int) {
+		// struct mptcp_info (include/uapi/linux/mptcp.h): the token is the 32-bit word at octet 12, host order.
+		var info [16]byte
+		if n, err := getsockopt(up, unix.SOL_MPTCP, mptcpInfo, info[:]); err == nil && n == len(info) {
+			f.token.Store(binary.NativeEndian.Uint32(info[12:]))
+			f.mptcp.Store(true)
+		}
+	})
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import "net/netip"
+
+// links lists the links on which a connection of an action may begin, the preferred one first.
+func (p *Plan) links(a Action) []*PlanLink {
+	var list []*PlanLink
+	add := func(i int) {
+		if i < 0 || i >= len(p.Links) {
+			return
+		}
+		l := &p.Links[i]
+		if !l.Usable || a == NoLTE && l.Metered {
+			return
+		}
+		for _, have := range list {
+			if have == l {
+				return
+			}
+		}
+		list = append(list, l)
+	}
+	if a == Primary {
+		add(p.Primary)
+		return list
+	}
+	if a == Bond && p.First < 0 {
+		return nil
+	}
+	add(p.First)
+	for i := range p.Links {
+		if !p.Links[i].Metered {
+			add(i)
+		}
+	}
+	for i := range p.Links {
+		add(i)
+	}
+	return list
+}
+
+// source is the address to use towards a; ok is false when the link has none of its family.
+func (l *PlanLink) source(a netip.Addr) (local netip.Addr, ok bool) {
+	if l.Device == "" && !l.Addr4.IsValid() && !l.Addr6.IsValid() {
+		return netip.Addr{}, true
+	}
+	if a.Unmap().Is4() {
+		return l.Addr4, l.Addr4.IsValid()
+	}
+	return l.Addr6, l.Addr6.IsValid()
+}

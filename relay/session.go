@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/relay/engine"
+)
+
+const (
+	mostTries = 4           // attempts for one LAN connection
+	silence   = time.Second // without a SYN-ACK, after which another link is tried (Config.Race)
+)
+
+var (
+	errSilent = errors.New("no answer to the SYN")
+	errFamily = fmt.Errorf("link without an address of the upstream's family: %w", unix.EADDRNOTAVAIL)
+)
+
+// session is one LAN connection until the engine has it.
+type session struct {
+	r     *Relay
+	set   *settings
+	lan   *net.TCPConn
+	src   netip.AddrPort
+	dst   netip.AddrPort
+	rule  *rule
+	act   Action
+	dscp  uint8
+	early early
+	ask   bool // whether the server speaks MPTCP
+}
+
+// path is what an attempt used.
+type path struct {
+	u    *upstream // nil: straight to the server
+	addr netip.AddrPort
+	link *PlanLink
+}
+
+// serve does all that one LAN connection to dst needs.
+func (r *Relay) serve(lan *net.TCPConn, dst netip.AddrPort) {
+	s := &session{r: r, set: r.settings.Load(), lan: lan, dst: dst, early: early{lan: lan}}
+	s.src = endpoint(lan.RemoteAddr())
+	if !s.admit() {
+		lan.SetLinger(0)
+		lan.Close()
+		r.farewell()
+		return
+	}
+	up, p, err := s.connect()
+	if err == nil {
+		err = s.handOver(up, p)
+	} else {
+		lan.SetLinger(0)
+		lan.Close()
+	}
+	if err != nil {
+		r.log.Debug("relay: connection failed", "src", s.src, "dst", s.dst, "err", err)
+		r.guests.rise(s.src.Addr())
+		r.farewell()
+	}
+}
+
+func endpoint(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}
+
+// admit decides whether the connection is served at all. After true the host has a seat.
+func (s *session) admit() bool {
+	if s.r.own(s.dst) {
+		s.r.count.refused.Add(1)
+		return false
+	}
+	if s.rule = s.set.match(s.src, s.dst, time.Now()); s.rule != nil {
+		s.act = s.rule.Action
+	}
+	if s.act == Block {
+		s.r.count.blocked.Add(1)
+		return false
+	}
+	if convert.Forbidden(s.dst.Addr()) {
+		s.r.count.destination.Add(1)
+		return false
+	}
+	if !s.r.guests.seat(s.src.Addr(), s.set.MaxPerHost) {
+		s.r.count.hostLimited.Add(1)
+		return false
+	}
+	return true
+}
+
+// connect gets an upstream connection that is ready for data.
+func (s *session) connect() (up *net.TCPConn, p path, err error) {
+	links := s.r.plan.Load().links(s.act)
+	if len(links) == 0 {
+		s.r.count.noLink.Add(1)
+		return nil, p, errors.New("no usable link")
+	}
+	s.prepare()
+	if s.set.NativeBypass && s.act == Bond && s.r.native.knows(s.dst, time.Now()) {
+		if up, p, err = s.direct(links); err == nil {
+			return up, p, nil
+		}
+		s.r.native.forget(s.dst)
+	}
+	ups := s.set.order()
+	if len(ups) == 0 {
+		s.r.count.noUpstream.Add(1)
+		return nil, p, errors.New("every upstream is out")
+	}
+	up, p, err = s.try(ups, links)
+	switch {
+	case err == nil, s.early.err != nil:
+	case p.u.react(err, true).destination:
+		s.r.count.destination.Add(1)
+	default:
+		s.r.count.failed.Add(1)
+	}
+	return up, p, err
+}
+
+// prepare reads what the LAN host has told so far.
+func (s *session) prepare() {
+	if !s.set.IgnoreDSCP {
+		s.dscp = savedDSCP(s.lan)
+	}
+	s.ask = s.set.NativeBypass && s.act == Bond
+	s.early.peek()
+}
+
+// try goes through upstreams and links until one serves, as the reactions to failures allow.
+func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p path, err error) {
+	u, link, same := 0, 0, 0
+	for range mostTries {
+		p = path{u: ups[u], link: links[link]}
+		up, err = s.attempt(&p, link+1 < len(links))
+		if err == nil {
+			ups[u].good()
+			return up, p, nil
+		}
+		if s.early.err != nil {
+			return nil, p, fmt.Errorf("LAN host: %w", s.early.err)
+		}
+		var refusal *convert.Error
+		if errors.As(err, &refusal) {
+			s.r.count.code(refusal.Code)
+		}
+		re := p.u.react(err, len(s.early.b) > 0)
+		ups[u].apply(re, err)
+		switch {
+		case re.retry == sameUpstream && same == 0:
+			same++
+		case re.retry == otherLink && link+1 < len(links):
+			link++
+		case re.retry != never && u+1 < len(ups):
+			u, link, same = u+1, 0, 0
+		default:
+			return nil, p, err
+		}
+		s.r.count.retried.Add(1)
+	}
+	return nil, p, err
+}
+
+// attempt dials one upstream over one link and waits for its consent. impatient: there is another link to try when
+// this one gives no SYN-ACK soon.
+func (s *session) attempt(p *path, impatient bool) (*net.TCPConn, error) {
+	local, err := s.address(p)
+	if err != nil {
+		return nil, err
+	}
+	opening, follow, err := p.u.opening(s.dst, s.ask)
+	if err != nil {
+		return nil, err
+	}
+	fast := s.act == Bond && len(opening) > 0 && p.u.fastOpen(p.link.Name, time.Now())
+	if !fast && p.u.FastOpen == "auto" {
+		s.r.count.avoided.Add(1)
+	}
+	deadline := time.Now().Add(s.set.ConnectTimeout)
+	patience := deadline
+	if impatient && s.set.Race == "auto" && s.set.ConnectTimeout > silence {
+		patience = time.Now().Add(silence)
+	}
+	up, err := s.dial(p, local, fast, patience, deadline)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.converse(up, p.u, opening, follow, patience, deadline); err != nil {
+		reset(up)
+		return nil, err
+	}
+	if fast {
+		s.judge(up, p)
+	}
+	return up, nil
+}
+
+// address picks the upstream's address of a family that the link has, and the source to use.
+func (s *session) address(p *path) (local netip.Addr, err error) {
+	if p.u.Protocol == Transparent {
+		p.addr = s.dst
+		return s.src.Addr(), nil
+	}
+	for _, a := range p.u.Addrs {
+		if local, ok := p.link.source(a.Addr()); ok {
+			p.addr = a
+			return local, nil
+		}
+	}
+	return local, errFamily
+}
+
+// dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than
+// patience allows.
+func (s *session) dial(p *path, local netip.Addr, fast bool, patience, deadline time.Time) (*net.TCPConn, error) {
+	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
+		PlainTCP: s.act != Bond, NotSentLowat: s.set.NotSentLowat}
+	if p.u != nil && p.u.Protocol == Transparent {
+		o.Transparent = true
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), patience)
+	defer cancel()
+	up, err := mptcp.Dial(ctx, p.addr, o)
+	if err != nil && !o.PlainTCP && noMPTCP(err) {
+		o.PlainTCP = true
+		up, err = mptcp.Dial(ctx, p.addr, o)
+	}
+	if err != nil && ctx.Err() != nil {
+		if patience.Before(deadline) {
+			return nil, errSilent
+		}
+		return nil, os.ErrDeadlineExceeded
+	}
+	return up, err
+}
+
+// noMPTCP tells a kernel without MPTCP, or with it switched off.
+func noMPTCP(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
+}
+
+// converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
+// protocol permits.
+func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow bool, patience, deadline time.Time) error {
+	up.SetWriteDeadline(deadline)
+	if follow {
+		opening = append(opening, s.early.b...)
+	}
+	if len(opening) > 0 {
+		if _, err := up.Write(opening); err != nil {
+			return err
+		}
+	}
+	if follow {
+		s.early.start(up)
+		defer s.early.stop()
+	}
+	server, err := s.await(up, u, patience, deadline)
+	if err != nil {
+		return err
+	}
+	if server {
+		s.r.native.learn(s.dst, time.Now().Add(s.set.NativeLife))
+	}
+	s.early.stop()
+	if err := errors.Join(s.early.err, s.early.lost); err != nil {
+		return err
+	}
+	if !follow && len(s.early.b) > 0 {
+		_, err = up.Write(s.early.b)
+	}
+	return err
+}
+
+// await is answer with both deadlines: the short one holds only until the handshake is complete.
+func (s *session) await(up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
+	if patience.Before(deadline) {
+		if err := s.awaitHandshake(up, patience); err != nil {
+			return false, err
+		}
+	}
+	up.SetReadDeadline(deadline)
+	if s.early.gone.Load() { // perhaps before the line above
+		up.SetReadDeadline(time.Unix(1, 0))
+	}
+	return u.answer(up, s.dst)
+}
+
+// awaitHandshake waits for readability, which an answer or an end brings, or for patience to run out.
+func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
+	rc, err := up.SyscallConn()
+	if err != nil {
+		return err
+	}
+	up.SetReadDeadline(patience)
+	var seen error
+	err = rc.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, seen = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return seen != unix.EAGAIN
+	})
+	if err == nil && seen != nil {
+		return os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+	}
+	if err == nil || s.early.gone.Load() {
+		return nil // the answer, whatever it is, is read next
+	}
+	if o, err := mptcp.Inspect(up); err == nil && o.Established {
+		return nil
+	}
+	return errSilent
+}
+
+// judge tells the upstream how data in the SYN came out.
+func (s *session) judge(up *net.TCPConn, p *path) {
+	o, err := mptcp.Inspect(up)
+	if err != nil {
+		return
+	}
+	s.r.count.fastOpen(o)
+	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
+}
+
+// direct goes to a server that speaks MPTCP itself.
+func (s *session) direct(links []*PlanLink) (*net.TCPConn, path, error) {
+	p := path{addr: s.dst, link: links[0]}
+	local, ok := p.link.source(s.dst.Addr())
+	if !ok {
+		return nil, p, errFamily
+	}
+	deadline := time.Now().Add(s.set.ConnectTimeout)
+	up, err := s.dial(&p, local, false, deadline, deadline)
+	if err != nil {
+		return nil, p, err
+	}
+	if o, err := mptcp.Inspect(up); err == nil && !o.MPTCP {
+		s.r.native.forget(s.dst) // served, but no more without upstream
+	}
+	if len(s.early.b) > 0 {
+		up.SetWriteDeadline(deadline)
+		if _, err := up.Write(s.early.b); err != nil {
+			reset(up)
+			return nil, p, err
+		}
+	}
+	s.r.count.direct.Add(1)
+	return up, p, nil
+}
+
+// handOver gives both sockets to the engine. On an error both are closed.
+func (s *session) handOver(up *net.TCPConn, p path) error {
+	f := s.flow(up, p)
+	a, err := detach(s.lan)
+	if err != nil {
+		reset(up)
+		return err
+	}
+	b, err := detach(up)
+	if err != nil {
+		engine.Reset(a)
+		return err
+	}
+	s.r.flows.add(f)
+	c, err := s.r.engine.Add(engine.Pair{LAN: a, Up: b, Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout,
+		Done: f.ended})
+	if err != nil {
+		s.r.flows.remove(f)
+		return err
+	}
+	f.conn.Store(c)
+	s.r.count.relayed.Add(1)
+	return nil
+}
+
+// reset drops an upstream connection so that the peer sees it (RFC 8803 section 6.2.8: the client must reset).
+func reset(c *net.TCPConn) {
+	if rc, err := c.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { engine.Abort(int(fd)) })
+	}
+	c.Close()
+}
+
+// getsockopt reads an option that is not a number. unix.GetsockoptString ends at a zero octet.
+func getsockopt(fd, level, name int, b []byte) (int, error) {
+	n := uint32(len(b))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
+	if e != 0 {
+		return 0, os.NewSyscallError("getsockopt", e)
+	}
+	return min(int(n), len(b)), nil
+}
+
+// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original.
+func detach(c *net.TCPConn) (fd int, err error) {
+	defer c.Close()
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
+	if cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return -1, fmt.Errorf("detach socket: %w", err)
+	}
+	return fd, nil
+}
+
+// savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.
+func savedDSCP(c *net.TCPConn) (d uint8) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	rc.Control(func(fd uintptr) {
+		var h [60]byte
+		if n, err := getsockopt(int(fd), unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:]); err == nil {
+			d = dscpOf(h[:n])
+		}
+	})
+	return d
+}
+
+// dscpOf takes the DSCP from an IPv4 or IPv6 header.
+func dscpOf(h []byte) uint8 {
+	switch {
+	case len(h) < 2:
+	case h[0]>>4 == 4:
+		return h[1] >> 2
+	case h[0]>>4 == 6:
+		return (h[0]<<4 | h[1]>>4) >> 2
+	}
+	return 0
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	weakLimit   = 2                // timeouts, resets and nonsense in a row that put an upstream out
+	deniedLimit = 8                // Errors 32 in a row that do: a LAN host may ask for what is forbidden
+	probeLeast  = time.Second      // the first probe of one that is out, doubling
+	probeMost   = 30 * time.Second // up to this
+	refusedRest = time.Minute      // after Error 32 and the like
+	versionRest = 10 * time.Minute // after Error 0 without a version of ours
+	synLimit    = 2                // connections in a row whose SYN data was refused or cost the bonding
+)
+
+// upstream is a configured Upstream with what was learnt of it.
+type upstream struct {
+	Upstream
+	relay    *Relay
+	sessions atomic.Int64
+	failures atomic.Int64
+
+	mu         sync.Mutex
+	out        bool
+	since      time.Time
+	until      time.Time // the next probe
+	backoff    time.Duration
+	reason     string
+	weak       int // failures in a row that prove nothing alone
+	cookie     []byte
+	noExtended bool // Error 33: does not know the option of Extended Connect
+	syn        map[string]*synVerdict
+}
+
+// synVerdict is what data in the SYN has cost between one link and this upstream.
+type synVerdict struct {
+	bad              int // in a row
+	until            time.Time
+	accepted, failed int64
+}
+
+// keep finds the upstream of the old settings that is the same, or makes a new one.
+func (s *settings) keep(u Upstream, r *Relay) *upstream {
+	if s != nil {
+		for _, o := range s.upstreams {
+			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password &&
+				slices.Equal(o.Addrs, u.Addrs) {
+				return o.with(u)
+			}
+		}
+	}
+	return &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}}
+}
+
+// with gives o itself, or a twin with other preferences and the same knowledge.
+func (o *upstream) with(u Upstream) *upstream {
+	if o.Priority == u.Priority && o.Weight == u.Weight && o.FastOpen == u.FastOpen && o.Pipeline == u.Pipeline {
+		return o
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	twin := &upstream{Upstream: u, relay: o.relay, out: o.out, since: o.since, until: o.until, backoff: o.backoff,
+		reason: o.reason, weak: o.weak, cookie: o.cookie, noExtended: o.noExtended, syn: map[string]*synVerdict{}}
+	for link, v := range o.syn {
+		copied := *v
+		twin.syn[link] = &copied
+	}
+	return twin
+}
+
+// anyUpstream tells whether one is not out.
+func (r *Relay) anyUpstream() bool {
+	return slices.ContainsFunc(r.settings.Load().upstreams, func(u *upstream) bool { return u.up() })
+}
+
+func (u *upstream) up() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.out
+}
+
+// order lists the upstreams that are not out as one connection shall try them: by priority, among equals by weighted
+// lot.
+func (s *settings) order() []*upstream {
+	if len(s.upstreams) == 1 {
+		if s.upstreams[0].up() {
+			return s.upstreams
+		}
+		return nil
+	}
+	type lot struct {
+		u *upstream
+		v float64
+	}
+	var lots []lot
+	for _, u := range s.upstreams {
+		if u.up() {
+			lots = append(lots, lot{u, rand.ExpFloat64() / float64(u.Weight)}) // the least of exponentials wins by weight
+		}
+	}
+	slices.SortFunc(lots, func(a, b lot) int {
+		return cmp.Or(cmp.Compare(a.u.Priority, b.u.Priority), cmp.Compare(a.v, b.v))
+	})
+	us := make([]*upstream, len(lots))
+	for i := range lots {
+		us[i] = lots[i].u
+	}
+	return us
+}
+
+// good tells that the upstream answered as it should.
+func (u *upstream) good() {
+	u.mu.Lock()
+	u.weak = 0
+	back := u.out
+	if back {
+		u.out, u.since, u.reason, u.until, u.backoff = false, time.Now(), "", time.Time{}, 0
+	}
+	u.mu.Unlock()
+	if back {
+		u.relay.log.Info("relay: upstream is back", "upstream", u.Name)
+		u.relay.changed()
+	}
+}
+
+// bad tells of a failure that proves nothing before there are limit in a row.
+func (u *upstream) bad(reason string, limit int) {
+	u.failures.Add(1)
+	u.mu.Lock()
+	u.weak++
+	enough := u.weak >= limit
+	u.mu.Unlock()
+	if enough {
+		u.rest(0, reason)
+	}
+}
+
+// rest takes the upstream out. It is probed after wait; 0: after a second, then ever more seldom.
+func (u *upstream) rest(wait time.Duration, reason string) {
+	now := time.Now()
+	u.mu.Lock()
+	news := !u.out
+	if news {
+		u.out, u.since, u.backoff = true, now, probeLeast
+	}
+	u.reason = reason
+	if next := now.Add(max(wait, u.backoff)); news || wait > 0 && next.After(u.until) {
+		u.until = next
+	}
+	u.mu.Unlock()
+	if !news {
+		return
+	}
+	u.relay.log.Warn("relay: upstream is out", "upstream", u.Name, "reason", reason, "wait", wait)
+	u.relay.changed()
+	select {
+	case u.relay.probe <- struct{}{}:
+	default:
+	}
+}
+
+// fastOpen decides whether data may go in the SYN.
+func (u *upstream) fastOpen(link string, now time.Time) bool {
+	switch u.FastOpen {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.syn[link]
+	return v == nil || v.bad < synLimit || !now.Before(v.until)
+}
+
+// judge remembers how data in the SYN came out. After synLimit failures in a row it rests; then one connection tries
+// again and its result decides.
+func (u *upstream) judge(link string, fine bool, retry time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.syn[link]
+	if v == nil {
+		v = &synVerdict{}
+		u.syn[link] = v
+	}
+	if fine {
+		v.accepted++
+		v.bad, v.until = 0, time.Time{}
+		return
+	}
+	v.failed++
+	if v.bad++; v.bad >= synLimit {
+		v.bad, v.until = synLimit, time.Now().Add(retry)
+	}
+}
+
+// theCookie gives the cookie to send, nil without.
+func (u *upstream) theCookie() []byte {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cookie
+}
+
+func (u *upstream) setCookie(c []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.cookie = c
+}
+
+func (u *upstream) extended() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.noExtended
+}
+
+func (u *upstream) noOptions() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.noExtended = true
+}
+
+// Upstreams tells the health of each upstream in the order of the configuration.
+func (r *Relay) Upstreams() []UpstreamStatus {
+	s := r.settings.Load()
+	list := make([]UpstreamStatus, 0, len(s.upstreams))
+	now := time.Now()
+	for _, u := range s.upstreams {
+		list = append(list, u.status(now))
+	}
+	return list
+}
+
+func (u *upstream) status(now time.Time) UpstreamStatus {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := UpstreamStatus{Name: u.Name, Protocol: u.Protocol, Addrs: append([]netip.AddrPort(nil), u.Addrs...), Up: !u.out,
+		Since: u.since, Reason: u.reason, Until: u.until, Cookie: u.cookie != nil,
+		Sessions: u.sessions.Load(), Failures: u.failures.Load()}
+	for link, v := range u.syn {
+		st.SYNData = append(st.SYNData, SYNData{Link: link, Allowed: v.bad < synLimit || !now.Before(v.until),
+			Until: v.until, Accepted: v.accepted, Failed: v.failed})
+	}
+	slices.SortFunc(st.SYNData, func(a, b SYNData) int { return cmp.Compare(a.Link, b.Link) })
+	return st
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+	"spillway/relay"
+)
+
+// currentConfig is the configuration in force, for any goroutine.
+func (h *house) currentConfig() *config.Config { return h.shared.Load() }
+
+// reload reads the configuration anew and applies it. Established connections go on. A configuration that is not good is refused
+// whole, and the one in force stays.
+func (h *house) reload(ctx context.Context) (*Reloaded, error) {
+	c, err := config.Load(h.file)
+	if err != nil {
+		return nil, err
+	}
+	answer := &Reloaded{NeedRestart: needRestart(h.currentConfig(), c)}
+	if e := h.call(ctx, func() { err = h.adopt(c) }); e != nil {
+		return nil, e
+	}
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case h.rename <- struct{}{}:
+	default:
+	}
+	h.log.Info("configuration reloaded", "file", h.file)
+	return answer, nil
+}
+
+// needRestart lists what changed and applies only at the next start.
+func needRestart(old, new *config.Config) []string {
+	keys := []string{}
+	add := func(key string, changed bool) {
+		if changed {
+			keys = append(keys, key)
+		}
+	}
+	add("daemon.control", old.Daemon.Control != new.Daemon.Control)
+	add("daemon.state", old.Daemon.State != new.Daemon.State)
+	add("daemon.ubus", old.Daemon.Ubus != new.Daemon.Ubus)
+	return keys
+}
+
+// adopt makes a configuration the one in force. Links keep what is known of them, by name.
+func (h *house) adopt(c *config.Config) error {
+	old := h.cfg
+	before := struct {
+		senses []sense
+		paths  []pathState
+		names  []string
+		addrs  [][]netip.AddrPort
+	}{h.senses, h.paths, h.names, h.addrs}
+	if !sameLinks(old, c) {
+		h.senses, h.paths, h.names = make([]sense, len(c.Links)), make([]pathState, len(c.Links)), make([]string, len(c.Links))
+		h.joined, h.repeats = make([]bool, len(c.Links)), make([]repeat, len(c.Links))
+		for i, l := range c.Links {
+			h.names[i] = l.Device
+			if j := slices.IndexFunc(old.Links, func(o config.Link) bool { return o.Name == l.Name }); j >= 0 {
+				h.senses[i] = before.senses[j]
+				if l.Device == "" {
+					h.names[i] = before.names[j]
+				}
+			}
+		}
+	}
+	h.addrs = literal(c.Concentrators) // names are the resolver's task; the loop doesn't wait for it
+	for i, u := range c.Concentrators {
+		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool { return o.Address == u.Address && o.Port == u.Port }); j >= 0 {
+			h.addrs[i] = before.addrs[j]
+		}
+	}
+	h.cfg = c
+	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
+		h.cfg, h.senses, h.paths, h.names, h.addrs = old, before.senses, before.paths, before.names, before.addrs
+		return fmt.Errorf("%s: %w", h.file, err)
+	}
+	if err := h.monitor.SetConfig(linkmonConfig(c, h.names)); err != nil {
+		return fmt.Errorf("%s: %w", h.file, err)
+	}
+	h.machine.Reconfigure(policyConfig(c))
+	h.setCapacities()
+	h.shared.Store(c)
+	if h.level != nil {
+		h.level.Set(logLevel(c.LogLevel))
+	}
+	h.sysctl = sysctlCache{}
+	h.render()
+	if !sameLinks(old, c) {
+		h.snap.Links = nil // until the monitor has looked at the new ones
+	}
+	return nil
+}
+
+// sameLinks tells whether the links are the same ones in the same order; then nothing about them is forgotten.
+func sameLinks(a, b *config.Config) bool {
+	return slices.EqualFunc(a.Links, b.Links, func(x, y config.Link) bool {
+		return x.Name == y.Name && x.Device == y.Device && x.Interface == y.Interface
+	})
+}
+
+// setCapacities tells the learners what is configured.
+func (h *house) setCapacities() {
+	for i, l := range h.cfg.Links {
+		h.senses[i].down.Configured, h.senses[i].up.Configured = l.DownBit, l.UpBit
+	}
+}
+
+// adoptAddresses takes the concentrators' newly resolved addresses.
+func (h *house) adoptAddresses(addrs [][]netip.AddrPort) {
+	if len(addrs) != len(h.cfg.Concentrators) {
+		return // of the configuration before
+	}
+	h.addrs = addrs
+	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
+		h.log.Warn("concentrators' addresses", "error", err)
+	}
+	h.render()
+}
+
+// adoptDevices takes what netifd says of the links' devices.
+func (h *house) adoptDevices(names []string) {
+	if len(names) != len(h.names) || slices.Equal(names, h.names) {
+		return
+	}
+	h.names = names
+	if err := h.monitor.SetConfig(linkmonConfig(h.cfg, names)); err != nil {
+		h.log.Warn("devices named by netifd", "error", err)
+	}
+	h.render()
+}
+
+// render makes the nft text anew: something it is made of changed, or a time window begins or ends.
+func (h *house) render() {
+	port4, port6 := h.relay.Ports()
+	t := nftTable(h.cfg, h.names, h.addrs, port4, port6)
+	now := time.Now()
+	h.edge = t.NextChange(now)
+	set, err := kernel.Render(t.At(now))
+	if err != nil {
+		h.log.Error("the rules do not make an nft table; keeping the one before", "error", err)
+		return
+	}
+	h.ruleset = set
+}
+
+// sysctlCache holds the sysctls, which change only with the devices that are there.
+type sysctlCache struct {
+	devices []string
+	values  map[string]string
+}
+
+// sysctls are the wanted ones.
+func (h *house) sysctls() map[string]string {
+	var devices []string
+	for i := range h.snap.Links {
+		if h.snap.Links[i].Present {
+			devices = append(devices, h.snap.Links[i].Device)
+		}
+	}
+	if h.sysctl.values == nil || !slices.Equal(devices, h.sysctl.devices) {
+		h.sysctl = sysctlCache{devices, h.kernel.Sysctls(kernel.SysctlOptions{
+			Devices: devices, FastOpenNoCookie: !h.features.FastOpenNoCookie, ReceiveMax: receiveBuffer(h.cfg.Relay.ReceiveBuffer, memory()),
+		})}
+	}
+	return h.sysctl.values
+}
+
+// relayConfig is the relay's, of what is in force.
+func (h *house) relayConfig() relay.Config {
+	return relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+}

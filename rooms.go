@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/policy"
+	"spillway/relay"
+)
+
+// Here the configuration becomes each room's own. Pure but for the machine's memory size, which is passed in.
+
+// linkmonConfig is what linkmon shall watch. devices are the links' kernel devices, which netifd may have named.
+func linkmonConfig(c *config.Config, devices []string) linkmon.Config {
+	out := linkmon.Config{OwnTable: kernel.OwnTable}
+	for i, l := range c.Links {
+		out.Links = append(out.Links, linkmon.LinkConfig{Name: l.Name, Device: devices[i], DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered})
+	}
+	return out
+}
+
+// policyConfig is what the owner wants of the links.
+func policyConfig(c *config.Config) policy.Config {
+	p := c.Policy
+	mode, _ := policy.ParseMode(p.Mode) // config allows no other names
+	out := policy.Config{
+		Mode: mode, OverflowEnter: p.OverflowEnter, OverflowEnterFor: p.OverflowEnterFor,
+		OverflowLeave: p.OverflowLeave, OverflowLeaveFor: p.OverflowLeaveFor, HoldUp: p.HoldUp, NoGuard: !p.NeverWorse,
+		Standby: map[string]policy.StandbyMode{"off": policy.StandbyOff, "busy": policy.StandbyBusy, "on": policy.StandbyOn}[p.Standby],
+	}
+	for _, l := range c.Links {
+		role, _ := policy.ParseRole(l.Role)
+		link := policy.LinkConfig{Name: l.Name, Role: role, DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered,
+			Quota: policy.Quota{Limit: l.Quota.Limit, Soft: uint64(l.Quota.SoftShare * float64(l.Quota.Limit)), Daily: l.Quota.Daily, BillingDay: l.Quota.BillingDay}}
+		if l.Weight > 1 {
+			link.Weight = float64(l.Weight)
+		}
+		for _, h := range l.AllowHours {
+			link.Quota.Windows = append(link.Quota.Windows, policy.Window{From: h.From, To: h.To})
+		}
+		out.Links = append(out.Links, link)
+	}
+	return out
+}
+
+// relayConfig is what the relay must know. addrs are the concentrators' resolved addresses, by their index.
+func relayConfig(c *config.Config, addrs [][]netip.AddrPort, domains func(name string, a netip.Addr) bool) relay.Config {
+	out := relay.Config{
+		Block:       c.Policy.OnConcentratorDown == "block",
+		MaxSessions: c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
+		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race,
+	}
+	for i, u := range c.Concentrators {
+		if len(addrs[i]) == 0 && u.Protocol != "transparent" {
+			continue // its name is not resolved yet
+		}
+		out.Upstreams = append(out.Upstreams, relay.Upstream{Name: u.Name, Protocol: u.Protocol, Addrs: addrs[i], FastOpen: u.FastOpen,
+			User: u.User, Password: u.Password, Priority: u.Priority, Weight: u.Weight})
+	}
+	for _, r := range c.Rules {
+		action, relayed := map[string]relay.Action{"primary": relay.Primary, "bond": relay.Bond, "no-lte": relay.NoLTE}[r.Action]
+		if !relayed {
+			continue // bypass and block are nft's
+		}
+		rule := relay.Rule{Name: r.Name, Src: r.Src, Dst: r.Dst, Action: action}
+		for _, p := range r.DstPort {
+			rule.Ports = append(rule.Ports, relay.PortRange{First: p.First, Last: p.Last})
+		}
+		if len(r.Domain) > 0 {
+			rule.Domain = func(a netip.Addr) bool { return domains(r.Name, a) }
+		}
+		if w := window(r); w != (kernel.Window{}) {
+			rule.Active = w.Holds
+		}
+		out.Rules = append(out.Rules, rule)
+	}
+	return out
+}
+
+// nftTable is nft's share. addrs as in relayConfig; the ports are the door's.
+func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, port4, port6 uint16) kernel.Table {
+	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay"}
+	for _, a := range addrs {
+		out.Concentrators = append(out.Concentrators, a...)
+	}
+	for _, r := range c.Rules {
+		rule := kernel.TableRule{Name: r.Name, Src: r.Src, Dst: r.Dst, DSCP: r.DSCP, Interfaces: r.Interface, Window: window(r),
+			Action: map[string]kernel.Action{"bypass": kernel.ActionBypass, "block": kernel.ActionBlock}[r.Action]}
+		if len(r.Domain) > 0 {
+			rule.DomainSet = domainSet(r.Name)
+		}
+		for _, m := range r.MAC {
+			rule.MAC = append(rule.MAC, parseMAC(m))
+		}
+		for _, p := range r.DstPort {
+			rule.DstPorts = append(rule.DstPorts, kernel.PortRange{First: p.First, Last: p.Last})
+		}
+		out.Rules = append(out.Rules, rule)
+	}
+	return out
+}
+
+// window is when a rule holds.
+func window(r config.Rule) kernel.Window {
+	var w kernel.Window
+	for _, d := range r.Days {
+		w.Days[d] = true
+	}
+	if r.Hours != nil {
+		w.From, w.To = time.Duration(r.Hours.From)*time.Minute, time.Duration(r.Hours.To)*time.Minute
+	}
+	return w
+}
+
+// domainSet is the name of a rule's pair of nft sets, which dnsmasq's nftset may fill as well.
+func domainSet(rule string) string {
+	return "d_" + strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' {
+			return '_'
+		}
+		return r
+	}, rule)
+}
+
+func parseMAC(s string) kernel.MAC {
+	var m kernel.MAC
+	for i, part := range strings.Split(s, ":") {
+		b, _ := strconv.ParseUint(part, 16, 8) // config has checked it
+		if i < len(m) {
+			m[i] = byte(b)
+		}
+	}
+	return m
+}
+
+// receiveBuffer is the receive window of a bonded connection in octets: configured, else a 64th of the memory, between
+// 512 KiB and 4 MiB. Too small a window makes two links together slower than one, as the slow one's data holds up the fast one's.
+func receiveBuffer(configured int, memory uint64) int {
+	if configured > 0 {
+		return configured
+	}
+	return int(min(max(memory/64, 512<<10), 4<<20))
+}
+
+// memory is the machine's memory in octets; 64 MiB if it can't be told.
+func memory() uint64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err == nil {
+		for line := range strings.SplitSeq(string(text), "\n") {
+			f := strings.Fields(line)
+			if len(f) == 3 && f[0] == "MemTotal:" {
+				if n, err := strconv.ParseUint(f[1], 10, 54); err == nil {
+					return n << 10
+				}
+			}
+		}
+	}
+	return 64 << 20
+}
+
+// onlyPrimary tells whether the router's own DSL modem can only be the one primary's.
+func onlyPrimary(links []config.Link) bool {
+	n := 0
+	for _, l := range links {
+		if l.Role == "primary" {
+			n++
+		}
+	}
+	return n == 1
+}
+
+// known are the devices whose names are known by now.
+func known(devices []string) []string {
+	return slices.DeleteFunc(slices.Clone(devices), func(d string) bool { return d == "" })
+}

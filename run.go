@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
+	"spillway/relay"
+)
+
+func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
+	file := flags.String("config", defaultConfig, "the configuration `file`")
+	if err := parse(flags, args, 0); err != nil {
+		return err
+	}
+	c, err := config.Load(*file)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := dropPrivileges(); err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(logLevel(c.LogLevel))
+	h, err := build(*file, c, newLogger(e.stderr, level))
+	if err != nil {
+		return err
+	}
+	h.level = level
+	return h.run(ctx)
+}
+
+func logLevel(name string) slog.Level {
+	var l slog.Level
+	l.UnmarshalText([]byte(name)) // config allows no other names
+	return l
+}
+
+// newLogger writes text without times: procd and journald add their own.
+func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// build makes the rooms; nothing is changed in the kernel yet.
+func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
+	h := &house{
+		file: file, log: log, cfg: c, started: time.Now(), stateSince: time.Now(),
+		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
+		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1),
+		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(Transition) {},
+	}
+	h.shared.Store(c)
+	for _, l := range c.Links {
+		h.names = append(h.names, l.Device)
+	}
+	h.addrs = literal(c.Concentrators)
+	n := len(c.Links)
+	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
+	var err error
+	if !h.features.MPTCP {
+		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
+	}
+	if h.kernel, err = kernel.New(kernel.Options{}, log.With("room", "kernel")); err != nil {
+		return nil, err
+	}
+	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {
+		return nil, err
+	}
+	if h.relay, err = relay.New(h.relayConfig(), log.With("room", "relay")); err != nil {
+		return nil, err
+	}
+	if h.diag, err = mptcp.OpenDiag(); err != nil {
+		log.Warn("sock_diag can't be used; blackholes are found later, and flows show no share of the links", "error", err)
+	}
+	h.machine = policy.New(policyConfig(c))
+	usages, err := h.usage.read()
+	if err != nil {
+		log.Warn("quota counters begin anew", "error", err)
+	}
+	h.machine.Restore(usages)
+	h.setCapacities()
+	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
+	h.relay.OnState(h.poke)
+	return h, nil
+}
+
+// task is a part that runs until the context ends. The first that fails ends the house.
+type task struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// run starts the tasks and waits. At the end everything that was changed in the kernel is put back.
+func (h *house) run(ctx context.Context) error {
+	l, err := listenControl(h.cfg.Daemon.Control)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(h.cfg.Daemon.Control)
+	if err := h.relay.OpenDoor(0, 0); err != nil {
+		return fmt.Errorf("open the door: %w", err)
+	}
+	h.render()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tasks := []task{
+		{"relay", h.relay.Run},
+		{"links", func(ctx context.Context) error { return h.monitor.Run(ctx, h.newest) }},
+		{"kernel", h.apply.run},
+		{"kernel's changes", func(ctx context.Context) error { return h.kernel.Watch(ctx, h.poke) }},
+		{"path events", h.watchJoins},
+		{"names", h.resolveNames},
+		{"control socket", func(ctx context.Context) error { return serveControl(ctx, l, h.handle, h.log) }},
+		{"signals", h.signals},
+		{"bus", h.bus},
+		{"control", h.control},
+	}
+	h.log.Info("running", "version", version, "links", len(h.cfg.Links), "concentrators", len(h.cfg.Concentrators))
+	var group sync.WaitGroup
+	for _, t := range tasks {
+		group.Go(func() {
+			if err := t.run(ctx); err != nil {
+				cancel(fmt.Errorf("%s: %w", t.name, err))
+			}
+		})
+	}
+	group.Wait()
+	h.end()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// end puts back what was changed and saves the counters.
+func (h *house) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := h.kernel.Stop(ctx); err != nil {
+		h.log.Warn("not all could be put back", "error", err)
+	}
+	h.kernel.Close()
+	if h.diag != nil {
+		h.diag.Close()
+	}
+	if usages := h.machine.Usage(); len(usages) > 0 {
+		if err := h.usage.write(usages); err != nil {
+			h.log.Warn("quota counters are not saved", "error", err)
+		}
+	}
+	h.log.Info("stopped")
+}
+
+// newest puts a snapshot into its slot; one that nobody took yet is out of date.
+func (h *house) newest(s linkmon.Snapshot) {
+	for {
+		select {
+		case h.snapshots <- s:
+			return
+		default:
+		}
+		select {
+		case <-h.snapshots:
+		default:
+		}
+	}
+}
+
+// poke has the kernel compared soon. Any goroutine may call it.
+func (h *house) poke() {
+	select {
+	case h.poked <- struct{}{}:
+	default:
+	}
+}
+
+// watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
+func (h *house) watchJoins(ctx context.Context) error {
+	wait := time.Second
+	for ctx.Err() == nil {
+		err := mptcp.Events(ctx, func(e mptcp.Event) {
+			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
+				return
+			}
+			select {
+			case h.joins <- e.Local.Addr():
+			default: // the loop has others to look at
+			}
+		})
+		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
+			h.log.Debug("path-manager events", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+				wait = min(2*wait, time.Minute)
+			}
+		}
+	}
+	return nil
+}
+
+// resolveNames keeps the concentrators' addresses up to date, and begins anew when the configuration changed.
+func (h *house) resolveNames(ctx context.Context) error {
+	for ctx.Err() == nil {
+		round, cancel := context.WithCancel(ctx)
+		list := h.currentConfig().Concentrators
+		done := make(chan struct{})
+		go func() {
+			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
+				select {
+				case h.resolved <- a:
+				case <-round.Done():
+				}
+			}}.run(round, list)
+			close(done)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-h.rename:
+		}
+		cancel()
+		<-done
+	}
+	return nil
+}
+
+// signals: SIGHUP reloads. The end is the context's.
+func (h *house) signals(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if _, err := h.reload(ctx); err != nil {
+				h.log.Error("the configuration is not good; going on with the one before", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command scenario lists and plays scenarios against a router in namespaces.
+//
+//	scenario list
+//	scenario [-v] [-keep DIR] NAME...      "all": every one
+//	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"spillway/testbed/scenario"
+	"spillway/testbed/world"
+)
+
+func main() {
+	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
+	keep := flag.String("keep", "", "write logs to this directory and leave them there")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, flag.Args(), *verbose, *keep); err != nil {
+		fmt.Fprintln(os.Stderr, "scenario:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, names []string, verbose bool, keep string) error {
+	if len(names) == 0 || names[0] == "list" {
+		for _, s := range scenario.All() {
+			fmt.Printf("%-26s %s\n", s.Name, s.About)
+		}
+		return nil
+	}
+	bin, err := world.Build()
+	if err != nil {
+		return err
+	}
+	if names[0] == "stand" {
+		return stand(ctx, bin, keep)
+	}
+	failed := 0
+	for _, s := range scenario.All() {
+		if names[0] != "all" && !slices.Contains(names, s.Name) || ctx.Err() != nil {
+			continue
+		}
+		ok, err := one(ctx, s, bin, verbose, keep)
+		if err != nil {
+			fmt.Printf("%s: %v\n", s.Name, err)
+		}
+		if !ok {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d scenarios failed", failed)
+	}
+	return ctx.Err()
+}
+
+func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {
+	dir, remove, err := directory(keep)
+	if err != nil {
+		return false, err
+	}
+	defer remove()
+	w, err := s.World(dir, bin)
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	if err := scenario.Ready(w); err != nil {
+		return false, err
+	}
+	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
+	if verbose {
+		fmt.Print(w.Logs(20_000))
+		run.Timeline(os.Stdout, 250*time.Millisecond)
+	}
+	if err != nil {
+		return false, err
+	}
+	findings := run.Findings()
+	scenario.Print(os.Stdout, s, findings)
+	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
+}
+
+// directory is where logs go: one that is kept, or one that is removed.
+func directory(keep string) (dir string, remove func(), err error) {
+	if keep != "" {
+		return keep, func() {}, os.MkdirAll(keep, 0o755)
+	}
+	dir, err = os.MkdirTemp("", "spillway-scenario-")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// stand leaves a world standing until ctx ends.
+func stand(ctx context.Context, bin world.Binaries, keep string) error {
+	dir, remove, err := directory(keep)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	w, err := world.Make(world.Config{Links: world.Two()}, dir, bin)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := scenario.Ready(w); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Printf("logs and control socket in %s; Ctrl-C ends it\n", dir)
+	for _, ns := range []string{w.LAN.Name, w.CPE.Name, w.HAG.Name, w.SRV.Name} {
+		fmt.Printf("  ip netns exec %s sh\n", ns)
+	}
+	<-ctx.Done()
+	return nil
+}

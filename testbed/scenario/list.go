@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"spillway/testbed/linkemu"
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+var none = math.NaN()
+
+// whole is the expectation that a demand lost nothing.
+func whole(demand string) Expectation {
+	return Expectation{What: demand + ": connections broken or with a wrong octet", Measure: Broken(demand), Is: AtMost, Aim: 0, Bound: 0}
+}
+
+// All returns the scenarios, in the order in which one would tell them.
+func All() []Scenario {
+	return []Scenario{
+		Bond("bond-down", "4", false, world.Two()), Bond("bond-up", "4", true, world.Two()),
+		Bond("bond-down-v6", "6", false, world.Two()), Bond("bond-up-v6", "6", true, world.Two()),
+		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(3*time.Second, 4*time.Second),
+		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
+		RouterKilled(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
+		Bond("ppp", "4", false, ppp()), Bond("same-subnet", "4", false, sameSubnet()), overV6(Bond("ipv6-one-link", "4", false, v6Only())),
+		Bond("two-and-two", "4", false, twoAndTwo()),
+	}
+}
+
+// Bond transfers 24 MB (6 MB up) as fast as it goes.
+func Bond(name, family string, up bool, links []world.Link) Scenario {
+	kind, octets, about := traffic.Get, int64(24_000_000), "an unlimited download uses all links"
+	if up {
+		kind, octets, about = traffic.Put, 6_000_000, "an unlimited upload uses all links"
+	}
+	return Scenario{
+		Name: name, About: about + " (IPv" + family + ")", Links: links,
+		Settings: world.Settings{V6Concentrator: family == "6"},
+		Demands:  []Demand{{Name: "bulk", Family: family, Demand: traffic.Demand{Kind: kind, Octets: octets}}},
+		Expect: []Expectation{
+			whole("bulk"),
+			{What: "rate of the links' sum, from connect to the last octet", Unit: "%", Measure: Share("bulk", up), Is: AtLeast, Aim: 90, Bound: none},
+			{What: "part of the octets that the last link carried", Unit: "%", Measure: PayloadShare(links[len(links)-1].Name), Is: AtLeast, Aim: 20, Bound: 5},
+			{What: "part of the octets that the first link carried", Unit: "%", Measure: PayloadShare(links[0].Name), Is: AtLeast, Aim: 10, Bound: 3},
+			{What: "rate", Unit: "Mbit/s", Measure: Mbit("bulk"), Is: AtLeast, Aim: 0, Bound: none},
+		},
+	}
+}
+
+// Quiet asks for a share of what DSL alone carries: LTE has nothing to do.
+func Quiet(name string, share float64, up bool, connections int, length time.Duration) Scenario {
+	links := []world.Link{world.DSL(20, 5), world.LTE(40, 20)}
+	kind, rate := traffic.Get, links[0].Down.Rate
+	if up {
+		kind, rate = traffic.Put, links[0].Up.Rate
+	}
+	return Scenario{
+		Name: name, About: "what DSL carries alone costs LTE nothing", Links: links,
+		Demands: []Demand{{Name: "paced", Demand: traffic.Demand{Kind: kind, Mbit: share * rate / 1e6, For: length, Connections: connections}}},
+		Length:  length,
+		Expect: []Expectation{
+			whole("paced"),
+			{What: "octets of TCP payload on LTE", Unit: "B", Measure: Payload("lte", time.Nanosecond, 0), Is: AtMost, Aim: 0, Bound: 0},
+			{What: "TCP segments on LTE", Measure: Segments("lte", time.Nanosecond, 0), Is: AtMost, Aim: 0, Bound: 0},
+			{What: "rate", Unit: "Mbit/s", Measure: Mbit("paced"), Is: AtLeast, Aim: 0.95 * share * rate / 1e6, Bound: 0.5 * share * rate / 1e6},
+		},
+	}
+}
+
+// Overflow asks for half more than DSL carries, then for less.
+func Overflow(over, under time.Duration) Scenario {
+	return Scenario{
+		Name: "overflow", About: "30 Mbit/s against DSL's 20: LTE carries the rest, and none when demand falls to 15",
+		Links: []world.Link{world.DSL(20, 5), world.LTE(40, 20)},
+		Demands: []Demand{
+			{Name: "steady", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 15, For: over + under}},
+			{Name: "extra", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 15, For: over}},
+		},
+		Length: over + under,
+		Expect: []Expectation{
+			whole("steady"), whole("extra"),
+			{What: "LTE carries 5 Mbit/s after", Unit: "ms", Measure: Since("lte", 0, 5), Is: AtMost, Aim: 1000, Bound: 1000 * over.Seconds()},
+			{What: "DSL used while demand is over it", Unit: "%", Measure: func(r *Run) float64 { return LinkMbit("dsl", over/2, over)(r) / 20 * 100 }, Is: AtLeast, Aim: 97, Bound: 50},
+			{What: "LTE carries 1 Mbit/s until, after demand fell", Unit: "ms", Measure: Until("lte", over, 1), Is: AtMost, Aim: 5000, Bound: none},
+		},
+	}
+}
+
+// CutMidway takes DSL's carrier in the middle of a download and gives it back.
+func CutMidway() Scenario {
+	return Scenario{
+		Name: "cut", About: "DSL loses carrier in the middle of a download and returns", Links: world.Two(),
+		Demands: []Demand{{Name: "bulk", Demand: traffic.Demand{Kind: traffic.Get, Octets: 24_000_000}}},
+		Events:  []Event{{At: 1500 * time.Millisecond, Do: Cut, Link: "dsl"}, {At: 3500 * time.Millisecond, Do: Restore, Link: "dsl"}},
+		Expect: []Expectation{
+			whole("bulk"),
+			{What: "longest silence at the application", Unit: "ms", Measure: Stall("bulk"), Is: AtMost, Aim: 150, Bound: 10_000},
+			{What: "rate from 1 s after the cut, of LTE's", Unit: "%", Measure: func(r *Run) float64 {
+				return Received("bulk", 2500*time.Millisecond, 3500*time.Millisecond)(r) / 40 * 100
+			}, Is: AtLeast, Aim: 90, Bound: 20},
+		},
+	}
+}
+
+// BlackholeMidway silences DSL, its carrier kept.
+func BlackholeMidway(name string, which Action) Scenario {
+	return Scenario{
+		Name: name, About: "DSL goes silent in the middle of a download, its carrier stays", Links: world.Two(),
+		Demands: []Demand{{Name: "bulk", Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000_000}}},
+		Events:  []Event{{At: 1500 * time.Millisecond, Do: which, Link: "dsl"}},
+		Expect: []Expectation{
+			whole("bulk"),
+			{What: "longest silence at the application", Unit: "ms", Measure: Stall("bulk"), Is: AtMost, Aim: 700, Bound: 15_000},
+		},
+	}
+}
+
+// RouterKilled ends the daemon without warning: the next connection is forwarded natively; a new daemon adopts what it finds.
+func RouterKilled() Scenario {
+	const killed, again = time.Second, 2500 * time.Millisecond
+	return Scenario{
+		Name: "router-killed", About: "SIGKILL of the daemon: the next connection works at once, natively; a restart relays again", Links: world.Two(),
+		Demands: []Demand{
+			{Name: "during", Start: killed + 20*time.Millisecond, Demand: traffic.Demand{Kind: traffic.Get, Octets: 200_000}},
+			{Name: "after", Start: again + 3*time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000}},
+		},
+		Events: []Event{{At: killed, Do: KillRouter}, {At: again, Do: StartRouter}},
+		Expect: []Expectation{
+			whole("during"), whole("after"),
+			{What: "time to the first octet right after the kill", Unit: "ms", Measure: First("during"), Is: AtMost, Aim: 200, Bound: 5000},
+			{What: "LTE octets of a relayed download after the restart", Unit: "B", Measure: Octets("lte", again, 0), Is: AtLeast, Aim: 1_000_000, Bound: 100_000},
+		},
+	}
+}
+
+// ConcentratorKilled ends the concentrator: connections go direct within 3 s.
+func ConcentratorKilled() Scenario {
+	return Scenario{
+		Name: "concentrator-killed", About: "the concentrator dies: new connections go natively within 3 s", Links: world.Two(),
+		Demands: []Demand{
+			{Name: "at once", Start: 1020 * time.Millisecond, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000}},
+			{Name: "after 3 s", Start: 4 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 100_000, Connections: 5}},
+		},
+		Events: []Event{{At: time.Second, Do: KillConcentrator}},
+		Expect: []Expectation{
+			whole("after 3 s"),
+			{What: "connections that fail in the first instant", Measure: Refused("at once"), Is: AtMost, Aim: 0, Bound: 1},
+		},
+	}
+}
+
+// ConcentratorKilledBlock is the same for those who would rather have nothing than an unbonded connection.
+func ConcentratorKilledBlock() Scenario {
+	return Scenario{
+		Name: "concentrator-killed-block", About: "the concentrator dies and on_concentrator_down is block: connections are refused", Links: world.Two(),
+		Settings: world.Settings{Policy: map[string]string{"on_concentrator_down": `"block"`}},
+		Demands: []Demand{
+			{Name: "before", Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000}},
+			{Name: "after 3 s", Start: 4 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000, Connections: 5, Timeout: 10 * time.Second}},
+		},
+		Events: []Event{{At: time.Second, Do: KillConcentrator}},
+		Expect: []Expectation{
+			whole("before"),
+			{What: "of 5 connections refused", Measure: Refused("after 3 s"), Is: AtLeast, Aim: 5, Bound: 5},
+		},
+	}
+}
+
+// Thousands opens many connections, holds them all, then checks every octet of each.
+func Thousands(n int) Scenario {
+	return Scenario{
+		Name: "thousands", About: "thousands of connections at once, each octet checked", Links: world.Two(),
+		Demands: []Demand{{Name: "many", Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 5000, Hold: 3 * time.Second, Timeout: 90 * time.Second}}},
+		Expect:  []Expectation{whole("many")},
+	}
+}
+
+// overV6 reaches the concentrator over IPv6, whatever the LAN speaks.
+func overV6(s Scenario) Scenario {
+	s.Settings.V6Concentrator = true
+	return s
+}
+
+func ppp() []world.Link {
+	links := world.Two()
+	links[0].Kind, links[1].Kind = linkemu.PPP, linkemu.PPP
+	return links
+}
+
+// sameSubnet is two modems of the same make: both call themselves 192.168.8.1 and translate addresses.
+func sameSubnet() []world.Link {
+	links := world.Two()
+	for i := range links {
+		links[i].Network, links[i].NAT, links[i].NoV6, links[i].Host = netip.MustParsePrefix("192.168.8.0/24"), true, true, uint8(2+i)
+	}
+	return links
+}
+
+func v6Only() []world.Link {
+	links := world.Two()
+	links[1].NoV4 = true
+	return links
+}
+
+func twoAndTwo() []world.Link {
+	links := []world.Link{world.DSL(8, 2), world.DSL(8, 2), world.LTE(16, 8), world.LTE(16, 8)}
+	for i, name := range []string{"dsl", "dsl2", "lte", "lte2"} {
+		links[i].Name = name
+	}
+	links[1].Role = "primary"
+	return links
+}

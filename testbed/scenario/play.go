@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+// Run is a scenario as it was played.
+type Run struct {
+	Scenario
+	Start   time.Time
+	Samples []world.Sample // of the router's counters, every 20 ms
+	Results map[string]traffic.Result
+	Fired   []time.Time   // when each event was over
+	Router  time.Duration // the daemon's processor time
+	log     func(string, ...any)
+}
+
+// World builds the world that a scenario plays in; its caller closes it.
+func (s Scenario) World(dir string, bin world.Binaries) (*world.World, error) {
+	return world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+}
+
+// Ready starts everything that a scenario needs in its world.
+func Ready(w *world.World) error {
+	if err := w.StartServer(w.Dir); err != nil {
+		return fmt.Errorf("start the server: %w", err)
+	}
+	if err := w.StartConcentrator(); err != nil {
+		return fmt.Errorf("start the concentrator: %w", err)
+	}
+	if err := w.Router.Start(w.TOML()); err != nil {
+		return fmt.Errorf("start the router: %w", err)
+	}
+	return nil
+}
+
+// Play plays a scenario in a world that is ready. log hears of events; nil: nobody.
+func Play(ctx context.Context, w *world.World, s Scenario, log func(string, ...any)) (*Run, error) {
+	if log == nil {
+		log = func(string, ...any) {}
+	}
+	r := &Run{Scenario: s, Start: time.Now(), Results: map[string]traffic.Result{}, log: log}
+	stop, recorded := make(chan struct{}), make(chan []world.Sample)
+	go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
+	failed := r.play(ctx, w)
+	close(stop)
+	r.Samples = <-recorded
+	if p := w.Router.CPU; p != nil {
+		r.Router = p()
+	}
+	return r, failed
+}
+
+// play runs demands and events side by side and returns the first error.
+func (r *Run) play(ctx context.Context, w *world.World) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, d := range r.Demands {
+		all.Go(func() {
+			if r.wait(ctx, d.Start) != nil {
+				return
+			}
+			if d.To == "" && d.Family == "6" {
+				d.To = world.To("6")
+			}
+			result, err := w.Demand(d.Demand)
+			if err != nil {
+				cancel(fmt.Errorf("demand %s: %w", d.Name, err))
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			r.Results[d.Name] = result
+		})
+	}
+	all.Go(func() {
+		for _, e := range r.Events {
+			if r.wait(ctx, e.At) != nil {
+				return
+			}
+			r.log("%5.1f s  %s %s", time.Since(r.Start).Seconds(), e.Do, e.Link)
+			if err := e.do(w); err != nil {
+				cancel(fmt.Errorf("event %s %s: %w", e.Do, e.Link, err))
+				return
+			}
+			r.Fired = append(r.Fired, time.Now())
+		}
+		r.wait(ctx, r.Length)
+	})
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// wait until an offset from the start.
+func (r *Run) wait(ctx context.Context, at time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(r.Start.Add(at))):
+		return nil
+	}
+}
+
+// do makes an event happen.
+func (e Event) do(w *world.World) error {
+	switch e.Do {
+	case KillRouter:
+		return w.Router.Kill()
+	case StopRouter:
+		return w.Router.Stop()
+	case StartRouter:
+		return w.Router.Start(w.TOML())
+	case Reload:
+		w.Settings = *e.Settings
+		return w.Router.Reload(w.TOML())
+	case KillConcentrator:
+		w.KillConcentrator()
+		return nil
+	case StartConcentrator:
+		return w.StartConcentrator()
+	case FreezeConcentrator, ThawConcentrator:
+		return w.FreezeConcentrator(e.Do == FreezeConcentrator)
+	}
+	i, err := w.Link(e.Link)
+	if err != nil {
+		return err
+	}
+	line := w.Lines[i]
+	switch e.Do {
+	case Cut:
+		return line.Cut()
+	case Restore:
+		return line.Restore()
+	case Blackhole, BlackholeUp, BlackholeDown, Clear:
+		line.Blackhole(e.Do == Blackhole || e.Do == BlackholeUp, e.Do == Blackhole || e.Do == BlackholeDown)
+	case Reshape:
+		line.Shape(e.Up, e.Down)
+	case Meddle:
+		line.Middleboxes(e.Box, e.Box)
+	case Readdress:
+		return w.Readdress(i)
+	default:
+		return fmt.Errorf("action %q: there is none of that name", e.Do)
+	}
+	return nil
+}
+
+// Findings measures all expectations.
+func (r *Run) Findings() (all []Finding) {
+	for _, e := range r.Expect {
+		f := Finding{Expectation: e, Figure: e.Measure(r)}
+		f.Met, f.Within = e.Is.holds(f.Figure, e.Aim), e.Is.holds(f.Figure, e.Bound)
+		all = append(all, f)
+	}
+	return all
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package traffic
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+)
+
+// receive reads a stream to its end and fills the report. begin is when the connection was begun; a deadline that
+// passes is the end of a demand by time, not an error, if until is set.
+func receive(r io.Reader, seed uint64, begin time.Time, rep *Report, until bool) {
+	rep.Bad = -1
+	buf := make([]byte, 64<<10)
+	var last time.Time
+	for {
+		n, err := r.Read(buf)
+		now := time.Now()
+		if n > 0 {
+			rep.saw(now, begin, &last)
+			if bad := Check(buf[:n], seed, rep.Octets); bad >= 0 && rep.Bad < 0 {
+				rep.Bad = rep.Octets + int64(bad)
+			}
+			rep.Series.Add(now, int64(n))
+			rep.Octets += int64(n)
+		}
+		if err != nil {
+			rep.Done = milliseconds(now.Sub(begin))
+			ended := errors.Is(err, io.EOF) || until && errors.Is(err, os.ErrDeadlineExceeded)
+			if !ended {
+				rep.Error = err.Error()
+			}
+			if !errors.Is(err, io.EOF) && !last.IsZero() {
+				rep.saw(now, begin, &last) // it was still waiting
+			}
+			return
+		}
+	}
+}
+
+// saw notes that octets came.
+func (rep *Report) saw(now, begin time.Time, last *time.Time) {
+	if last.IsZero() {
+		rep.First = milliseconds(now.Sub(begin))
+	} else if gap := milliseconds(now.Sub(*last)); gap > rep.Stall {
+		rep.Stall, rep.StallAt = gap, last.UnixMilli()
+	}
+	*last = now
+}
+
+// send writes a stream: so many octets, or without end for -1, at a rate in bit/s (0: none). It stops at an error, or at until if that is set.
+func send(w io.Writer, seed uint64, octets int64, rate float64, until time.Time) error {
+	const tick = 5 * time.Millisecond
+	chunk := 64 << 10
+	if rate > 0 {
+		chunk = min(chunk, max(200, int(rate/8*tick.Seconds())))
+	}
+	buf := make([]byte, chunk)
+	start := time.Now()
+	for sent := int64(0); octets < 0 || sent < octets; {
+		if rate > 0 {
+			time.Sleep(time.Until(start.Add(time.Duration(float64(sent) * 8 / rate * float64(time.Second)))))
+		}
+		if !until.IsZero() && !time.Now().Before(until) {
+			return nil
+		}
+		b := buf
+		if octets >= 0 {
+			b = b[:min(int64(len(b)), octets-sent)]
+		}
+		Fill(b, seed, sent)
+		n, err := w.Write(b)
+		sent += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
+	"spillway/relay"
+)
+
+// families tells in which address families concentrators are reached; subflows can join in these only.
+type families struct{ v4, v6 bool }
+
+// familiesOf looks at the concentrators' addresses; none known, or a transparent one: both.
+func familiesOf(addrs [][]netip.AddrPort) families {
+	var f families
+	for _, of := range addrs {
+		if len(of) == 0 {
+			return families{true, true}
+		}
+		for _, a := range of {
+			if a.Addr().Unmap().Is4() {
+				f.v4 = true
+			} else {
+				f.v6 = true
+			}
+		}
+	}
+	return f
+}
+
+// subflowLimit is the most extra subflows of a connection; the kernel's own maximum before 7.2.
+const subflowLimit = 8
+
+// want joins what was decided with what was sensed: what the kernel should hold.
+func want(ruleset kernel.Ruleset, sysctls map[string]string, snap *linkmon.Snapshot, paths []pathState, f families, v6 bool) kernel.State {
+	s := kernel.State{
+		Ruleset: ruleset, Sysctls: sysctls, Limits: mptcp.Limits{Subflows: subflowLimit},
+		Rules: kernel.LocalRules(v6), Routes: kernel.LocalRoutes(v6),
+	}
+	for i := range snap.Links {
+		l := &snap.Links[i]
+		if !l.Present || !l.Up {
+			continue
+		}
+		if l.Addr4.IsValid() && l.Route4 {
+			s.Rules = append(s.Rules, kernel.LinkRules(i, l.Addr4)...)
+			s.Routes = append(s.Routes, kernel.LinkRoute(i, l.Index, l.Gateway4, l.Addr4))
+		}
+		if l.Addr6.IsValid() && l.Route6 && v6 {
+			s.Rules = append(s.Rules, kernel.LinkRules(i, l.Addr6)...)
+			s.Routes = append(s.Routes, kernel.LinkRoute(i, l.Index, l.Gateway6, l.Addr6))
+		}
+	}
+	s.Endpoints = endpoints(snap, paths, f)
+	return s
+}
+
+// endpoints are the links' MPTCP endpoints.
+func endpoints(snap *linkmon.Snapshot, paths []pathState, f families) []mptcp.Endpoint {
+	var out []mptcp.Endpoint
+	for i := range snap.Links {
+		l, p := &snap.Links[i], &paths[i]
+		if p.want == endpointNone || !l.Present {
+			continue
+		}
+		flags := mptcp.FlagSubflow
+		if p.want == endpointBackup {
+			flags |= mptcp.FlagBackup
+		}
+		if l.Addr4.IsValid() && f.v4 {
+			out = append(out, mptcp.Endpoint{ID: kernel.EndpointID(i, false), Addr: l.Addr4, Flags: flags, IfIndex: l.Index})
+		}
+		if l.Addr6.IsValid() && f.v6 {
+			out = append(out, mptcp.Endpoint{ID: kernel.EndpointID(i, true), Addr: l.Addr6, Flags: flags, IfIndex: l.Index})
+		}
+	}
+	return out
+}
+
+// relayPlan is what the relay must know of the plan.
+func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
+	out := relay.Plan{First: plan.First, Primary: -1}
+	for i := range snap.Links {
+		l, p := &snap.Links[i], &plan.Links[i]
+		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Addr4: l.Addr4, Addr6: l.Addr6,
+			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered})
+		if out.Primary < 0 && p.Primary && p.Role >= policy.Active {
+			out.Primary = i
+		}
+	}
+	return out
+}
+
+// samePlan tells whether two plans mean the same to the relay.
+func samePlan(a, b relay.Plan) bool {
+	if a.First != b.First || a.Primary != b.Primary || len(a.Links) != len(b.Links) {
+		return false
+	}
+	for i := range a.Links {
+		if a.Links[i] != b.Links[i] {
+			return false
+		}
+	}
+	return true
+}
