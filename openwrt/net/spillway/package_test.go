@@ -58,8 +58,8 @@ func TestFilesListIsTrue(t *testing.T) {
 			t.Errorf("not SRC DEST MODE: %s", line)
 			continue
 		}
-		listed[f[0]] = true
-		content, err := os.ReadFile(f[0])
+		listed["files/"+f[0]] = true
+		content, err := os.ReadFile("files/" + f[0])
 		if err != nil {
 			t.Error(err)
 		}
@@ -136,7 +136,7 @@ func TestInitStartsTheDaemon(t *testing.T) {
 	dir := fakeProgram(t, "echo '[lan]'")
 	out := script(t, procd+"start_service", "DIR="+dir, "UCI_enabled=1", "UCI_memory_limit=33MiB")
 	for _, want := range []string{"open", "param command " + dir + "/spillway run -config " + dir + "/run/spillway.toml", "param env GOMEMLIMIT=33MiB",
-		"param respawn 3600 5 0", "param reload_signal HUP", "param file " + dir + "/run/spillway.toml", "param no_new_privs 1", "close"} {
+		"param respawn 3600 5 0", "param reload_signal HUP", "param file " + dir + "/run/spillway.toml", "close"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("start lacks %q:\n%s", want, out)
 		}
