@@ -4,6 +4,7 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ func (l *loop) forget(c *Conn) {
 func (l *loop) run() {
 	events := make([]unix.EpollEvent, 128)
 	for {
+		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
+		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding costs 0.2 us.
+		runtime.Gosched()
 		n, err := unix.EpollWait(l.epoll, events, l.timeout())
 		if err != nil && err != unix.EINTR {
 			n = 0 // cannot happen with a descriptor of ours; the timeout keeps us going

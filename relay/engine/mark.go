@@ -7,6 +7,7 @@ import "time"
 const (
 	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
 	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
+	silence   = int64(30 * time.Millisecond) // and one that ends the bulk mood; flows that share a line come in bursts
 	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
 	lowMark   = 64 << 10                     // SO_RCVLOWAT of a bulk direction: the guard against a flow that speeds up
 	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
@@ -61,7 +62,7 @@ func (g *gauge) look(now int64, n int, clock bool) bool {
 			return true
 		}
 		g.empty++
-		if g.empty >= 2 {
+		if g.empty >= 2 && now-g.last > silence {
 			g.calm()
 			return false
 		}
