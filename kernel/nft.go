@@ -35,7 +35,7 @@ type Table struct {
 type Action uint8
 
 const (
-	ActionRelay  Action = iota // to the relay, later rules do not matter; the relay knows which way
+	ActionRelay  Action = iota // to the relay, which knows the way by Number; later rules do not matter
 	ActionBypass               // forwarded natively
 	ActionBlock                // reset
 )
@@ -45,6 +45,7 @@ const (
 type TableRule struct {
 	Name       string
 	Action     Action
+	Number     int // of a rule with ActionRelay, 1 to MaxRules: RuleMark of it is in the accepted socket's mark; 0: none
 	Src, Dst   []netip.Prefix
 	DomainSet  string // name of a pair of sets NAME4 and NAME6 with timeouts, for AddDomain and dnsmasq
 	MAC        []MAC
@@ -192,6 +193,9 @@ func (w *writer) rules(rules []TableRule) error {
 		}
 		id := w.ruleID(i, r.Name)
 		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
+		if r.Number > 0 {
+			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", ^uint32(MarkRule), RuleMark(r.Number))
+		}
 		for _, match := range w.matches(id, r) {
 			c.add("%scounter name %s %s", match, id, verdict)
 		}
@@ -279,6 +283,9 @@ func (r TableRule) check() error {
 	}
 	if r.Action > ActionBlock {
 		return fmt.Errorf("unknown action %d", r.Action)
+	}
+	if r.Number < 0 || r.Number > MaxRules || r.Number > 0 && r.Action != ActionRelay {
+		return fmt.Errorf("number %d: 0 to %d, and only with a rule for the relay", r.Number, MaxRules)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func household() Table {
 		Door6:         5001,
 		Concentrators: []netip.AddrPort{netip.MustParseAddrPort("198.51.100.10:5124"), netip.MustParseAddrPort("[2001:db8:c::10]:5124")},
 		Rules: []TableRule{
-			{Name: "work laptop", Action: ActionRelay, MAC: []MAC{{0, 0x11, 0x22, 0x33, 0x44, 0x55}}},
+			{Name: "work laptop", Number: 17, Action: ActionRelay, MAC: []MAC{{0, 0x11, 0x22, 0x33, 0x44, 0x55}}},
 			{Name: "voip", Action: ActionBypass, Dst: prefixes("192.0.2.0/24", "192.0.2.7/32", "2001:db8:1::/48"), DSCP: []uint8{46, 34}},
 			{Name: "tv", Action: ActionBypass, Src: prefixes("192.168.1.9/32"), Dst: prefixes("203.0.113.0/24"), DomainSet: "streams"},
 			{Name: "tv", Action: ActionBypass, DomainSet: "streams", DstPorts: []PortRange{{443, 443}}},
