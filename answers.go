@@ -250,14 +250,10 @@ func flowStatus(f relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) Fl
 	return x
 }
 
-// ruleHits joins nft's counters with the relay's.
+// ruleHits are the rules with nft's counters.
 func (h *house) ruleHits() []RuleStatus {
-	nft, _ := h.kernel.Hits() // without a table there are none
-	in := map[string]int64{}
-	for _, r := range h.relay.Stats().RuleHits {
-		in[r.Name] += r.Hits
-	}
-	return ruleStatuses(h.currentConfig().Rules, nft, in)
+	hits, _ := h.kernel.Hits() // without a table there are none
+	return ruleStatuses(h.currentConfig().Rules, hits)
 }
 
 // warnings are what somebody should know though all works.
@@ -269,13 +265,13 @@ func (h *house) warnings() []string {
 	return out
 }
 
-// ruleStatuses lists the rules in order. A rule that names addresses for the relay counts there, the others in nft.
-func ruleStatuses(rules []config.Rule, nft map[string]kernel.Counter, in map[string]int64) []RuleStatus {
+// ruleStatuses lists the rules in order, and where they act: nft tells connections apart, and what is relayed the relay.
+func ruleStatuses(rules []config.Rule, hits map[string]kernel.Counter) []RuleStatus {
 	out := make([]RuleStatus, 0, len(rules))
 	for _, r := range rules {
-		s := RuleStatus{Name: r.Name, Action: r.Action, Where: "nft", Hits: nft[r.Name].Packets}
-		if n, relayed := in[r.Name]; relayed {
-			s.Where, s.Hits = "relay", uint64(n)
+		s := RuleStatus{Name: r.Name, Action: r.Action, Where: "nft", Hits: hits[r.Name].Packets}
+		if _, relayed := relayActions[r.Action]; relayed {
+			s.Where = "relay"
 		}
 		out = append(out, s)
 	}

@@ -40,6 +40,7 @@ type house struct {
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
+	numbers map[string]int     // of the relay's rules
 	machine *policy.Machine
 	senses  []sense
 	paths   []pathState
@@ -223,7 +224,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(h.cfg.LAN.Interfaces, h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {

@@ -49,7 +49,7 @@ func (p *parser) build(raw *rawFile) *Config {
 	for i := range raw.Rule {
 		c.Rules = append(c.Rules, p.rule(i, &raw.Rule[i]))
 	}
-	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.rules(c)
 	return c
 }
 
@@ -180,6 +180,29 @@ func (p *parser) relay(raw *rawRelay) Relay {
 		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
 		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
 		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
+	}
+}
+
+// mostRelayed is how many rules the mark of a packet can name (kernel.MaxRules).
+const mostRelayed = 63
+
+// rules checks what holds between rules.
+func (p *parser) rules(c *Config) {
+	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.unique("rule", len(c.Rules), func(i int) string { // as their nft sets are named
+		if r := &c.Rules[i]; len(r.Domain) > 0 {
+			return strings.NewReplacer("-", "_", ".", "_").Replace(r.Name)
+		}
+		return ""
+	})
+	relayed := 0
+	for i, r := range c.Rules {
+		if r.Action != "bypass" && r.Action != "block" {
+			if relayed++; relayed > mostRelayed {
+				p.fail(key("rule", i, "action"), "more than %d rules with the actions \"primary\", \"bond\" and \"no-lte\": join some, each key takes any number of values", mostRelayed)
+				return
+			}
+		}
 	}
 }
 

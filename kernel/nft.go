@@ -276,7 +276,7 @@ func (r TableRule) check() error {
 		}
 	}
 	if r.DomainSet != "" && !isName(r.DomainSet) {
-		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most, not r_ at the beginning", r.DomainSet)
+		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 40 at most, not r_ at the beginning", r.DomainSet)
 	}
 	if err := checkDevices(r.Interfaces); err != nil {
 		return err
@@ -306,7 +306,7 @@ func isName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 24 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
+	return s != "" && len(s) <= 40 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
 }
 
 // ruleID is the nft name of the i-th rule's counter: unique, legible, free of what nft can't take, and the same when

@@ -81,7 +81,7 @@ func TestRenderRefuses(t *testing.T) {
 		{TableRule{DstPorts: []PortRange{{0, 80}}}, `rule 1 "x": port range 0-80: write the lower first, from 1`},
 		{TableRule{Dst: []netip.Prefix{{}}}, `rule 1 "x": prefix invalid Prefix: write it as 192.0.2.0/24 or 2001:db8::/32`},
 		{TableRule{DSCP: []uint8{64}}, `rule 1 "x": dscp 64: 0 to 63`},
-		{TableRule{DomainSet: "a-b"}, `rule 1 "x": domain set "a-b": a letter, then letters, digits and _, 24 at most, not r_ at the beginning`},
+		{TableRule{DomainSet: "a-b"}, `rule 1 "x": domain set "a-b": a letter, then letters, digits and _, 40 at most, not r_ at the beginning`},
 		{TableRule{Interfaces: []string{`a" accept`}}, `rule 1 "x": interface "a\" accept": not a device's name`},
 		{TableRule{Action: 9}, `rule 1 "x": unknown action 9`},
 	} {

@@ -22,7 +22,8 @@ const MinIdleTimeout = 2*time.Hour + 4*time.Minute
 // Config is all that the relay must be told. Zero values mean the default in brackets.
 type Config struct {
 	Upstreams []Upstream
-	Rules     []Rule // the relay's share, first match wins; no match is Bond
+	Rules     []Rule // the relay's share; a connection that bears the mark of none is Bond
+	RuleMask  uint32 // the bits of a mark that name a rule; 0: no rules
 
 	// Block refuses (RST) what comes while every upstream is out. Otherwise the door closes and the kernel
 	// forwards natively.
@@ -74,21 +75,15 @@ func (a Action) String() string {
 	return [...]string{"bond", "primary", "no-lte", "block"}[a&3]
 }
 
-// Rule matches when all of its parts that are set do.
+// Rule says what becomes of the connections that the firewall gave to it.
 //
 // Primary and NoLTE use plain TCP: the kernel's path manager adds its endpoints to every MPTCP connection of the
 // namespace, so that only a connection without MPTCP is certain to stay where it began.
 type Rule struct {
-	Name     string
-	Src, Dst []netip.Prefix
-	Ports    []PortRange              // destination ports
-	Domain   func(a netip.Addr) bool  `json:"-"` // whether a destination belongs to the rule's names; nil: no names
-	Active   func(now time.Time) bool `json:"-"` // time window; nil: always
-	Action   Action
+	Name   string
+	Mark   uint32 // within Config.RuleMask, of the connection's SYN
+	Action Action
 }
-
-// PortRange is First to Last, both included.
-type PortRange struct{ First, Last uint16 }
 
 // Plan is what policy decided, joined with the links' addresses. It must not be changed after SetPlan.
 type Plan struct {

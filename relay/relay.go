@@ -41,7 +41,6 @@ type Relay struct {
 type settings struct {
 	Config
 	upstreams []*upstream
-	rules     []rule
 }
 
 // New checks the configuration and prepares a relay; nothing listens yet. Run must be called to release it.
@@ -67,9 +66,6 @@ func (r *Relay) settle(cfg Config, old *settings) *settings {
 	s := &settings{Config: cfg.withDefaults()}
 	for _, u := range s.Upstreams {
 		s.upstreams = append(s.upstreams, old.keep(u, r))
-	}
-	for i := range s.Rules {
-		s.rules = append(s.rules, newRule(&s.Rules[i], old))
 	}
 	return s
 }

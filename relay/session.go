@@ -36,7 +36,7 @@ type session struct {
 	lan   *net.TCPConn
 	src   netip.AddrPort
 	dst   netip.AddrPort
-	rule  *rule
+	rule  *Rule
 	act   Action
 	dscp  uint8
 	early early
@@ -89,8 +89,10 @@ func (s *session) admit() bool {
 		s.r.count.refused.Add(1)
 		return false
 	}
-	if s.rule = s.set.match(s.src, s.dst, time.Now()); s.rule != nil {
-		s.act = s.rule.Action
+	if len(s.set.Rules) > 0 {
+		if s.rule = s.set.rule(takeMark(s.lan)); s.rule != nil {
+			s.act = s.rule.Action
+		}
 	}
 	if s.act == Block {
 		s.r.count.blocked.Add(1)

@@ -57,9 +57,6 @@ func (r *Relay) Stats() Stats {
 			s.Errors[uint8(k)] = n
 		}
 	}
-	for _, u := range r.settings.Load().rules {
-		s.RuleHits = append(s.RuleHits, RuleHits{u.Name, u.hits.Load()})
-	}
 	s.Established, s.Up, s.Down = r.flows.sum()
 	return s
 }

@@ -50,7 +50,6 @@ type Stats struct {
 	Down         uint64          `json:"down"`
 	FastOpen     FastOpenStats   `json:"fast_open"`
 	Errors       map[uint8]int64 `json:"errors,omitempty"` // RFC 8803 error codes received
-	RuleHits     []RuleHits      `json:"rules,omitempty"`
 	NativeCached int             `json:"native_cached"`
 	Wakeups      uint64          `json:"wakeups"` // of the engine's loops
 }
@@ -63,12 +62,6 @@ type FastOpenStats struct {
 	Lost     int64 `json:"lost"`     // SYN retransmitted
 	Fallback int64 `json:"fallback"` // MPTCP lost, whatever the cause
 	Avoided  int64 `json:"avoided"`  // connect first, because of the verdict
-}
-
-// RuleHits counts one rule.
-type RuleHits struct {
-	Name string `json:"name"`
-	Hits int64  `json:"hits"`
 }
 
 // UpstreamStatus is the health of one upstream.
