@@ -223,27 +223,28 @@ func (h *house) watchJoins(ctx context.Context) error {
 	return nil
 }
 
-// resolveNames keeps the concentrators' addresses up to date, and begins anew when the configuration changed.
+// resolveNames keeps the addresses of concentrators and of the rules' domains up to date, and begins anew when the
+// configuration changed.
 func (h *house) resolveNames(ctx context.Context) error {
 	for ctx.Err() == nil {
 		round, cancel := context.WithCancel(ctx)
-		list := h.currentConfig().Concentrators
-		done := make(chan struct{})
-		go func() {
+		c := h.currentConfig()
+		var tasks sync.WaitGroup
+		tasks.Go(func() {
 			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
 				select {
 				case h.resolved <- a:
 				case <-round.Done():
 				}
-			}}.run(round, list)
-			close(done)
-		}()
+			}}.run(round, c.Concentrators)
+		})
+		tasks.Go(func() { domains{systemLookup(), h.log, h.kernel.AddDomain}.run(round, c.Rules) })
 		select {
 		case <-ctx.Done():
 		case <-h.rename:
 		}
 		cancel()
-		<-done
+		tasks.Wait()
 	}
 	return nil
 }
