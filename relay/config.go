@@ -56,6 +56,7 @@ type Upstream struct {
 	Addrs          []netip.AddrPort // the first of a family that the link has is used; none with Transparent
 	FastOpen       string           // "auto", "always", "never": data in the SYN ["auto"]
 	User, Password string           // SOCKS only, 255 octets at most
+	Cookie         string           // Convert only: what the converter wants to see in each message; "": what it tells us, if anything
 	Pipeline       bool             // SOCKS5 without waiting for answers; not of the standard, and most servers allow it
 	Priority       int              // lower is preferred; the next is used when all of the former are out
 	Weight         int              // share among equals, 1 to 1000 [1]
@@ -158,6 +159,9 @@ func (u *Upstream) validate() error {
 	case "", "auto", "always", "never":
 	default:
 		return fmt.Errorf("upstream %q fast open %q: give auto, always or never", u.Name, u.FastOpen)
+	}
+	if len(u.Cookie) > 255 {
+		return fmt.Errorf("upstream %q: a cookie has at most 255 octets", u.Name)
 	}
 	if len(u.User) > 255 || len(u.Password) > 255 {
 		return fmt.Errorf("upstream %q: user and password have at most 255 octets", u.Name)

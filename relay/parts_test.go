@@ -159,7 +159,8 @@ func TestReactions(t *testing.T) {
 		{io.ErrUnexpectedEOF, true, never, false},
 		{errSilent, false, otherLink, false},
 		{unix.ENETUNREACH, true, otherLink, false},
-		{&nonsense{convert.ErrMagic}, false, otherUpstream, false},
+		{&nonsense{convert.ErrMagic}, false, otherLink, false},
+		{&nonsense{convert.ErrMagic}, true, never, false},
 		{errors.New("unheard of"), true, never, false},
 	} {
 		if re := react(v.err, v.exposed); re.retry != v.want || re.out != v.out {

@@ -159,7 +159,8 @@ func (s *session) prepare() {
 
 // try goes through upstreams and links until one serves, as the reactions to failures allow.
 func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p path, err error) {
-	u, link, same := 0, 0, 0
+	u, link, same, all := 0, 0, 0, links
+	links = ups[0].clean(all)
 	for range mostTries {
 		p = path{u: ups[u], link: links[link]}
 		up, err = s.attempt(&p, link+1 < len(links))
@@ -175,15 +176,26 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 			s.r.count.code(refusal.Code)
 		}
 		re := p.u.react(err, len(s.early.b) > 0)
-		re.weak = re.weak || errors.Is(err, errSilent) && link+1 == len(links) // silent on every link: the upstream's fault
-		ups[u].apply(re, err)
+		// Silent, or talking nonsense, on every link: the upstream's fault.
+		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
+		if re.pair {
+			s.r.log.Warn("relay: what answers is no converter", "upstream", p.u.Name, "link", p.link.Name, "err", err)
+			ups[u].shun(p.link.Name)
+		}
+		other := (re.out || re.weak) && ups[u].restAddress(p.addr, re.wait, p.link)
+		if !other {
+			ups[u].apply(re, err)
+		}
 		switch {
+		case other && re.retry != never:
+			link = 0
 		case re.retry == sameUpstream && same == 0:
 			same++
 		case re.retry == otherLink && link+1 < len(links):
 			link++
 		case re.retry != never && u+1 < len(ups):
 			u, link, same = u+1, 0, 0
+			links = ups[u].clean(all)
 		default:
 			return nil, p, err
 		}
@@ -212,6 +224,13 @@ func (s *session) attempt(p *path, impatient bool) (*net.TCPConn, error) {
 	if impatient && s.set.Race == "auto" && s.set.ConnectTimeout > silence {
 		patience = time.Now().Add(silence)
 	}
+	began := time.Now()
+	doubt := time.AfterFunc(silence, func() {
+		if !p.u.heardSince(began) {
+			s.r.suspect(p.u)
+		}
+	})
+	defer doubt.Stop()
 	up, err := s.dial(p, local, fast, patience)
 	if err != nil {
 		return nil, err
@@ -235,13 +254,11 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 		p.addr = s.dst
 		return s.src.Addr(), nil
 	}
-	for _, a := range p.u.Addrs {
-		if local, ok := p.link.source(a.Addr()); ok {
-			p.addr = a
-			return local, nil
-		}
+	var ok bool
+	if p.addr, local, ok = p.u.pick(p.link); !ok {
+		return local, errFamily
 	}
-	return local, errFamily
+	return local, nil
 }
 
 // dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,6 +30,9 @@ type upstream struct {
 	relay    *Relay
 	sessions atomic.Int64
 	failures atomic.Int64
+	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
+
+	suspected atomic.Bool // is being asked
 
 	mu         sync.Mutex
 	out        bool
@@ -40,6 +44,8 @@ type upstream struct {
 	cookie     []byte
 	noExtended bool // Error 33: does not know the option of Extended Connect
 	syn        map[string]*synVerdict
+	rests      map[netip.AddrPort]*resting // addresses that failed
+	shuns      map[string]time.Time        // links by name, until when
 }
 
 // synVerdict is what data in the SYN has cost between one link and this upstream.
@@ -53,13 +59,18 @@ type synVerdict struct {
 func (s *settings) keep(u Upstream, r *Relay) *upstream {
 	if s != nil {
 		for _, o := range s.upstreams {
-			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password &&
+			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password && o.Cookie == u.Cookie &&
 				slices.Equal(o.Addrs, u.Addrs) {
 				return o.with(u)
 			}
 		}
 	}
-	return &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}}
+	n := &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}, cookie: []byte(u.Cookie)}
+	if u.Cookie == "" {
+		n.cookie = nil
+	}
+	n.heardNow()
+	return n
 }
 
 // with gives o itself, or a twin with other preferences and the same knowledge.
@@ -75,6 +86,8 @@ func (o *upstream) with(u Upstream) *upstream {
 		copied := *v
 		twin.syn[link] = &copied
 	}
+	twin.rests, twin.shuns = maps.Clone(o.rests), maps.Clone(o.shuns)
+	twin.heardNow()
 	return twin
 }
 
@@ -120,6 +133,7 @@ func (s *settings) order() []*upstream {
 
 // good tells that the upstream answered as it should.
 func (u *upstream) good() {
+	u.heardNow()
 	u.mu.Lock()
 	u.weak = 0
 	back := u.out
@@ -150,6 +164,7 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	now := time.Now()
 	u.mu.Lock()
 	news := !u.out
+	clear(u.rests) // all are asked from now on
 	if news {
 		u.out, u.since, u.backoff = true, now, probeLeast
 	}
@@ -163,8 +178,13 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	}
 	u.relay.log.Warn("relay: upstream is out", "upstream", u.Name, "reason", reason, "wait", wait)
 	u.relay.changed()
+	u.relay.askSoon()
+}
+
+// askSoon has probeUntil look at what is due.
+func (r *Relay) askSoon() {
 	select {
-	case u.relay.probe <- struct{}{}:
+	case r.probe <- struct{}{}:
 	default:
 	}
 }
