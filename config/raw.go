@@ -41,15 +41,18 @@ type rawLink struct {
 }
 
 type rawConcentrator struct {
-	Name     string `toml:"name"`
-	Address  string `toml:"address"`
-	Port     *int64 `toml:"port"`
-	Protocol string `toml:"protocol"`
-	FastOpen string `toml:"fast_open"`
-	User     string `toml:"user"`
-	Password string `toml:"password"`
-	Priority int64  `toml:"priority"`
-	Weight   *int64 `toml:"weight"`
+	Name      string `toml:"name"`
+	Address   string `toml:"address"`
+	Port      *int64 `toml:"port"`
+	Protocol  string `toml:"protocol"`
+	FastOpen  string `toml:"fast_open"`
+	User      string `toml:"user"`
+	Password  string `toml:"password"`
+	Priority  int64  `toml:"priority"`
+	Weight    *int64 `toml:"weight"`
+	Cookie    string `toml:"cookie"`
+	Learn     string `toml:"learn"`
+	LearnCode *int64 `toml:"learn_code"`
 }
 
 type rawPolicy struct {
