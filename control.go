@@ -224,7 +224,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(h.cfg.LAN.Interfaces, h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(inward(h.cfg, h.names), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {

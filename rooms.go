@@ -75,10 +75,24 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, numbers map[string]int, port4, port6 uint16) kernel.Table {
 	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay",
 		Rules: tableRules(c.Rules, numbers)}
+	out.Transparent = transparent(c)
 	for _, a := range addrs {
 		out.Concentrators = append(out.Concentrators, a...)
 	}
 	return out
+}
+
+// transparent tells whether the relay makes connections with LAN hosts' own addresses.
+func transparent(c *config.Config) bool {
+	return slices.ContainsFunc(c.Concentrators, func(u config.Concentrator) bool { return u.Protocol == "transparent" })
+}
+
+// inward are the interfaces from which packets for other machines may be the relay's.
+func inward(c *config.Config, devices []string) []string {
+	if !transparent(c) {
+		return c.LAN.Interfaces
+	}
+	return slices.Concat(c.LAN.Interfaces, known(devices))
 }
 
 // window is when a rule holds.

@@ -20,6 +20,9 @@ type Table struct {
 	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
 	// forwards that family natively.
 	Door4, Door6 uint16
+	// Transparent takes answers from the links for the relay that are addressed to LAN hosts: of connections that it made
+	// with a LAN host's own address.
+	Transparent bool
 	// RelayNative sends connections of LAN hosts that speak MPTCP themselves to the relay too; else they pass.
 	RelayNative bool
 	// Refuse resets every connection that would be relayed (on_concentrator_down = "block").
@@ -119,6 +122,9 @@ func (w *writer) prerouting(t Table) {
 	c := w.chain("prerouting", "type filter hook prerouting priority mangle; policy accept;")
 	if len(t.Interfaces) == 0 {
 		return
+	}
+	if t.Transparent && len(t.Links) > 0 {
+		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), MarkLocal)
 	}
 	c.add("iifname != %s return", quotedSet(t.Interfaces))
 	c.add("meta l4proto != tcp return")

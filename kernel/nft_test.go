@@ -45,7 +45,9 @@ func TestRender(t *testing.T) {
 	refuse.Door4, refuse.Door6, refuse.Refuse = 5000, 5000, true
 	open := household()
 	open.OpenConcentrators, open.Rules, open.Door6 = true, nil, 0
-	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "empty": {}} {
+	transparent := household()
+	transparent.Transparent, transparent.Rules = true, nil
+	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "transparent": transparent, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Render(table)
 			if err != nil {

@@ -122,7 +122,7 @@ func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 // no other package's masks are.
 func RuleMark(n int) uint32 { return uint32(n&15)<<24 | uint32(n>>4&3)<<30 }
 
-// LocalRules and LocalRoutes deliver marked packets from the LAN's interfaces to the relay's sockets. v6 is false where the
+// LocalRules and LocalRoutes deliver marked packets from these interfaces to the relay's sockets. v6 is false where the
 // kernel has no IPv6.
 func LocalRules(interfaces []string, v6 bool) []Rule {
 	var rules []Rule
