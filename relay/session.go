@@ -216,7 +216,7 @@ func (s *session) attempt(p *path, impatient bool) (*net.TCPConn, error) {
 		return nil, err
 	}
 	fast := s.act == Bond && len(opening) > 0 && p.u.fastOpen(p.link.Name, time.Now())
-	if !fast && p.u.FastOpen == "auto" {
+	if !fast && p.u.FastOpen == "auto" && p.u.Protocol == Convert {
 		s.r.count.avoided.Add(1)
 	}
 	deadline := time.Now().Add(s.set.ConnectTimeout)

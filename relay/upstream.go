@@ -197,6 +197,9 @@ func (u *upstream) fastOpen(link string, now time.Time) bool {
 	case "never":
 		return false
 	}
+	if u.Protocol != Convert {
+		return false // SOCKS servers do not take data in the SYN, as a rule, and refusing it costs the bonding
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	v := u.syn[link]

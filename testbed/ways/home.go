@@ -152,3 +152,17 @@ func (h Home) Hosts(text string) (remove func(), err error) {
 	}
 	return func() { os.RemoveAll(dir) }, os.WriteFile(filepath.Join(dir, "hosts"), []byte(text), 0o644)
 }
+
+// status is what the tests read of the daemon's status.
+type status struct {
+	Concentrators []struct{ Name, State, Why string }
+	Doors         struct{ Open bool }
+}
+
+func (h Home) status() (s status, err error) {
+	b, err := h.Router.Control("status", nil)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(b, &s)
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ways
+
+import (
+	"testing"
+	"time"
+
+	"spillway/testbed/netns"
+	"spillway/testbed/world"
+)
+
+// TestUpstreams relays through each protocol's real server, IPv4 and IPv6, and reloads from one to the next while a
+// connection of the first lives.
+func TestUpstreams(t *testing.T) {
+	netns.Require(t)
+	h := Home{world.New(t, world.Config{Links: wide()})}
+	if err := h.Serve(9000); err != nil {
+		t.Fatal(err)
+	}
+	var first *Talk
+	for _, u := range Upstreams() {
+		t.Run(u.Name, func(t *testing.T) {
+			if missing := u.Missing(); missing != "" {
+				netns.Missing(t, "needs "+missing)
+			}
+			if err := u.Start(h); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if first == nil {
+				err = h.Router.Start(u.TOML(h))
+			} else {
+				err = h.Router.Reload(u.TOML(h))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := world.WaitFor(u.Name+" in use", 15*time.Second, func() bool {
+				states, err := h.Concentrators()
+				return err == nil && states[u.Name] == "up" && len(states) == 1
+			}); err != nil {
+				t.Fatal(err)
+			}
+			h.through(t, u, "4")
+			if u.V6 {
+				h.through(t, u, "6")
+			}
+			if first == nil {
+				if first, err = h.Dial(Server("4", 9000), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	if first != nil {
+		defer first.Close()
+		if err := first.Echo(100_000); err != nil {
+			t.Error("the first protocol's connection, after all reloads: ", err)
+		}
+	}
+}
+
+// through makes one connection and moves octets both ways.
+func (h Home) through(t *testing.T, u Upstream, family string) {
+	t.Helper()
+	talk, err := h.Dial(Server(family, 9000), 0)
+	if err != nil {
+		t.Errorf("IPv%s: %v", family, err)
+		return
+	}
+	defer talk.Close()
+	if err := talk.Echo(300_000); err != nil {
+		t.Errorf("IPv%s: %v", family, err)
+	}
+	flow, err := h.FlowOf(talk)
+	if err != nil || flow == nil || flow.Upstream != u.Name || !flow.MPTCP {
+		t.Errorf("IPv%s: %+v, %v", family, flow, err)
+	}
+	if u.Name == "convert" {
+		return
+	}
+	t.Logf("IPv%s: the server sees %s", family, talk.Peer)
+}
