@@ -122,7 +122,7 @@ func TestLinksOfAnAction(t *testing.T) {
 }
 
 func TestSYNDataRestsAfterTwoFailures(t *testing.T) {
-	u := (*settings)(nil).keep(Upstream{Name: "u", FastOpen: "auto"}, nil)
+	u := (*settings)(nil).keep(Upstream{Name: "u", Protocol: Convert, FastOpen: "auto"}, nil)
 	now := time.Now()
 	for i, fine := range []bool{true, false, true, false, false} {
 		if !u.fastOpen("dsl", now) {

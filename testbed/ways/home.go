@@ -150,7 +150,7 @@ func (h Home) Hosts(text string) (remove func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return func() { os.RemoveAll(dir) }, os.WriteFile(filepath.Join(dir, "hosts"), []byte(text), 0o644)
+	return func() { os.RemoveAll(dir) }, writeFile(filepath.Join(dir, "hosts"), text)
 }
 
 // status is what the tests read of the daemon's status.
@@ -166,3 +166,5 @@ func (h Home) status() (s status, err error) {
 	}
 	return s, json.Unmarshal(b, &s)
 }
+
+func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0o644) }

@@ -4,7 +4,6 @@ package ways
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -97,7 +96,7 @@ user.unprivileged: nobody
 client pass { from: 0/0 to: 0/0 }
 socks pass { from: 0/0 to: 0/0 }
 `, world.Concentrator4, port)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := writeFile(file, text); err != nil {
 		return err
 	}
 	return h.background(name, port, "mptcpize", "run", "danted", "-f", file, "-p", filepath.Join(h.Dir, name+".pid"))
