@@ -78,7 +78,9 @@ func (h *house) adopt(c *config.Config) error {
 	}
 	h.addrs = literal(c.Concentrators) // names are the resolver's task; the loop doesn't wait for it
 	for i, u := range c.Concentrators {
-		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool { return o.Address == u.Address && o.Port == u.Port && o.Learn == u.Learn }); j >= 0 {
+		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool {
+			return o.Address == u.Address && o.Port == u.Port && o.Learn == u.Learn
+		}); j >= 0 {
 			h.addrs[i] = before.addrs[j]
 		}
 	}

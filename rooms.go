@@ -58,7 +58,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 	out := relay.Config{
 		Block:       c.Policy.OnConcentratorDown == "block",
 		MaxSessions: c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
-		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race,
+		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
 		Rules: relayRules(c.Rules, numbers), RuleMask: kernel.MarkRule,
 	}
 	for i, u := range c.Concentrators {

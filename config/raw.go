@@ -75,6 +75,7 @@ type rawRelay struct {
 	DSCP          string `toml:"dscp"`
 	NativeServers string `toml:"native_servers"`
 	Race          string `toml:"race"`
+	Warm          *int64 `toml:"warm"`
 	ReceiveBuffer int64  `toml:"receive_buffer"`
 }
 

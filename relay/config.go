@@ -46,7 +46,10 @@ type Config struct {
 	NativeLife   time.Duration // how long that is believed [24 h]
 	IgnoreDSCP   bool          // do not copy the LAN connection's DSCP to the upstream's
 	Mark         uint32        // SO_MARK of upstream sockets, so that our own rules leave them alone [0: none]
-	Race         string        // "off", or "auto": a second link is tried when the first is silent for a second ["auto"]
+	// Race is "off", "auto": a second link is tried when the first is silent for a second, or "always": handshakes on two
+	// links at once, the first to be ready is used; then nothing is sent in a SYN ["auto"].
+	Race string
+	Warm int // connections to the preferred converter that are kept established in advance, 0 to 64
 }
 
 // Upstream is one concentrator (or proxy).
@@ -139,8 +142,11 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s %d: give %d to %d", n.name, n.v, n.min, n.max)
 		}
 	}
-	if c.Race != "" && c.Race != "off" && c.Race != "auto" {
-		return fmt.Errorf("race %q: give off or auto", c.Race)
+	if c.Race != "" && c.Race != "off" && c.Race != "auto" && c.Race != "always" {
+		return fmt.Errorf("race %q: give off, auto or always", c.Race)
+	}
+	if c.Warm < 0 || c.Warm > 64 {
+		return fmt.Errorf("%d warm connections: give 0 to 64", c.Warm)
 	}
 	return nil
 }

@@ -421,6 +421,16 @@ func TestHome(t *testing.T) {
 		if s.Retried <= before {
 			t.Fatalf("%+v", s)
 		}
+		racing := cfg
+		racing.Race = "always"
+		h.tell(t, order{Config: &racing})
+		for len(asked) > 0 {
+			<-asked
+		}
+		h.echo(t, web, 5000)
+		if after := h.tell(t, order{Config: &cfg}).Stats; after.Retried != s.Retried || len(asked) != 1 {
+			t.Fatalf("racing: %d Connects, %+v", len(asked), after)
+		}
 		if err := h.hag.Run("nft", "delete table inet b"); err != nil {
 			t.Fatal(err)
 		}

@@ -44,6 +44,7 @@ type Stats struct {
 	Destination  int64           `json:"destination"` // Error 96, 97 and the like: the server's fault
 	Failed       int64           `json:"failed"`      // upstream failures that reached the LAN host
 	Retried      int64           `json:"retried"`     // second upstream, link or cookie for the same connection
+	Warm         int64           `json:"warm"`        // went over a connection that was established already
 	Reset        int64           `json:"reset"`       // established ones that ended by RST
 	IdleClosed   int64           `json:"idle_closed"`
 	Up           uint64          `json:"up"` // octets of ended and living connections

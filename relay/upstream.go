@@ -4,6 +4,7 @@ package relay
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -33,6 +34,7 @@ type upstream struct {
 	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
 
 	suspected atomic.Bool // is being asked
+	warm      pool
 
 	mu         sync.Mutex
 	out        bool
@@ -46,6 +48,7 @@ type upstream struct {
 	syn        map[string]*synVerdict
 	rests      map[netip.AddrPort]*resting // addresses that failed
 	shuns      map[string]time.Time        // links by name, until when
+	hopes      map[*context.CancelFunc]struct{}
 }
 
 // synVerdict is what data in the SYN has cost between one link and this upstream.
@@ -176,9 +179,37 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	if !news {
 		return
 	}
+	u.mu.Lock()
+	for give := range u.hopes {
+		(*give)()
+	}
+	u.mu.Unlock()
+	u.warm.drain()
 	u.relay.log.Warn("relay: upstream is out", "upstream", u.Name, "reason", reason, "wait", wait)
 	u.relay.changed()
 	u.relay.askSoon()
+	for _, o := range u.relay.settings.Load().upstreams { // can they take over?
+		if o != u && !o.heardSince(now.Add(-time.Second)) {
+			go u.relay.suspect(o)
+		}
+	}
+}
+
+// enlist gives a context that ends when the upstream goes out, for one that waits for its answer. leave is to be called.
+func (u *upstream) enlist() (ctx context.Context, leave func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.hopes == nil {
+		u.hopes = make(map[*context.CancelFunc]struct{})
+	}
+	u.hopes[&cancel] = struct{}{}
+	return ctx, func() {
+		u.mu.Lock()
+		delete(u.hopes, &cancel)
+		u.mu.Unlock()
+		cancel()
+	}
 }
 
 // askSoon has probeUntil look at what is due.
