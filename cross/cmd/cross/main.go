@@ -137,7 +137,7 @@ func (j job) byArch(t cross.Target) error {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := os.Symlink(filepath.Join(t.Name, "spillway"), name); err != nil {
+		if err := os.Link(j.binary(t), name); err != nil {
 			return err
 		}
 	}
