@@ -22,6 +22,10 @@ FORCE:
 deps:
 	@sh testbed/deps
 
+demo: deps all
+	$(GO) build -o $(BUILD)/demo ./testbed/cmd/demo
+	$(BUILD)/demo
+
 test: lint unit net
 
 lint: deps

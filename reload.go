@@ -138,12 +138,13 @@ func (h *house) adoptDevices(names []string) {
 	if err := h.monitor.SetConfig(linkmonConfig(h.cfg, names)); err != nil {
 		h.log.Warn("devices named by netifd", "error", err)
 	}
+	h.render()
 }
 
 // render makes the nft text anew: something it is made of changed, or a time window begins or ends.
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
-	t := nftTable(h.cfg, h.addrs, port4, port6)
+	t := nftTable(h.cfg, h.names, h.addrs, port4, port6)
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))

@@ -5,6 +5,7 @@ package main
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,8 +87,8 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, domains func(name s
 }
 
 // nftTable is nft's share. addrs as in relayConfig; the ports are the door's.
-func nftTable(c *config.Config, addrs [][]netip.AddrPort, port4, port6 uint16) kernel.Table {
-	out := kernel.Table{Interfaces: c.LAN.Interfaces, Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay"}
+func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, port4, port6 uint16) kernel.Table {
+	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay"}
 	for _, a := range addrs {
 		out.Concentrators = append(out.Concentrators, a...)
 	}
@@ -175,4 +176,9 @@ func onlyPrimary(links []config.Link) bool {
 		}
 	}
 	return n == 1
+}
+
+// known are the devices whose names are known by now.
+func known(devices []string) []string {
+	return slices.DeleteFunc(slices.Clone(devices), func(d string) bool { return d == "" })
 }

@@ -4,8 +4,8 @@
 // Multipath TCP connections whose stream begins with a Convert message, opens an ordinary TCP connection to the server
 // that the message names, and copies both ways.
 //
-// The way of a connection: server.go accepts, session.go follows it from message to end, judge.go decides what a message
-// gets, dial.go connects and turns a failure into an error code, copy.go moves the octets.
+// The way of a connection: admit.go accepts, session.go follows it from message to end, judge.go decides what a message
+// gets, dial.go connects and turns a failure into an error code, copy.go moves the octets, stop.go ends what is idle or must end.
 package concentrator
 
 import (
@@ -34,9 +34,9 @@ type Config struct {
 	// services, this host's own addresses. DenyDestinations closes prefixes, and is stronger.
 	AllowDestinations, DenyDestinations []netip.Prefix
 
-	MaxSessions  int           // at once; default 16384
-	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once; default 8192
-	MaxPending   int           // of them, without message or server yet; default 512
+	MaxSessions  int           // at once; default 20000
+	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once; default 16384
+	MaxPending   int           // of them, without message or server yet; default 2048
 	ErrorRate    int           // Error TLVs a second for one client, bursts of four times that; default 100. Above: reset
 	RetryAfter   time.Duration // the wait that Error 64 and 65 ask for, 1 to 255 s; default 5 s
 
@@ -48,7 +48,7 @@ type Config struct {
 }
 
 // DefaultMaxSessions is Config.MaxSessions when nothing is said.
-const DefaultMaxSessions = 16384
+const DefaultMaxSessions = 20000
 
 const minIdle = 2*time.Hour + 4*time.Minute
 
@@ -56,8 +56,8 @@ const minIdle = 2*time.Hour + 4*time.Minute
 func (c *Config) fill() error {
 	def(&c.CookieLife, 24*time.Hour)
 	def(&c.MaxSessions, DefaultMaxSessions)
-	def(&c.MaxPerClient, 8192)
-	def(&c.MaxPending, 512)
+	def(&c.MaxPerClient, 16384)
+	def(&c.MaxPending, 2048)
 	def(&c.ErrorRate, 100)
 	def(&c.RetryAfter, 5*time.Second)
 	def(&c.WarmTimeout, 10*time.Minute)

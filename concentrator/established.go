@@ -23,7 +23,7 @@ const tcpClose = 7
 // waitEstablished waits until the client's handshake is complete. With data in the SYN a connection is accepted before its
 // third ACK, and what a Linux MPTCP socket is given to send in that state stays unsent for ever (seen up to 7.2: the msk has
 // data, the subflow is SYN_RECV, nothing pushes later). Readiness for writing doesn't tell, so the state is read again and
-// again: first when the client's last handshake suggests it, then at steps that follow the time already waited.
+// again: first when the client's last handshake suggests it, then in steps.
 func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.Addr) (mptcp.Outcome, error) {
 	polled, usual := false, s.clients.usualHandshake(key)
 	for {
@@ -43,8 +43,17 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 		case !polled && usual > elapsed:
 			time.Sleep(usual - elapsed)
 		default:
-			time.Sleep(min(max(elapsed/16, 300*time.Microsecond), 5*time.Millisecond))
+			time.Sleep(pollStep(elapsed, usual))
 		}
 		polled = true
 	}
+}
+
+// pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
+// that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms.
+func pollStep(elapsed, usual time.Duration) time.Duration {
+	if elapsed < 2*usual {
+		return min(max(usual/64, 300*time.Microsecond), time.Millisecond)
+	}
+	return min(max(elapsed/16, 300*time.Microsecond), 5*time.Millisecond)
 }

@@ -126,7 +126,7 @@ func (st *street) counters() map[string]string {
 
 // origin echoes in the server's namespace; accepted tells each connection.
 func (st *street) origin(at string) (accepted chan struct{}) {
-	accepted = make(chan struct{}, 16)
+	accepted = make(chan struct{}, 256)
 	err := st.srv.Do(func() error {
 		l, err := net.Listen("tcp", at)
 		if err != nil {

@@ -28,6 +28,7 @@ type session struct {
 	accepted time.Time
 	pending  bool // counted as without server
 
+	warm     atomic.Bool                 // nothing has come yet; who clears it decides the session's fate
 	server   atomic.Pointer[net.TCPConn] // nil until connected
 	up, down atomic.Uint64               // octets copied
 	moved    uint64                      // up+down when the idle check last saw a change; only its own
@@ -134,6 +135,9 @@ func (ses *session) readMessage(buf []byte) (opening, error) {
 	}
 	ses.client.SetReadDeadline(ses.accepted.Add(first))
 	n, err := ses.client.Read(buf)
+	if !ses.warm.CompareAndSwap(true, false) {
+		return opening{}, net.ErrClosed // drain was faster
+	}
 	if err != nil {
 		return opening{}, err
 	}

@@ -53,13 +53,14 @@ func (s *Server) Stats() Stats {
 		Active: c.active.Load(), Accepted: c.accepted.Load(), Sessions: c.sessions.Load(), Infos: c.infos.Load(),
 		SYNData: c.synData.Load(), MPTCP: c.mptcp.Load(), PlainTCP: c.plainTCP.Load(), HandshakeWaits: c.handshakeWaits.Load(),
 		NotConvert: c.notConvert.Load(), Incomplete: c.incomplete.Load(), Unfinished: c.unfinished.Load(), Unsent: c.unsent.Load(),
-		Idle: c.idle.Load(), Up: c.up.Load(), Down: c.down.Load(), Errors: map[convert.Code]int64{},
+		Idle: c.idle.Load(), Errors: map[convert.Code]int64{},
 	}
 	for i, code := range codes {
 		out.Errors[code] = c.errors[i].Load()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	out.Up, out.Down = c.up.Load(), c.down.Load()
 	for ses := range s.live {
 		out.Up += ses.up.Load()
 		out.Down += ses.down.Load()

@@ -61,21 +61,21 @@ ip rule add pref 912 from 10.2.2.2 lookup 254 suppress_prefixlength 0
 ip -6 rule add pref 912 from 2001:db8:2::2 lookup 254 suppress_prefixlength 0
 ip rule add pref 913 from 10.2.2.2 lookup 7702
 ip -6 rule add pref 913 from 2001:db8:2::2 lookup 7702
-ip mptcp endpoint add 10.1.1.2 id 101 dev 3 subflow
-ip mptcp endpoint add 10.2.2.2 id 102 dev 4 subflow backup
+ip mptcp endpoint add 10.1.1.2 id 255 dev 3 subflow
+ip mptcp endpoint add 10.2.2.2 id 253 dev 4 subflow backup
 nft load table inet spillway (aaaa prerouting:9)
 `},
 		{"a sysctl whose device has not come yet", func() State { s := two(); s.Sysctls = nil; return s }(), func(*State) {}, ""},
 		{"overflow: only the flag", two(), func(s *State) { s.Endpoints[1].Flags = mptcp.FlagSubflow }, `
-ip mptcp endpoint change id 102 nobackup
+ip mptcp endpoint change id 253 nobackup
 `},
 		{"failover: LTE carries before DSL goes", two(), func(s *State) {
 			s.Endpoints = []mptcp.Endpoint{{ID: EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow}}
 			s.Routes = slices.Delete(s.Routes, 1, 2)
 			s.Rules = slices.Delete(s.Rules, 1, 3)
 		}, `
-ip mptcp endpoint change id 102 nobackup
-ip mptcp endpoint del id 101 10.1.1.2
+ip mptcp endpoint change id 253 nobackup
+ip mptcp endpoint del id 255 10.1.1.2
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
 ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
@@ -84,15 +84,15 @@ ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
 			s.Endpoints = s.Endpoints[1:]
 			s.Ruleset.Mark = "bbbb prerouting:7"
 		}, `
-ip mptcp endpoint del id 101 10.1.1.2
+ip mptcp endpoint del id 255 10.1.1.2
 nft load table inet spillway (bbbb prerouting:7)
 `},
 		{"swap of roles: promote, then demote", two(), func(s *State) {
 			s.Endpoints[0].Flags |= mptcp.FlagBackup
 			s.Endpoints[1].Flags = mptcp.FlagSubflow
 		}, `
-ip mptcp endpoint change id 102 nobackup
-ip mptcp endpoint change id 101 backup
+ip mptcp endpoint change id 253 nobackup
+ip mptcp endpoint change id 255 backup
 `},
 		{"new address by DHCP: the id is free before it is used again", two(), func(s *State) {
 			a := netip.MustParseAddr("10.1.1.77")
@@ -103,8 +103,8 @@ ip mptcp endpoint change id 101 backup
 ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701
 ip rule add pref 910 from 10.1.1.77 lookup 254 suppress_prefixlength 0
 ip rule add pref 911 from 10.1.1.77 lookup 7701
-ip mptcp endpoint del id 101 10.1.1.2
-ip mptcp endpoint add 10.1.1.77 id 101 dev 3 subflow
+ip mptcp endpoint del id 255 10.1.1.2
+ip mptcp endpoint add 10.1.1.77 id 255 dev 3 subflow
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
 ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
@@ -112,14 +112,14 @@ ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
 		{"links swapped their addresses", two(), func(s *State) {
 			s.Endpoints[0].Addr, s.Endpoints[1].Addr = lte, dsl
 		}, `
-ip mptcp endpoint del id 101 10.1.1.2
-ip mptcp endpoint del id 102 10.2.2.2
-ip mptcp endpoint add 10.2.2.2 id 101 dev 3 subflow
-ip mptcp endpoint add 10.1.1.2 id 102 dev 4 subflow backup
+ip mptcp endpoint del id 255 10.1.1.2
+ip mptcp endpoint del id 253 10.2.2.2
+ip mptcp endpoint add 10.2.2.2 id 255 dev 3 subflow
+ip mptcp endpoint add 10.1.1.2 id 253 dev 4 subflow backup
 `},
 		{"device re-created with another index", two(), func(s *State) { s.Endpoints[1].IfIndex = 9 }, `
-ip mptcp endpoint del id 102 10.2.2.2
-ip mptcp endpoint add 10.2.2.2 id 102 dev 9 subflow backup
+ip mptcp endpoint del id 253 10.2.2.2
+ip mptcp endpoint add 10.2.2.2 id 253 dev 9 subflow backup
 `},
 		{"door moved", two(), func(s *State) { s.Ruleset.Mark = "bbbb prerouting:9" }, `
 nft load table inet spillway (bbbb prerouting:9)
@@ -128,8 +128,8 @@ nft load table inet spillway (bbbb prerouting:9)
 			*s = State{Limits: mptcp.Limits{Subflows: 2}, Sysctls: map[string]string{"net/ipv4/conf/wwan0/rp_filter": "1"}}
 		}, `
 nft delete table inet spillway
-ip mptcp endpoint del id 101 10.1.1.2
-ip mptcp endpoint del id 102 10.2.2.2
+ip mptcp endpoint del id 255 10.1.1.2
+ip mptcp endpoint del id 253 10.2.2.2
 ip rule del pref 900 fwmark 0x10000000/0x10000000 lookup 7700
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
@@ -351,7 +351,7 @@ func TestNumbersStayApart(t *testing.T) {
 			}
 		}
 	}
-	for id := range uint8(endpointID4) {
+	for id := range uint8(endpointID - 2*MaxLinks + 1) {
 		if _, _, ok := LinkOfEndpoint(id); ok {
 			t.Errorf("id %d, which the kernel gives to others, counts as ours", id)
 		}

@@ -25,8 +25,13 @@ func findNFT() string {
 	return "nft"
 }
 
+// nftTimeout is far beyond what ten thousand prefixes take on a slow router.
+const nftTimeout = time.Minute
+
 // run hands text to nft as one transaction: all of it takes effect at once, or nothing does.
 func (r *Reconciler) run(ctx context.Context, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, r.nft, "-f", "-")
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.Stdin = strings.NewReader(text)

@@ -213,7 +213,7 @@ func TestStopLeavesNoTrace(t *testing.T) {
 		t.Errorf("the first start did only:\n%s", lines(ops))
 	}
 	during := h.world()
-	for _, trace := range []string{"table inet spillway", "lookup 7702", "10.2.2.2 id 102", "subflows 7", "net/mptcp/blackhole_timeout=0", "net/ipv4/conf/dsl/rp_filter=2", " 67108864\n"} {
+	for _, trace := range []string{"table inet spillway", "lookup 7702", "10.2.2.2 id 253", "subflows 7", "net/mptcp/blackhole_timeout=0", "net/ipv4/conf/dsl/rp_filter=2", " 67108864\n"} {
 		if !strings.Contains(during, trace) {
 			t.Errorf("no %q in:\n%s", trace, during)
 		}
@@ -221,6 +221,12 @@ func TestStopLeavesNoTrace(t *testing.T) {
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("a second Apply did:\n%s", lines(ops))
 	}
+	// Somebody's endpoint that comes after ours gets no number of ours, and stays.
+	h.must(h.cpe.Script("mptcp endpoint add fd77::1 dev br-lan subflow\n"))
+	if ops := h.apply(want); len(ops) != 0 {
+		t.Errorf("after somebody added an endpoint:\n%s", lines(ops))
+	}
+	h.must(h.cpe.Script("mptcp endpoint del id 2\n"))
 	// Killed, and started anew in an unchanged world.
 	h.rec.Close()
 	h.rec = h.reconciler()
@@ -253,8 +259,8 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 		{"ip -6 rule del pref 911", "ip -6 rule add pref 911"},
 		{"ip route flush table 7701", "ip route add default via 10.1.1.1"},
 		{"ip -6 route del default table 7702", "ip -6 route add default dev"},
-		{"ip mptcp endpoint del id 102", "ip mptcp endpoint add 10.2.2.2 id 102"},
-		{"ip mptcp endpoint change id 102 nobackup", "ip mptcp endpoint change id 102 backup"},
+		{"ip mptcp endpoint del id 253", "ip mptcp endpoint add 10.2.2.2 id 253"},
+		{"ip mptcp endpoint change id 253 nobackup", "ip mptcp endpoint change id 253 backup"},
 		{"ip mptcp limits set subflows 1", "ip mptcp limits set subflows 7"},
 		{"sysctl -w net.ipv4.conf.lte.rp_filter=1", "sysctl net/ipv4/conf/lte/rp_filter=2"},
 	} {
@@ -292,13 +298,72 @@ func TestDeviceReplaced(t *testing.T) {
 		t.Fatal("the new device has the old index: the test tests nothing")
 	}
 	ops := lines(h.apply(want))
-	for _, part := range []string{"ip route add default via 10.2.2.1", "ip mptcp endpoint del id 102", "ip mptcp endpoint add 10.2.2.2 id 102", "sysctl net/ipv4/conf/lte/rp_filter=2"} {
+	for _, part := range []string{"ip route add default via 10.2.2.1", "ip mptcp endpoint del id 253", "ip mptcp endpoint add 10.2.2.2 id 253", "sysctl net/ipv4/conf/lte/rp_filter=2"} {
 		if !strings.Contains(ops, part) {
 			t.Errorf("no %q in:\n%s", part, ops)
 		}
 	}
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("and again:\n%s", lines(ops))
+	}
+}
+
+// Gateways, devices and sources change under way: the kernel arrives each time in one go, and its table is never empty of a default.
+func TestRouteChanges(t *testing.T) {
+	h := newHouse(t)
+	a := netip.MustParseAddr
+	d, l := h.index("dsl"), h.index("lte")
+	h.must(h.cpe.Script("addr add 10.1.1.3/24 dev dsl\naddr add fd01::3/64 dev dsl nodad\n"))
+	v4 := []Route{
+		LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("10.1.1.254"), a("10.1.1.2")), LinkRoute(0, d, netip.Addr{}, a("10.1.1.2")),
+		LinkRoute(0, d, netip.Addr{}, a("10.1.1.3")), LinkRoute(0, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(0, d, a("172.31.0.1"), a("10.1.1.3")),
+	}
+	v6 := []Route{
+		LinkRoute(0, d, a("fd01::1"), a("fd01::2")), LinkRoute(0, d, a("fe80::1"), a("fd01::2")), LinkRoute(0, d, netip.Addr{}, a("fd01::2")),
+		LinkRoute(0, d, a("fe80::2"), a("fd01::3")), LinkRoute(0, l, netip.Addr{}, a("fd02::2")), LinkRoute(0, l, a("fd02::1"), a("fd02::2")),
+	}
+	for _, routes := range [][]Route{v4, v6} {
+		for _, from := range routes {
+			for _, to := range routes {
+				h.apply(State{Routes: []Route{from}})
+				h.apply(State{Routes: []Route{to}})
+				have, err := h.rec.Read()
+				h.must(err)
+				if !slices.Equal(have.Routes, []Route{to}) {
+					t.Errorf("from %v\nto %v\ncame to %v", from, to, have.Routes)
+				}
+			}
+		}
+	}
+}
+
+func TestConflicts(t *testing.T) {
+	h := newHouse(t)
+	h.apply(h.want(household()))
+	if found, err := h.rec.Conflicts(); len(found) != 0 || err != nil {
+		t.Errorf("alone on the router, yet: %q, %v", found, err)
+	}
+	h.must(h.cpe.Script(`rule add pref 100 from 10.9.9.9 lookup 5
+rule add pref 920 from 10.9.9.9 lookup 5
+rule add pref 2001 fwmark 0x100/0x3f00 lookup 1
+rule add pref 3000 fwmark 0x30000000 lookup 1
+mptcp endpoint add 192.168.77.1 dev br-lan subflow
+mptcp endpoint add fd77::1 dev br-lan signal
+`))
+	offload := h.cpe.Run("nft", "add table inet fw4; add flowtable inet fw4 ft { hook ingress priority filter; devices = { dsl }; }") == nil
+	found, err := h.rec.Conflicts()
+	h.must(err)
+	all := strings.Join(found, "\n")
+	for _, part := range []string{"pref 100 from 10.9.9.9 lookup 5` comes before our rules", "pref 920 from 10.9.9.9 lookup 5` sits among", "pref 3000 fwmark 0x30000000/0xffffffff lookup 1` uses our mark bits 0x30000000", "192.168.77.1 id 1 dev"} {
+		if !strings.Contains(all, part) {
+			t.Errorf("no %q in:\n%s", part, all)
+		}
+	}
+	if offload && !strings.Contains(all, "flowtable fw4/ft") {
+		t.Errorf("the flowtable is not seen:\n%s", all)
+	}
+	if want := 4; len(found) != want && !(offload && len(found) == want+1) {
+		t.Errorf("%d found:\n%s", len(found), all)
 	}
 }
 
@@ -359,21 +424,21 @@ func TestFastPaths(t *testing.T) {
 		return b.String()
 	}
 	before := endpoints()
-	h.must(h.rec.SetBackup(102, false))
+	h.must(h.rec.SetBackup(253, false))
 	if got := endpoints(); got != strings.Replace(before, " backup", "", 1) {
 		t.Errorf("after nobackup:\n%s", got)
 	}
-	if ops := lines(h.apply(want)); ops != "ip mptcp endpoint change id 102 backup\n" {
+	if ops := lines(h.apply(want)); ops != "ip mptcp endpoint change id 253 backup\n" {
 		t.Errorf("the reconciler's idea differs: %s", ops)
 	}
-	h.must(h.rec.ToggleBackup(102, true))
+	h.must(h.rec.ToggleBackup(253, true))
 	if got := endpoints(); got != before {
 		t.Errorf("after a toggle:\n%s", got)
 	}
-	h.must(h.rec.RemoveEndpoint(101))
-	h.must(h.rec.RemoveEndpoint(101))
+	h.must(h.rec.RemoveEndpoint(255))
+	h.must(h.rec.RemoveEndpoint(255))
 	h.must(h.rec.DropInitial(netip.MustParseAddr("10.1.1.2")))
-	if got := endpoints(); strings.Contains(got, "id 101 ") {
+	if got := endpoints(); strings.Contains(got, "id 255 ") {
 		t.Errorf("after removal:\n%s", got)
 	}
 	h.must(h.rec.AddEndpoint(want.Endpoints[0]))
@@ -381,7 +446,7 @@ func TestFastPaths(t *testing.T) {
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("all is as wanted, yet:\n%s", lines(ops))
 	}
-	if err := h.rec.SetBackup(103, true); err == nil {
+	if err := h.rec.SetBackup(251, true); err == nil {
 		t.Error("no error for an endpoint that isn't there")
 	}
 }
@@ -462,7 +527,17 @@ func TestKilledAtEachStep(t *testing.T) {
 	h := newHouse(t)
 	h.foreign()
 	before := h.world()
-	want := h.want(lanTable())
+	one := func() State { // one of everything is enough
+		s := h.want(lanTable())
+		s.Routes, s.Rules, s.Endpoints = s.Routes[1:3], s.Rules[1:4], s.Endpoints[:1]
+		for key := range s.Sysctls {
+			if key != "net/ipv4/conf/dsl/rp_filter" && key != "net/ipv4/tcp_fastopen" {
+				delete(s.Sysctls, key)
+			}
+		}
+		return s
+	}
+	want := one()
 	steps := len(h.apply(want))
 	h.stop()
 	for step := range steps {
@@ -473,7 +548,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			})
 			h.rec.Close()
 			h.rec = h.reconciler()
-			again := h.want(lanTable())
+			again := one()
 			h.apply(again)
 			if ops := h.apply(again); len(ops) != 0 {
 				t.Fatalf("killed at step %d, then started: a second Apply did:\n%s", step, lines(ops))
@@ -502,5 +577,20 @@ func TestUnwritableDisk(t *testing.T) {
 	h.must(h.cpe.Do(func() error { _, err := h.rec.Stop(context.Background()); return err }))
 	if after := h.world(); after != before {
 		t.Errorf("stop left a trace:\n%s", diffText(before, after))
+	}
+}
+
+// Every golden table is one that nft takes.
+func TestGoldenTablesLoad(t *testing.T) {
+	h := newHouse(t)
+	files, err := filepath.Glob("testdata/*.nft")
+	h.must(err)
+	if len(files) == 0 {
+		t.Fatal("no golden tables")
+	}
+	for _, file := range files {
+		if err := h.cpe.Run("nft", "-f", file); err != nil {
+			t.Error(err)
+		}
 	}
 }

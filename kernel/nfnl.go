@@ -19,7 +19,10 @@ import (
 const (
 	nfgenLen = 4 // struct nfgenmsg
 	// Attributes that x/sys does not name.
-	nftaTableUserdata = 6
+	nftaTableUserdata  = 6
+	nftaFlowtableTable = 1
+	nftaFlowtableName  = 2
+	nftaDataValue      = 1
 	// User data is nft's own: type, length, value; the type of a table's comment.
 	udataTableComment = 0
 )
@@ -261,5 +264,3 @@ func decodeElement(in *netlink.AttributeDecoder) (e element) {
 	}
 	return e
 }
-
-const nftaDataValue = 1

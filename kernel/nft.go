@@ -90,7 +90,6 @@ const (
 const (
 	domainTimeout = "1h"  // of elements that dnsmasq adds without one
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
-	isSYN         = "tcp flags & (fin | syn | rst | ack) == syn"
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
 )

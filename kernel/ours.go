@@ -45,10 +45,10 @@ const (
 	// rules (2001) and netifd's (10000): the source address that a subflow is bound to decides.
 	priorityLink = 910
 
-	// endpointID4 + the link's index, endpointID6 + the link's index. The kernel numbers other people's endpoints
-	// from 1 up, so ours begin where theirs do not reach.
-	endpointID4 = 101
-	endpointID6 = 141
+	// endpointID - 2 × the link's index is the endpoint of its IPv4 address, one less that of its IPv6 address. The kernel
+	// numbers other people's endpoints upwards from the highest id there has been, and from 1 when that is 255: ours
+	// stand at the end, where nobody is numbered into them.
+	endpointID = 255
 
 	// protocol tags our routes and rules (rtm_protocol, FRA_PROTOCOL), so that somebody else's route in our table or
 	// rule at our priority is told apart and left alone. Not in /etc/iproute2/rt_protos, which ends at 192.
@@ -57,21 +57,23 @@ const (
 
 // EndpointID is the fixed MPTCP endpoint id of a link's address; link is its index in the configuration.
 func EndpointID(link int, v6 bool) uint8 {
+	id := endpointID - 2*link
 	if v6 {
-		return uint8(endpointID6 + link)
+		id--
 	}
-	return uint8(endpointID4 + link)
+	return uint8(id)
 }
 
-// LinkOfEndpoint is the inverse of EndpointID; ok is false for an endpoint that isn't ours.
+// LinkOfEndpoint is the inverse of EndpointID; ok is false for an id that isn't ours.
 func LinkOfEndpoint(id uint8) (link int, v6, ok bool) {
-	switch {
-	case id >= endpointID4 && id < endpointID4+MaxLinks:
-		return int(id) - endpointID4, false, true
-	case id >= endpointID6 && id < endpointID6+MaxLinks:
-		return int(id) - endpointID6, true, true
-	}
-	return 0, false, false
+	down := endpointID - int(id)
+	return down / 2, down%2 == 1, down < 2*MaxLinks
+}
+
+// ourEndpoint tells an endpoint as LinkEndpoint makes it from somebody's that came by an id of ours.
+func ourEndpoint(e mptcp.Endpoint) bool {
+	_, v6, ok := LinkOfEndpoint(e.ID)
+	return ok && e.Addr.Is6() == v6 && e.Port == 0 && e.IfIndex != 0 && e.Flags&^mutableFlags == mptcp.FlagSubflow
 }
 
 // LinkTable is the number of the routing table of a link.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,7 +152,7 @@ func (r *Reconciler) read(want State) (State, error) {
 	return have, errors.Join(errs...)
 }
 
-// endpoints are those with ids of ours.
+// endpoints are those of ours.
 func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	all, err := r.pm.Endpoints()
 	if err != nil {
@@ -159,7 +160,7 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	}
 	var ours []mptcp.Endpoint
 	for _, e := range all {
-		if _, _, ok := LinkOfEndpoint(e.ID); ok {
+		if ourEndpoint(e) {
 			ours = append(ours, e)
 		}
 	}
@@ -188,8 +189,20 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	}
 	asked := want
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
+	var errs []error
+	want.Endpoints = slices.Clone(want.Endpoints)
+	for i := range want.Endpoints {
+		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
+	}
+	want.Endpoints = slices.DeleteFunc(want.Endpoints, func(e mptcp.Endpoint) bool {
+		if ourEndpoint(e) {
+			return false
+		}
+		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))
+		return true
+	})
 	have, err := r.read(want)
-	errs := []error{err}
+	errs = append(errs, err)
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
 	}
@@ -206,7 +219,7 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			continue
 		}
-		r.log.Debug("kernel: " + op.String())
+		r.log.Debug(op.String())
 		done = append(done, op)
 	}
 	r.last = asked.Ruleset
@@ -245,6 +258,7 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 }
 
 func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
+	e.Addr = plain(e.Addr)
 	err := r.pm.Add(e)
 	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.EBUSY) { // the address, the id
 		return err
@@ -308,12 +322,13 @@ func (r *Reconciler) RemoveEndpoint(id uint8) error {
 }
 
 // DropInitial closes the initial subflows (id 0) with this local address on all connections. Connections that had
-// fallen back to plain TCP are reset by it. No such subflow is no error.
+// fallen back to plain TCP are reset by it. No such subflow is no error. While an endpoint with this address stands, the
+// kernel makes a new subflow from it as soon as any endpoint is added: RemoveEndpoint first.
 func (r *Reconciler) DropInitial(addr netip.Addr) error {
 	if r.pm == nil {
 		return nil
 	}
-	if err := except(r.pm.Remove(0, addr), fs.ErrNotExist); err != nil {
+	if err := except(r.pm.Remove(0, plain(addr)), fs.ErrNotExist); err != nil {
 		return fmt.Errorf("drop initial subflows of %v: %w", addr, err)
 	}
 	return nil

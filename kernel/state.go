@@ -18,7 +18,7 @@ type State struct {
 	Ruleset   Ruleset // of Render; the zero value: no table
 	Routes    []Route
 	Rules     []Rule
-	Endpoints []mptcp.Endpoint // only ids that LinkOfEndpoint knows
+	Endpoints []mptcp.Endpoint // of LinkEndpoint
 	// Limits of the MPTCP path manager; the zero value: as they were before us.
 	Limits mptcp.Limits
 	// Sysctls by path under /proc/sys ("net/ipv4/conf/eth0.2/rp_filter": a device's name may hold dots). One that
@@ -126,8 +126,9 @@ func compareRules(a, b Rule) int {
 		cmp.Compare(a.Mark, b.Mark), cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Table, b.Table), compareBool(a.SuppressDefault, b.SuppressDefault))
 }
 
+// compareEndpoints puts the first link first: the kernel makes subflows in the order of the endpoints.
 func compareEndpoints(a, b mptcp.Endpoint) int {
-	return cmp.Or(cmp.Compare(a.ID, b.ID), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port),
+	return cmp.Or(cmp.Compare(b.ID, a.ID), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port),
 		cmp.Compare(a.Flags, b.Flags), cmp.Compare(a.IfIndex, b.IfIndex))
 }
 

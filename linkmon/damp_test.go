@@ -19,9 +19,8 @@ func TestOneOrTwoLossesDoNotSuppress(t *testing.T) {
 func TestFlappingOnceASecondForAMinuteReturnsOnce(t *testing.T) {
 	var d Damp
 	returns, was := 0, false
-	now := start
 	for i := range 300 {
-		now = start.Add(time.Duration(i) * time.Second)
+		now := start.Add(time.Duration(i) * time.Second)
 		if i < 60 {
 			d.Lost(now)
 		}

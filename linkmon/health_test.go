@@ -105,6 +105,24 @@ func TestBlackholeUnderUploadIsSeenInAFewRoundTrips(t *testing.T) {
 	}
 }
 
+func TestNewRequestsDoNotHideABlackhole(t *testing.T) {
+	b := newBench(t, 50, 20*time.Millisecond)
+	b.run(2*time.Second, b.uploads(3000))
+	b.run(2*time.Second, func(_ time.Duration, x *PathSample) { x.Unacked = 0 })
+	n := uint64(0)
+	took := b.run(5*time.Second, func(_ time.Duration, x *PathSample) {
+		if x.Key == 50 {
+			n++
+		}
+		if x.Key <= n { // at each step another one begins to send
+			x.Unacked = 1
+		}
+	})
+	if !b.verdict.Dead || took > time.Second {
+		t.Errorf("dead %v after %v", b.verdict.Dead, took)
+	}
+}
+
 func TestRequestIntoABlackholeIsSeen(t *testing.T) {
 	b := newBench(t, 1, 20*time.Millisecond)
 	b.run(20*time.Second, silence)
@@ -490,11 +508,28 @@ func TestTimeThatJumpsKillsNothing(t *testing.T) {
 	}
 }
 
+func TestOneLateStepKillsNothing(t *testing.T) {
+	b := newBench(t, 1, 20*time.Millisecond)
+	b.run(time.Second, b.uploads(3000))
+	b.now = b.now.Add(time.Second)
+	b.samples[0].LastAck += time.Second
+	if v := b.h.Step(b.now, b.samples, b.link); v.Dead {
+		t.Errorf("dead by a step that came a second late: %s", v.Reason)
+	}
+	b.run(100*time.Millisecond, silence)
+	if !b.verdict.Dead {
+		t.Error("the second look does not count")
+	}
+}
+
 // FuzzHealth lets any figures come in any order: no panic, no death of a link on which nothing is out and no probe was sent.
 func FuzzHealth(f *testing.F) {
 	f.Add([]byte{1, 50, 0, 10, 10, 0, 1, 50, 1, 0, 0, 200})
 	f.Add([]byte{2, 50, 3, 255, 0, 1, 1, 250, 3, 0, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1200 {
+			return // more steps find nothing new and cost time
+		}
 		var h Health
 		now := start
 		link := Link{Usable: true, Carrier: true}

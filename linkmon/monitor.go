@@ -41,17 +41,24 @@ type Monitor struct {
 // New checks the configuration. It touches nothing yet.
 func New(cfg Config, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{log: log, hints: make(chan struct{}, 1), poke: make(chan struct{}, 1), open: openSource, watch: openWatch}
-	return m, m.SetConfig(cfg)
+	return m, m.configure(cfg)
 }
 
 // SetConfig replaces the configuration, of a running monitor too: links are read anew at once. From any goroutine.
 func (m *Monitor) SetConfig(cfg Config) error {
+	err := m.configure(cfg)
+	if err == nil {
+		m.hint(hintLoss)
+	}
+	return err
+}
+
+func (m *Monitor) configure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	cfg.Links = slices.Clone(cfg.Links)
 	m.cfg.Store(&cfg)
-	m.hint(hintLoss)
 	return nil
 }
 
@@ -106,8 +113,7 @@ func (m *Monitor) Run(ctx context.Context, publish func(Snapshot)) error {
 		case <-l.tick.C:
 			l.count()
 		case <-m.poke:
-			l.eager = time.Now().Add(calm)
-			l.count()
+			l.poked()
 		case err := <-l.ended:
 			l.lost(err)
 		case <-l.retry.C:
@@ -129,13 +135,14 @@ type loop struct {
 	wait      time.Duration // before the next connect
 	troubled  bool          // and the log knows
 
-	connectedAt time.Time
+	connectedAt time.Time // zero: not connected since the last trouble
 
 	tick, settle, retry *time.Timer
 	debounced           time.Duration // present length of the debouncing
 	settling            bool
 	hintAt              time.Time
 	eager               time.Time // until then counters are read often
+	counted             time.Time // when counters were last read by a tick or poke
 
 	links  []Link // as last published
 	meters []meter
@@ -202,9 +209,10 @@ func (l *loop) again(err error) {
 		l.log.Warn("linkmon: watching of the links is interrupted; trying again", "error", err)
 		l.troubled = true
 	}
-	if time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
+	if !l.connectedAt.IsZero() && time.Since(l.connectedAt) > calm { // it held for a while: the first try is at once
 		l.wait = 0
 	}
+	l.connectedAt = time.Time{}
 	l.retry.Reset(l.wait)
 	l.wait = min(max(2*l.wait, retryFirst), retryMost)
 }
@@ -234,6 +242,17 @@ func (l *loop) hinted() {
 		l.settling = true
 		l.settle.Reset(l.debounced)
 	}
+}
+
+// poked reads counters, but not more often than twice per busy tick: each new connection may poke.
+func (l *loop) poked() {
+	now := time.Now()
+	l.eager = now.Add(calm)
+	if now.Sub(l.counted) < tickBusy/2 {
+		l.tick.Reset(tickBusy / 2)
+		return
+	}
+	l.count()
 }
 
 // read looks at everything and publishes if a fact has changed.
@@ -291,6 +310,7 @@ func (l *loop) count() {
 		*k = is
 	}
 	now := time.Now()
+	l.counted = now
 	l.meter(now, links)
 	if l.settled(now, links) || !slices.Equal(links, l.links) {
 		l.tell(now, links)

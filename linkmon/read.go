@@ -3,10 +3,8 @@
 package linkmon
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -19,40 +17,23 @@ type source struct {
 	close  func()
 }
 
-// openSource opens the socket for requests in the network namespace of the calling thread.
+// openSource opens the sockets for requests in the network namespace of the calling thread.
 func openSource() (source, error) {
 	// One dump message is at most 32 KiB (net/netlink/af_netlink.c); a fixed buffer saves the peek before each receive.
 	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{MessageBufferSize: 32 << 10})
 	if err != nil {
 		return source{}, fmt.Errorf("open rtnetlink: %w", err)
 	}
+	q, err := openQuestion()
+	if err != nil {
+		c.Close()
+		return source{}, fmt.Errorf("open rtnetlink: %w", err)
+	}
 	return source{
 		world:  func() (world, error) { return readWorld(c) },
-		device: func(index int) (device, error) { return readDevice(c, index) },
-		close:  func() { c.Close() },
+		device: q.device,
+		close:  func() { c.Close(); q.close() },
 	}, nil
-}
-
-// readDevice asks for one device: facts and counters in one message.
-func readDevice(c *netlink.Conn, index int) (device, error) {
-	body := make([]byte, unix.SizeofIfInfomsg)
-	binary.NativeEndian.PutUint32(body[4:], uint32(index))
-	reply, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request},
-		Data:   body,
-	})
-	if errors.Is(err, unix.ENODEV) {
-		return device{}, fmt.Errorf("read device %d: %w", index, os.ErrNotExist)
-	}
-	if err != nil {
-		return device{}, fmt.Errorf("read device %d: %w", index, err)
-	}
-	for _, m := range reply {
-		if m.Header.Type == unix.RTM_NEWLINK {
-			return parseDevice(m.Data)
-		}
-	}
-	return device{}, fmt.Errorf("read device %d: the kernel's answer has no device", index)
 }
 
 // readWorld reads all devices, addresses and default routes.

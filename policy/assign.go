@@ -23,11 +23,7 @@ func (s *step) assignLink(i int) (State, cause) {
 	l := &s.mem.links[i]
 	switch {
 	case s.rank[i] >= noRank:
-		l.drainUntil = 0
-		if s.hurdle[i] == causeQuota && l.state >= Active {
-			// Nothing more may leave on it, and it does answer: no need to drain, the limit is reached.
-			return Off, causeQuota
-		}
+		l.drainUntil = 0 // nothing to drain: it does not work, or must not carry an octet more
 		return Off, s.hurdle[i]
 	case i == s.first:
 		l.drainUntil = 0

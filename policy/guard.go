@@ -23,10 +23,9 @@ const (
 
 // suspension keeps a link from being used together with others for a while.
 type suspension struct {
-	until    time.Duration
-	backoff  time.Duration
-	servedAt time.Duration // last taken into use
-	why      string
+	until   time.Duration
+	backoff time.Duration
+	why     string
 }
 
 // suspend takes link i out for a while, twice as long as the last time unless it has served well since. The sentence is
@@ -107,42 +106,62 @@ func (s *step) worseBefore(d int, u *use) bool {
 }
 
 // guardBond is the guard where all links carry at once: the best is what one of them carried alone, or can carry. The slowest to
-// answer of the others goes.
+// answer of the others goes; and comes back soon if the best does not keep what it promised, for a capacity may be set too high.
 func (s *step) guardBond(d int) {
-	total, best, queue, count := 0.0, 0.0, false, 0
-	bestLink, worst := -1, -1
+	dm := &s.mem.dirs[d]
+	b := s.bond(d)
+	if b.links == 1 && b.queue {
+		l := &s.mem.links[s.first]
+		l.solo[d], l.soloAt[d] = b.total, s.clock
+	}
+	if dm.tried && s.clock-dm.leftAt >= worseFor {
+		dm.tried = false
+		if b.queue && b.total < dm.bonded {
+			s.mem.links[dm.triedLink].suspension.until = s.clock
+		}
+	}
+	worse := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0 && b.queue && b.total < worseShare*b.best
+	if dm.guard.hold(s.clock, worse) < worseFor+settleFor {
+		return
+	}
+	dm.guard.on = false
+	dm.tried, dm.triedLink, dm.bonded, dm.leftAt = true, b.worst, b.total, s.clock
+	s.suspend(b.worst, "with %s the links carry %s %s together, less than the %s of %s alone",
+		s.cfg.Links[b.worst].Name, rate(b.total), direction(d), rate(b.best), s.cfg.Links[b.bestLink].Name)
+	s.primary[b.worst] = false
+	if s.first == b.worst {
+		s.first = b.bestLink
+	}
+}
+
+// bond sums up one direction of links that carry at once.
+type bond struct {
+	total, best     float64
+	queue           bool
+	links           int
+	bestLink, worst int // -1: none
+}
+
+// bond sums up direction d.
+func (s *step) bond(d int) bond {
+	b := bond{bestLink: -1, worst: -1}
 	for i := range s.n {
 		if !s.primary[i] {
 			continue
 		}
-		count++
-		total += s.in[i].rate[d]
-		queue = queue || s.in[i].queue[d]
-		if alone := s.alone(i, d); alone > best {
-			best, bestLink = alone, i
+		b.links++
+		b.total += s.in[i].rate[d]
+		b.queue = b.queue || s.in[i].queue[d]
+		if alone := s.alone(i, d); alone > b.best {
+			b.best, b.bestLink = alone, i
 		}
 	}
 	for i := range s.n {
-		if s.primary[i] && i != bestLink && (worst < 0 || s.worseLink(i, worst)) {
-			worst = i
+		if b.bestLink >= 0 && s.primary[i] && i != b.bestLink && (b.worst < 0 || s.worseLink(i, b.worst)) {
+			b.worst = i
 		}
 	}
-	dm := &s.mem.dirs[d]
-	if count == 1 && queue && s.first >= 0 {
-		l := &s.mem.links[s.first]
-		l.solo[d], l.soloAt[d] = total, s.clock
-	}
-	worse := !s.cfg.NoGuard && count > 1 && bestLink >= 0 && queue && total < worseShare*best
-	if dm.guard.hold(s.clock, worse) < worseFor+settleFor || worst < 0 {
-		return
-	}
-	dm.guard.on = false
-	s.suspend(worst, "with %s the links carry %s %s together, less than the %s of %s alone",
-		s.cfg.Links[worst].Name, rate(total), direction(d), rate(best), s.cfg.Links[bestLink].Name)
-	s.primary[worst] = false
-	if s.first == worst {
-		s.first = bestLink
-	}
+	return b
 }
 
 // alone is what link i carries by itself: measured lately, else its capacity.

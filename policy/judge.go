@@ -25,7 +25,7 @@ const (
 // How long a link must be too slow or too lossy before it counts: RFC 8157 asks for several measurements in a row.
 const (
 	slowFor = 2 * time.Second
-	lostFor = 3 * time.Second
+	lostFor = 5 * time.Second
 )
 
 // judge decides whether link i works, is trusted and within its limits, and ranks it.
@@ -111,10 +111,11 @@ func (s *step) wait(i int) time.Duration {
 	return time.Duration(float64(s.cfg.HoldUp) * math.Exp2(max(s.penalty(i)-1, 0)))
 }
 
-// watchLoss suspends a link that loses too much to be of use to the others.
+// watchLoss suspends a link that loses too much to be of use to the others. A few packets prove nothing.
 func (s *step) watchLoss(i int) {
 	l, in := &s.mem.links[i], &s.in[i]
-	lossy := in.loss > s.cfg.MaxLoss && l.state >= Active
+	traffic := max(in.rate[down], in.rate[up]) >= trickle
+	lossy := in.loss > s.cfg.MaxLoss && l.state >= Active && traffic
 	if l.lost.hold(s.clock, lossy) >= lostFor && l.suspension.until <= s.clock {
 		s.suspend(i, "%s loses %.0f %% of its packets", s.cfg.Links[i].Name, in.loss*100)
 	}

@@ -196,6 +196,9 @@ func (m *Machine) Reconfigure(cfg Config) {
 	next := Machine{cfg: cfg.withDefaults(), mem: m.mem}
 	next.mem.links = [MaxLinks]linkMemory{}
 	next.mem.first = -1
+	if cfg.Mode != m.cfg.Mode {
+		next.mem.dirs = [2]dirMemory{}
+	}
 	for i := range next.cfg.Links {
 		j, ok := m.index(next.cfg.Links[i].Name)
 		if !ok {
@@ -203,6 +206,9 @@ func (m *Machine) Reconfigure(cfg Config) {
 		}
 		next.mem.links[i] = m.mem.links[j]
 		next.mem.links[i].cause = causeNone // say again why, under the new rules
+		if cfg.Mode != m.cfg.Mode {
+			next.mem.links[i].over = [2]bool{}
+		}
 		if j == m.mem.first {
 			next.mem.first = i
 		}

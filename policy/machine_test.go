@@ -109,6 +109,23 @@ func TestReconfigureKeepsTheLinks(t *testing.T) {
 	}
 }
 
+func TestReconfigureChangesTheMode(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].DownRate = 20e6
+	pass(m, &o, 2*time.Second)
+	c.Mode = ModeBackup
+	m.Reconfigure(c)
+	if p := m.Step(o); p.Overflow || p.Links[1].Role != Standby {
+		t.Errorf("%+v", p)
+	}
+	c.Mode = ModeBond
+	m.Reconfigure(c)
+	if p := m.Step(o); p.Overflow || p.Links[1].Role != Active {
+		t.Errorf("%+v", p)
+	}
+}
+
 // TestUploadApart: what is full from the home says nothing about the way to it.
 func TestUploadApart(t *testing.T) {
 	c, o := household()
@@ -150,7 +167,11 @@ func TestLossyPrimary(t *testing.T) {
 	c, o := household()
 	m := New(c)
 	o.Links[0].Loss = 0.4
-	p := pass(m, &o, 5*time.Second)
+	if p := pass(m, &o, time.Minute); p.First != 0 {
+		t.Error("loss without traffic counts")
+	}
+	o.Links[0].UpRate = 50e3
+	p := pass(m, &o, 6*time.Second)
 	if p.First != 1 || p.Links[0].Why != "dsl loses 40 % of its packets: only when nothing else works, for 30 s" {
 		t.Errorf("first %d, %q", p.First, p.Links[0].Why)
 	}

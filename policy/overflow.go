@@ -45,9 +45,11 @@ type dirMemory struct {
 	patience  int           // times that entering proved too early
 	delayed   bool          // ... counted since the overflow was left
 
-	solo    float64 // what the primaries carried alone when they were full last
-	bonded  float64 // what the links carried together before the overflow was left
-	strikes int     // times that the primaries carried more alone than together
+	solo      float64 // what the primaries carried alone when they were full last
+	bonded    float64 // what the links carried together before the overflow was left
+	strikes   int     // times that the primaries carried more alone than together
+	tried     bool    // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
+	triedLink int
 }
 
 // use sums up the links in use in one direction.
@@ -67,8 +69,9 @@ type use struct {
 // up when everything would fit into the others.
 func (s *step) spill(d int) {
 	dm := &s.mem.dirs[d]
-	if s.cfg.Mode == ModeBond {
+	if s.cfg.Mode == ModeBond && s.first >= 0 {
 		s.guardBond(d)
+		return
 	}
 	if s.cfg.Mode != ModeOverflow || s.first < 0 {
 		for i := range s.n {
@@ -222,7 +225,6 @@ func (s *step) enter(d int, u *use) {
 	}
 	dm.fullFor = max(rateFor, queueFor)
 	s.mem.links[u.next].over[d] = true
-	s.mem.links[u.next].suspension.servedAt = s.clock
 	dm.enteredAt = s.clock
 	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
 }

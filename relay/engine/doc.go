@@ -29,7 +29,7 @@
 // slower flows) together with all other bulk directions: one wake-up for all of them. The last octets of a burst
 // wait 5 ms at most.
 //
-// Back to attentive: two looks in a row found nothing; or the flow became slow; or the other direction spoke (a
+// Back to attentive: nothing came for 30 ms; or the flow became slow; or the other direction spoke (a
 // request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response
 // patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion
 // needs a longer run next time.

@@ -41,7 +41,10 @@ func (s Shape) sending(octets int) time.Duration {
 type Counts struct {
 	Packets, Octets uint64 // carried to the other end
 	Full            uint64 // packets dropped because the queue was full
-	Lost            uint64 // packets lost by Shape.Loss, or by Flush
+	Lost            uint64 // packets lost by Shape.Loss, a blackhole, a cut or a middlebox
+
+	// What was offered, whatever became of it:
+	Segments, Payload uint64 // TCP segments, and octets of TCP payload in them: what costs money, without the chatter of neighbours
 }
 
 // Line is one direction of a link. Instants are durations since any fixed moment. The zero Line passes everything at once.

@@ -32,6 +32,8 @@ type direction struct {
 	box       Middlebox
 	blackhole bool
 	swallowed uint64 // packets that a blackhole, a cut or a middlebox took
+	segments  uint64
+	payload   uint64
 }
 
 // New starts a link between two ports, which it owns from now on. seed decides losses and jitter.
@@ -104,6 +106,7 @@ func (l *Link) Counts() (up, down Counts) {
 func (d *direction) counts() Counts {
 	c := d.line.Counts()
 	c.Lost += d.swallowed
+	c.Segments, c.Payload = d.segments, d.payload
 	return c
 }
 
@@ -173,6 +176,10 @@ func (l *Link) read(d *direction) {
 			return
 		}
 		buf = buf[:n]
+		if segment := tcp(buf[d.from.header:]); segment != nil {
+			d.segments++
+			d.payload += uint64(len(segment) - int(segment[12]>>4)*4)
+		}
 		if l.cut || d.blackhole || !d.box.pass(buf[d.from.header:]) {
 			d.swallowed++
 			l.free(buf)

@@ -44,7 +44,9 @@ func Bond(name, family string, up bool, links []world.Link) Scenario {
 		Demands:  []Demand{{Name: "bulk", Family: family, Demand: traffic.Demand{Kind: kind, Octets: octets}}},
 		Expect: []Expectation{
 			whole("bulk"),
-			{What: "rate of the links' sum, from connect to the last octet", Unit: "%", Measure: Share("bulk", up), Is: AtLeast, Aim: 90, Bound: 60},
+			{What: "rate of the links' sum, from connect to the last octet", Unit: "%", Measure: Share("bulk", up), Is: AtLeast, Aim: 90, Bound: none},
+			{What: "part of the octets that the last link carried", Unit: "%", Measure: PayloadShare(links[len(links)-1].Name), Is: AtLeast, Aim: 20, Bound: 5},
+			{What: "part of the octets that the first link carried", Unit: "%", Measure: PayloadShare(links[0].Name), Is: AtLeast, Aim: 10, Bound: 3},
 			{What: "rate", Unit: "Mbit/s", Measure: Mbit("bulk"), Is: AtLeast, Aim: 0, Bound: none},
 		},
 	}
@@ -63,8 +65,8 @@ func Quiet(name string, share float64, up bool, connections int, length time.Dur
 		Length:  length,
 		Expect: []Expectation{
 			whole("paced"),
-			{What: "LTE octets", Unit: "B", Measure: Octets("lte", time.Millisecond, 0), Is: AtMost, Aim: 0, Bound: 0},
-			{What: "LTE packets", Measure: Packets("lte", time.Millisecond, 0), Is: AtMost, Aim: 0, Bound: 0},
+			{What: "octets of TCP payload on LTE", Unit: "B", Measure: Payload("lte", time.Nanosecond, 0), Is: AtMost, Aim: 0, Bound: 0},
+			{What: "TCP segments on LTE", Measure: Segments("lte", time.Nanosecond, 0), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "rate", Unit: "Mbit/s", Measure: Mbit("paced"), Is: AtLeast, Aim: 0.95 * share * rate / 1e6, Bound: 0.5 * share * rate / 1e6},
 		},
 	}

@@ -76,11 +76,28 @@ func Octets(link string, from, to time.Duration) func(*Run) float64 {
 	}
 }
 
-// Packets is the same in packets.
-func Packets(link string, from, to time.Duration) func(*Run) float64 {
+// Payload is the octets of TCP payload that a link carried both ways between two offsets; to 0: until the end.
+func Payload(link string, from, to time.Duration) func(*Run) float64 {
 	return func(r *Run) float64 {
-		a, b := r.counters(link, from), r.counters(link, to)
-		return float64(b.RxPackets - a.RxPackets + b.TxPackets - a.TxPackets)
+		return float64(r.counters(link, to).Payload - r.counters(link, from).Payload)
+	}
+}
+
+// Segments is the TCP segments that a link carried both ways.
+func Segments(link string, from, to time.Duration) func(*Run) float64 {
+	return func(r *Run) float64 {
+		return float64(r.counters(link, to).Segments - r.counters(link, from).Segments)
+	}
+}
+
+// PayloadShare is the part of all links' TCP payload that one carried, in percent.
+func PayloadShare(link string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		sum := 0.0
+		for _, l := range r.Links {
+			sum += Payload(l.Name, time.Nanosecond, 0)(r)
+		}
+		return 100 * Payload(link, time.Nanosecond, 0)(r) / sum
 	}
 }
 

@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// Counter is what one device of the router has carried.
-type Counter struct{ RxOctets, RxPackets, TxOctets, TxPackets uint64 }
+// Counter is what one device of the router has carried, and what of it was TCP, both ways.
+type Counter struct {
+	RxOctets, RxPackets, TxOctets, TxPackets uint64
+	Segments, Payload                        uint64
+}
 
 // Sample is the counters of all links at an instant, in the order of Config.Links.
 type Sample struct {
@@ -50,6 +53,10 @@ func (w *World) Sample() (Sample, error) {
 				fmt.Sscan(rest, &c.RxOctets, &c.RxPackets, &skip, &skip, &skip, &skip, &skip, &skip, &c.TxOctets, &c.TxPackets)
 			}
 		}
+	}
+	for i, line := range w.Lines {
+		up, down := line.Counts()
+		s.Links[i].Segments, s.Links[i].Payload = up.Segments+down.Segments, up.Payload+down.Payload
 	}
 	return s, nil
 }

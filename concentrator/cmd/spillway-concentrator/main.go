@@ -108,6 +108,6 @@ func raiseFiles(sessions int, log *slog.Logger) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil || lim.Cur >= need {
 		return
 	}
-	log.Warn("concentrator: too few open files for the sessions allowed; connections will wait when they run out",
+	log.Info("concentrator: too few open files for the sessions allowed; connections will wait when they run out",
 		"limit", lim.Cur, "needed", need, "remedy", "LimitNOFILE= in the systemd unit, or ulimit -n")
 }

@@ -2,6 +2,7 @@
 'use strict';
 'require view';
 'require form';
+'require uci';
 'require tools.widgets as widgets';
 
 /* A flag that is unticked is written as 0: UCI would otherwise lose it, and the default come back. */
@@ -49,7 +50,7 @@ function matches(pattern, hint) {
 const isSize = matches(/^[0-9]+(\.[0-9]+)?( ?[KMGT]i?B)?$/i, _('Write a size such as 50GB or 500MB.'));
 const isPercent = matches(/^([1-9][0-9]?|100)(\.[0-9]+)?%$/, _('Write a percentage such as 90%.'));
 const isShare = matches(/^(0?\.[0-9]+|1(\.0+)?|[1-9][0-9]?%|100%)$/, _('Write a share such as 0.9 or 90%.'));
-const isDuration = matches(/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/, _('Write a duration such as 500ms, 10s or 2h4m.'));
+const isDuration = matches(/^([0-9]+|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$/, _('Write a duration such as 500ms, 10s or 2h4m.'));
 const isHours = matches(/^([0-2]?[0-9]:[0-5][0-9]-[0-2]?[0-9]:[0-5][0-9])(, ?[0-2]?[0-9]:[0-5][0-9]-[0-2]?[0-9]:[0-5][0-9])*$/, _('Write windows such as 07:00-23:00, joined by commas.'));
 const isClock = matches(/^[0-2]?[0-9]:[0-5][0-9]$/, _('Write a time of day such as 07:30.'));
 const isPorts = matches(/^[0-9]{1,5}(-[0-9]{1,5})?$/, _('Write a port or a range such as 5060-5061.'));
@@ -166,7 +167,11 @@ function rules(m) {
 	s.tab('match', _('Match'));
 	s.tab('when', _('When'));
 
-	value(s, 'match', 'name', _('Name'), null, 'voip').rmempty = false;
+	const name = value(s, 'match', 'name', _('Name'), null, 'voip');
+	name.rmempty = false;
+	name.cfgvalue = function(section) { /* a section written by hand may have its name in its head */
+		return uci.get('spillway', section, 'name') || (/^(cfg|new)/.test(section) ? null : section);
+	};
 	choice(s, 'match', 'action', _('Action'), null, [
 		[ 'bypass', _('Go out directly') ], [ 'primary', _('Primary link only') ], [ 'bond', _('All links at once') ],
 		[ 'no-lte', _('Never on overflow or backup links') ], [ 'block', _('Refuse') ]

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestGuardSeesTheQueue: more wants to be carried, and together the links carry less than DSL alone did.
+func TestGuardSeesTheQueue(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].DownQueue = 19.6e6, true
+	if p := pass(m, &o, time.Second); !p.OverflowDown {
+		t.Fatal("no overflow")
+	}
+	o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 12e6, 3e6, true
+	p := pass(m, &o, 6*time.Second)
+	want := "with lte the links carry 15.0 Mbit/s down together, less than the 19.6 Mbit/s of dsl alone: only when nothing else works, for 30 s"
+	if p.Overflow || p.Links[1].Why != want {
+		t.Errorf("overflow %v: %s", p.Overflow, p.Links[1].Why)
+	}
+	o.Links[0].Usable = false
+	if p := m.Step(o); p.First != 1 {
+		t.Error("suspended, but nothing else works")
+	}
+}
+
+// TestGuardBacksOff: each suspension is twice as long as the one before, up to ten minutes.
+func TestGuardBacksOff(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	var waits []string
+	for range 40 * 60 * 20 {
+		on := m.mem.links[1].over[down]
+		o.Links[0].DownRate, o.Links[0].DownQueue = 19.6e6, true
+		o.Links[1].DownRate = 0
+		if on {
+			o.Links[0].DownRate, o.Links[1].DownRate = 12e6, 3e6
+		}
+		o.Now = o.Now.Add(50 * time.Millisecond)
+		for _, change := range m.Step(o).Changed {
+			if _, wait, ok := strings.Cut(change.Why, "works, for "); ok && change.To == Standby {
+				waits = append(waits, wait)
+			}
+		}
+	}
+	if got, want := strings.Join(waits[:min(7, len(waits))], ", "), "30 s, 60 s, 2 min, 4 min, 8 min, 10 min, 10 min"; got != want {
+		t.Errorf("suspended for %s; want %s", got, want)
+	}
+}
+
+// TestGuardInBond: the slower link goes if the other alone is better, and comes back if it is not.
+func TestGuardInBond(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		alone      float64 // what DSL carries alone
+		back       bool
+		downWithin time.Duration
+	}{
+		{"dsl alone is better", 19e6, false, 10 * time.Second},
+		{"dsl alone is worse", 9e6, true, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, o := household()
+			c.Mode = ModeBond
+			c.Links[1].DownBit = 5e6
+			m := New(c)
+			o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate = 10e6, true, 2e6
+			p := pass(m, &o, 6*time.Second)
+			if p.Links[1].Role >= Active || p.First != 0 {
+				t.Fatalf("%+v", p)
+			}
+			o.Links[0].DownRate, o.Links[1].DownRate = tt.alone, 0
+			p = pass(m, &o, tt.downWithin)
+			if back := p.Links[1].Role == Active; back != tt.back {
+				t.Errorf("lte is %v: %s", p.Links[1].Role, p.Links[1].Why)
+			}
+			if tt.back { // DSL's true measure is known now, so that its capacity does not mislead again
+				o.Links[0].DownRate, o.Links[1].DownRate = 10e6, 2e6
+				if p := pass(m, &o, time.Minute); p.Links[1].Role != Active {
+					t.Errorf("lte is %v: %s", p.Links[1].Role, p.Links[1].Why)
+				}
+			}
+		})
+	}
+}
+
+// TestDampening: the wait of a link that returns grows with its recent falls, and shrinks as they are forgotten.
+func TestDampening(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	pass(m, &o, time.Second)
+	returned := func(falls int) time.Duration {
+		for n := range falls {
+			o.Links[0].Usable = false
+			pass(m, &o, time.Second)
+			o.Links[0].Usable = true
+			if n < falls-1 {
+				pass(m, &o, time.Second)
+			}
+		}
+		from := o.Now
+		for o.Now.Sub(from) < 10*time.Minute {
+			if p := pass(m, &o, 50*time.Millisecond); p.First == 0 {
+				break
+			}
+		}
+		return o.Now.Sub(from)
+	}
+	if d := returned(1); d < 9*time.Second || d > 11*time.Second {
+		t.Errorf("after one fall: %v, want 10 s", d)
+	}
+	pass(m, &o, 10*time.Minute)
+	if d := returned(4); d < 30*time.Second || d > 80*time.Second {
+		t.Errorf("after four falls: %v, want most of a minute", d)
+	}
+	pass(m, &o, 10*time.Minute)
+	if d := returned(1); d > 11*time.Second {
+		t.Errorf("ten minutes later: %v, want 10 s", d)
+	}
+}
+
+// TestFarLink: a link by satellite is left for its round trip at rest, not for the queue that it builds up.
+func TestFarLink(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].RTT, o.Links[0].MinRTT = 20e6, 15*time.Millisecond, 15*time.Millisecond
+	o.Links[1].DownRate, o.Links[1].RTT, o.Links[1].MinRTT = 20e6, 2*time.Second, 40*time.Millisecond
+	if p := pass(m, &o, 10*time.Second); !p.OverflowDown {
+		t.Errorf("a queue of two seconds: %s", p.Links[1].Why)
+	}
+	o.Links[1].MinRTT = 1500 * time.Millisecond
+	p := pass(m, &o, 3*time.Second)
+	if want := "lte answers 1485 ms later than dsl, more than 1000 ms: only when nothing else works, for 30 s"; p.Overflow || p.Links[1].Why != want {
+		t.Errorf("%s", p.Links[1].Why)
+	}
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+'use strict';
+'require baseclass';
+'require uci';
+
+/* A stand-in for LuCI's form module. It draws every option of a section in place, where LuCI opens a dialogue for those that are
+   marked modalonly; storing follows LuCI's rules. */
+
+const datatypes = {
+	uinteger: function(v) { return /^[0-9]+$/.test(v); },
+	port: function(v) { return /^[0-9]+$/.test(v) && +v <= 65535; },
+	macaddr: function(v) { return /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(v); },
+	'or(cidr,ipaddr)': function(v) { return /^[0-9a-fA-F.:]+(\/[0-9]+)?$/.test(v); }
+};
+
+function fits(datatype, v) {
+	const range = /^range\((\d+),(\d+)\)$/.exec(datatype || '');
+	if (range)
+		return /^[0-9]+$/.test(v) && +v >= +range[1] && +v <= +range[2];
+	if (datatype && !datatypes[datatype])
+		throw new Error('no datatype ' + datatype);
+	return datatype ? datatypes[datatype](v) : true;
+}
+
+const Option = baseclass.extend({
+	__init__: function(section, name, title, text) {
+		this.section = section;
+		this.option = name;
+		this.title = title;
+		this.text = text;
+		this.rmempty = true;
+		this.needs = [];
+		this.keys = [];
+	},
+	depends: function(name, value) { this.needs.push([ name, value ]); },
+	value: function(key, words) { this.keys.push([ key, words == null ? key : words ]); },
+	config: function() { return this.section.map.config; },
+	cfgvalue: function(id) { const v = uci.get(this.config(), id, this.option); return v == null ? this.default : v; },
+	shown: function(id) {
+		const self = this;
+		return !this.needs.length || this.needs.some(function(d) {
+			const other = self.section.options.find(function(o) { return o.option == d[0]; });
+			return String((other && other.nodes[id] ? other.read(id) : '') || '') == d[1];
+		});
+	},
+	draw: function(id) {
+		const self = this;
+		this.nodes = this.nodes || {};
+		this.nodes[id] = this.widget(id, this.cfgvalue(id));
+		this.error = E('div', { 'class': 'error' });
+		const row = E('div', { 'class': 'cbi-value', 'data-name': this.option, 'data-section': id, 'id': 'cbid.' + this.config() + '.' + id + '.' + this.option }, [
+			E('label', { 'class': 'cbi-value-title' }, this.title),
+			E('div', { 'class': 'cbi-value-field' }, [ this.nodes[id], E('div', { 'class': 'cbi-value-description' }, this.text || ''), E('div', { 'class': 'error' }) ])
+		]);
+		this.rows = this.rows || {};
+		this.rows[id] = row;
+		row.addEventListener('change', function() { self.section.refresh(id); });
+		return row;
+	},
+	read: function(id) { return this.nodes[id].value; },
+	check: function(id) {
+		const self = this, v = this.read(id), values = Array.isArray(v) ? v : [ v ];
+		let message = '';
+		values.forEach(function(one) {
+			const empty = one == null || one === '';
+			if (empty && !self.rmempty && !self.optional && self.kind != 'flag')
+				message = 'Expecting: non-empty value';
+			else if (!empty && !fits(self.datatype, one))
+				message = 'Expecting: ' + self.datatype;
+			else if (self.validate) {
+				const said = self.validate(id, one);
+				message = said === true ? message : said;
+			}
+		});
+		if (Array.isArray(v) && !v.length && !this.rmempty)
+			message = 'Expecting: non-empty value';
+		this.rows[id].querySelector('.error').textContent = message;
+		if (message)
+			throw new Error(this.title + ': ' + message);
+	},
+	/* LuCI's rule: what equals the stored value is not written, what is empty is removed. */
+	store: function(id) {
+		if (!this.shown(id))
+			return uci.get(this.config(), id, this.option) != null ? uci.unset(this.config(), id, this.option) : null;
+		this.check(id);
+		const v = this.read(id), old = uci.get(this.config(), id, this.option);
+		const empty = v == null || v === '' || (Array.isArray(v) && !v.length) || this.dropped(v);
+		if (empty) {
+			if (old != null)
+				uci.unset(this.config(), id, this.option);
+		}
+		else if (JSON.stringify(v) != JSON.stringify(old))
+			uci.set(this.config(), id, this.option, v);
+	},
+	dropped: function() { return false; }
+});
+
+const Value = Option.extend({
+	widget: function(id, v) {
+		return E('input', { 'class': 'cbi-input-text', 'type': this.password ? 'password' : 'text', 'value': v == null ? '' : v, 'placeholder': this.placeholder || '' });
+	}
+});
+
+const Flag = Option.extend({
+	kind: 'flag',
+	widget: function(id, v) { return E('input', { 'type': 'checkbox', 'checked': v == '1' ? '' : null }); },
+	read: function(id) { return this.nodes[id].checked ? '1' : '0'; },
+	dropped: function(v) { return v == '0' && this.rmempty; } /* the trap: see view/spillway/settings.js */
+});
+
+const ListValue = Option.extend({
+	widget: function(id, v) {
+		return E('select', { 'class': 'cbi-input-select' }, this.keys.map(function(k) { return E('option', { 'value': k[0], 'selected': k[0] == v ? '' : null }, k[1]); }));
+	}
+});
+
+const DynamicList = Option.extend({
+	widget: function(id, v) { return E('textarea', { 'rows': 1, 'placeholder': this.placeholder || '' }, L.toArray(v).join('\n')); },
+	read: function(id) { return this.nodes[id].value.split('\n').map(function(s) { return s.trim(); }).filter(function(s) { return s; }); }
+});
+
+const MultiValue = Option.extend({
+	widget: function(id, v) {
+		const chosen = L.toArray(v);
+		return E('div', {}, this.keys.map(function(k) {
+			return E('label', { 'style': 'margin-right:.8em' }, [ E('input', { 'type': 'checkbox', 'value': k[0], 'checked': chosen.includes(k[0]) ? '' : null }), ' ', k[1] ]);
+		}));
+	},
+	read: function(id) { return Array.from(this.nodes[id].querySelectorAll('input:checked')).map(function(n) { return n.value; }); }
+});
+
+const Section = baseclass.extend({
+	__init__: function(map, id, title, text) {
+		this.map = map;
+		this.id = id;
+		this.title = title;
+		this.text = text;
+		this.options = [];
+		this.tabs = [];
+	},
+	option: function(Class, name, title, text) {
+		const o = new Class(this, name, title, text);
+		this.options.push(o);
+		return o;
+	},
+	tab: function(name, title) { this.tabs.push([ name, title ]); },
+	taboption: function(tab, Class, name, title, text) {
+		if (!this.tabs.some(function(t) { return t[0] == tab; }))
+			throw new Error('no tab ' + tab);
+		const o = this.option(Class, name, title, text);
+		o.tab = tab;
+		return o;
+	},
+	refresh: function(id) { this.options.forEach(function(o) { o.rows[id].style.display = o.shown(id) ? '' : 'none'; }); },
+	fields: function(id) {
+		const self = this;
+		if (!this.tabs.length)
+			return this.options.map(function(o) { return o.draw(id); });
+		return this.tabs.map(function(t) {
+			return E('fieldset', { 'class': 'cbi-tab' }, [ E('legend', {}, t[1]) ].concat(self.options.filter(function(o) { return o.tab == t[0]; }).map(function(o) { return o.draw(id); })));
+		});
+	},
+	head: function() { return [ E('h3', {}, this.title || ''), this.text ? E('div', { 'class': 'cbi-section-descr' }, this.text) : null ]; },
+	store: function() {
+		const self = this;
+		this.ids().forEach(function(id) { self.options.forEach(function(o) { o.store(id); }); });
+	}
+});
+
+const NamedSection = Section.extend({
+	__init__: function(map, name, type, title, text) {
+		Section.prototype.__init__.call(this, map, name, title, text);
+		this.type = type;
+	},
+	ids: function() { return uci.get(this.map.config, this.id) ? [ this.id ] : []; },
+	draw: function() {
+		const node = E('div', { 'class': 'cbi-section' }, [ this.head(), this.ids().length ? this.fields(this.id) : E('em', {}, 'No such section') ]);
+		if (this.ids().length)
+			this.refresh(this.id);
+		return node;
+	}
+});
+
+const GridSection = Section.extend({
+	ids: function() { return uci.sections(this.map.config, this.id).map(function(s) { return s['.name']; }); },
+	draw: function() {
+		const self = this, box = E('div', { 'class': 'cbi-section', 'data-type': this.id });
+		function redraw() {
+			const rows = self.ids().map(function(id) {
+				return E('details', { 'class': 'cbi-section-table-row', 'data-section-id': id, 'open': '' }, [
+					E('summary', {}, E('b', {}, self.anonymous ? uci.get(self.map.config, id, 'name') || id : id)),
+					self.fields(id),
+					self.addremove ? E('button', { 'class': 'btn cbi-button cbi-button-remove', 'click': function() { uci.remove(self.map.config, id); redraw(); } }, 'Delete') : null ]);
+			});
+			const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'placeholder': 'name' });
+			const add = E('div', { 'class': 'cbi-section-create' }, [ self.anonymous ? null : name,
+				E('button', { 'class': 'btn cbi-button cbi-button-add', 'click': function() {
+					if (self.anonymous || /^[A-Za-z0-9_]+$/.test(name.value)) {
+						uci.add(self.map.config, self.id, self.anonymous ? null : name.value);
+						redraw();
+					}
+				} }, 'Add') ]);
+			box.replaceChildren();
+			[ self.head(), rows, self.addremove ? add : null ].flat(2).forEach(function(n) { if (n) box.appendChild(n); });
+			self.ids().forEach(function(id) { self.refresh(id); });
+		}
+		redraw();
+		return box;
+	}
+});
+
+const Map = baseclass.extend({
+	__init__: function(config, title, text) {
+		this.config = config;
+		this.title = title;
+		this.text = text;
+		this.sections = [];
+	},
+	section: function(Class) {
+		const s = new Class(this, ...Array.prototype.slice.call(arguments, 1));
+		this.sections.push(s);
+		return s;
+	},
+	render: async function() {
+		await uci.load(this.config);
+		const all = this.sections.flatMap(function(s) { return s.options; });
+		for (const o of all)
+			if (o.load)
+				await o.load();
+		const node = E('div', { 'class': 'cbi-map' }, [ E('h2', {}, this.title), E('div', { 'class': 'cbi-map-descr' }, this.text || ''),
+			this.sections.map(function(s) { return s.draw(); }) ]);
+		node.map = this;
+		return node;
+	},
+	save: async function() {
+		this.sections.forEach(function(s) { s.store(); });
+		await uci.save();
+	}
+});
+
+return baseclass.extend({
+	Map: Map, NamedSection: NamedSection, GridSection: GridSection,
+	Value: Value, Flag: Flag, ListValue: ListValue, DynamicList: DynamicList, MultiValue: MultiValue
+});
