@@ -181,9 +181,7 @@ func (j job) packages() error {
 	if err := os.RemoveAll(folder); err != nil { // no stale version may get into the sums
 		return err
 	}
-	if err := j.table(folder); err != nil {
-		return err
-	}
+	over := j.table(folder) // what is over budget is packed too, and fails at the end
 	luci, ok, err := cross.LuCIPackage(j.root, j.release, j.epoch)
 	if err != nil {
 		return err
@@ -206,7 +204,7 @@ func (j job) packages() error {
 		return err
 	}
 	fmt.Printf("%d files and SHA256SUMS in %s\n", strings.Count(sums, "\n"), folder)
-	return nil
+	return over
 }
 
 // materials writes a bill of materials per target.
