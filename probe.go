@@ -87,7 +87,10 @@ func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait
 	case <-time.After(probeAgain):
 	}
 	go try()
-	return <-answers || <-answers
+	if <-answers {
+		return true
+	}
+	return <-answers
 }
 
 // answered makes one attempt. A refusal is an answer: the way there and back is alive.
