@@ -22,11 +22,12 @@ function item(check) {
 }
 
 function summary(answer) {
-	if (answer.checks == null)
+	if (answer.ok == null)
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
-	const failed = answer.checks.filter(function(c) { return c.result == 'fail'; }).length;
+	const checks = answer.checks || [];
+	const failed = checks.filter(function(c) { return c.result == 'fail'; }).length;
 	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') },
-		failed ? _('%d of %d checks failed.').format(failed, answer.checks.length) : _('All %d checks are well.').format(answer.checks.length));
+		failed ? _('%d of %d checks failed.').format(failed, checks.length) : _('All %d checks are well.').format(checks.length));
 }
 
 return view.extend({
@@ -36,8 +37,7 @@ return view.extend({
 		const result = E('div');
 
 		function show(answer) {
-			const checks = (answer.checks || []).slice();
-			result.replaceChildren(summary(answer), E('ul', { 'class': 'sw-checks' }, checks.map(item)));
+			result.replaceChildren(summary(answer), E('ul', { 'class': 'sw-checks' }, (answer.checks || []).map(item)));
 		}
 
 		const again = E('button', {

@@ -61,13 +61,14 @@ function quota() {
 /* A select that gives a link another role until the daemon starts again. */
 function roleSelect(name) {
 	const select = E('select', {
-		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the next reload'),
+		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the daemon starts again'),
 		'change': function(ev) {
 			return api.set(name, ev.target.value).catch(function(e) {
 				ui.addNotification(null, E('p', _('The role of %s was not changed: %s').format(name, e.message)), 'danger');
 			});
 		}
 	}, [ 'primary', 'overflow', 'backup', 'off' ].map(function(r) { return E('option', { 'value': r }, words.role(r)); }));
+	select.appendChild(E('option', { 'value': 'configured' }, _('As configured')));
 	return select;
 }
 
