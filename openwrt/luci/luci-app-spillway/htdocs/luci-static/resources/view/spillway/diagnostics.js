@@ -4,7 +4,7 @@
 'require ui';
 'require spillway.api as api';
 
-const marks = { ok: '✔', fail: '✘', skip: '–' };
+const marks = { ok: '✔', warn: '!', fail: '✘', skip: '–', blocked: '–' };
 
 /* A check: what was found, and for a failure what to do about it. One that another's failure explains stands under it. */
 function item(check) {
@@ -13,9 +13,9 @@ function item(check) {
 		body.push(E('p', {}, check.remedy));
 	if (check.command)
 		body.push(E('p', {}, E('code', {}, check.command)));
-	if (check.needs && check.result == 'skip')
+	if (check.result == 'blocked')
 		body.push(E('p', {}, _('Not checked: %s has to be well first.').format(check.needs)));
-	return E('li', { 'class': check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
+	return E('li', { 'class': check.result == 'blocked' || check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
 		E('span', { 'class': 'sw-mark-' + check.result, 'aria-label': check.result }, marks[check.result] || '?'),
 		E('div', {}, body)
 	]);
@@ -26,7 +26,7 @@ function summary(answer) {
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
 	const checks = answer.checks || [];
 	const failed = checks.filter(function(c) { return c.result == 'fail'; }).length;
-	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') },
+	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') }, checks.length == 0 ? _('There was nothing to check.') :
 		failed ? _('%d of %d checks failed.').format(failed, checks.length) : _('All %d checks are well.').format(checks.length));
 }
 

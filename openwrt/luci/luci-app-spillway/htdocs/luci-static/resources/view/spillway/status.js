@@ -132,8 +132,10 @@ function cards(history) {
 
 /* What a connection carried on each link, as a bar of the links' colours. */
 function shareBar(flow, links) {
-	const parts = flow.subflows && flow.subflows.length ? flow.subflows : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
+	const parts = flow.subflows && flow.subflows.length ? flow.subflows.slice() : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
 	const total = parts.reduce(function(n, p) { return n + p.rx_bytes + p.tx_bytes; }, 0) || 1;
+	const place = function(p) { return links.findIndex(function(l) { return l.name == p.link; }); };
+	parts.sort(function(a, b) { return place(a) - place(b); });
 	const title = parts.map(function(p) { return p.link + ': ' + words.size(p.rx_bytes + p.tx_bytes); }).join(', ');
 	return E('div', { 'class': 'sw-share', 'title': title }, parts.map(function(p) {
 		return E('i', { 'style': 'flex:' + Math.max(0.001, (p.rx_bytes + p.tx_bytes) / total) + ';background:' + draw.colour(links, p.link) });
