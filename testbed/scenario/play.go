@@ -65,9 +65,22 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 	defer cancel(nil)
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	over := make([]chan struct{}, len(r.Events))
+	for i := range over {
+		over[i] = make(chan struct{})
+	}
 	for _, d := range r.Demands {
 		all.Go(func() {
-			if r.wait(ctx, d.Start) != nil {
+			begin := r.Start
+			if d.After > 0 {
+				select {
+				case <-ctx.Done():
+					return
+				case <-over[d.After-1]:
+					begin = time.Now()
+				}
+			}
+			if wait(ctx, begin.Add(d.Start)) != nil {
 				return
 			}
 			if d.To == "" && d.Family == "6" {
@@ -84,8 +97,8 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 		})
 	}
 	all.Go(func() {
-		for _, e := range r.Events {
-			if r.wait(ctx, e.At) != nil {
+		for i, e := range r.Events {
+			if wait(ctx, r.Start.Add(e.At)) != nil {
 				return
 			}
 			r.log("%5.1f s  %s %s", time.Since(r.Start).Seconds(), e.Do, e.Link)
@@ -94,19 +107,20 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 				return
 			}
 			r.Fired = append(r.Fired, time.Now())
+			close(over[i])
 		}
-		r.wait(ctx, r.Length)
+		wait(ctx, r.Start.Add(r.Length))
 	})
 	all.Wait()
 	return context.Cause(ctx)
 }
 
-// wait until an offset from the start.
-func (r *Run) wait(ctx context.Context, at time.Duration) error {
+// wait until an instant.
+func wait(ctx context.Context, at time.Time) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(r.Start.Add(at))):
+	case <-time.After(time.Until(at)):
 		return nil
 	}
 }

@@ -31,6 +31,7 @@ type Scenario struct {
 type Demand struct {
 	Name   string // unique
 	Start  time.Duration
+	After  int    // Start counts from the moment when so many events are over; 0: from the beginning
 	Family string // "4" or "6"; "": 4
 	traffic.Demand
 }
