@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -18,9 +19,16 @@ type Run struct {
 	Start   time.Time
 	Samples []world.Sample // of the router's counters, every 20 ms
 	Results map[string]traffic.Result
-	Fired   []time.Time   // when each event was over
-	Router  time.Duration // the daemon's processor time
+	Fired   []time.Time // when each event was over
+	Changes []Change    // of links, as the daemon tells them
 	log     func(string, ...any)
+}
+
+// Change is a link's change of state, as the daemon's method "why" tells it.
+type Change struct {
+	At             time.Time
+	Link, From, To string
+	Why            string
 }
 
 // World builds the world that a scenario plays in; its caller closes it.
@@ -29,9 +37,12 @@ func (s Scenario) World(dir string, bin world.Binaries) (*world.World, error) {
 }
 
 // Ready starts everything that a scenario needs in its world.
-func Ready(w *world.World) error {
+func (s Scenario) Ready(w *world.World) error {
 	if err := w.StartServer(w.Dir); err != nil {
 		return fmt.Errorf("start the server: %w", err)
+	}
+	if s.Native {
+		return nil
 	}
 	if err := w.StartConcentrator(); err != nil {
 		return fmt.Errorf("start the concentrator: %w", err)
@@ -50,13 +61,21 @@ func Play(ctx context.Context, w *world.World, s Scenario, log func(string, ...a
 	r := &Run{Scenario: s, Start: time.Now(), Results: map[string]traffic.Result{}, log: log}
 	stop, recorded := make(chan struct{}), make(chan []world.Sample)
 	go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
-	failed := r.play(ctx, w)
+	err := r.play(ctx, w)
 	close(stop)
 	r.Samples = <-recorded
-	if p := w.Router.CPU; p != nil {
-		r.Router = p()
+	if !s.Native {
+		r.transitions(w)
 	}
-	return r, failed
+	return r, err
+}
+
+// transitions asks the daemon; one that is dead has nothing to say.
+func (r *Run) transitions(w *world.World) {
+	var answer struct{ Transitions []Change }
+	if b, err := w.Router.Control("why", nil); err == nil && json.Unmarshal(b, &answer) == nil {
+		r.Changes = answer.Transitions
+	}
 }
 
 // play runs demands and events side by side and returns the first error.

@@ -24,6 +24,7 @@ type Scenario struct {
 	Demands  []Demand
 	Events   []Event       // in the order of At
 	Length   time.Duration // how long counters are watched at least; it ends with the demands otherwise
+	Native   bool          // no relay: what the LAN has without us
 	Expect   []Expectation
 }
 
@@ -72,6 +73,7 @@ const (
 // Expectation is one sentence about the outcome, with its figure.
 type Expectation struct {
 	What    string
+	Key     string // in a benchmark's JSON; "": not there
 	Unit    string
 	Measure func(*Run) float64
 	Is      Comparison

@@ -79,7 +79,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := s.Ready(w); err != nil {
 		return false, err
 	}
 	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
@@ -117,7 +117,7 @@ func stand(ctx context.Context, bin world.Binaries, keep string) error {
 		return err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		fmt.Println(err)
 	}
 	fmt.Printf("logs and control socket in %s; Ctrl-C ends it\n", dir)
