@@ -22,21 +22,21 @@ func whole(demand string) Expectation {
 // All returns the scenarios, in the order in which one would tell them.
 func All() []Scenario {
 	return []Scenario{
-		Bond("bond-down", "4", false, world.Two()), Bond("bond-up", "4", true, world.Two()),
-		Bond("bond-down-v6", "6", false, world.Two()), Bond("bond-up-v6", "6", true, world.Two()),
+		Bond("bond-down", "4", false, world.Two(), 24), Bond("bond-up", "4", true, world.Two(), 6),
+		Bond("bond-down-v6", "6", false, world.Two(), 12), Bond("bond-up-v6", "6", true, world.Two(), 3),
 		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(3*time.Second, 4*time.Second),
 		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
 		RouterKilled(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
-		Bond("ppp", "4", false, ppp()), Bond("same-subnet", "4", false, sameSubnet()), overV6(Bond("ipv6-one-link", "4", false, v6Only())),
-		Bond("two-and-two", "4", false, twoAndTwo()),
+		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
+		Bond("two-and-two", "4", false, twoAndTwo(), 16),
 	}
 }
 
-// Bond transfers 24 MB (6 MB up) as fast as it goes.
-func Bond(name, family string, up bool, links []world.Link) Scenario {
-	kind, octets, about := traffic.Get, int64(24_000_000), "an unlimited download uses all links"
+// Bond transfers so many MB as fast as it goes.
+func Bond(name, family string, up bool, links []world.Link, mb int64) Scenario {
+	kind, octets, about := traffic.Get, mb*1_000_000, "an unlimited download uses all links"
 	if up {
-		kind, octets, about = traffic.Put, 6_000_000, "an unlimited upload uses all links"
+		kind, about = traffic.Put, "an unlimited upload uses all links"
 	}
 	return Scenario{
 		Name: name, About: about + " (IPv" + family + ")", Links: links,
