@@ -41,12 +41,12 @@ func whole(demand string) scenario.Expectation {
 	return figure("broken", demand+": connections broken or with a wrong octet", "", scenario.AtMost, 0, scenario.Broken(demand))
 }
 
-// quiet is demand that DSL carries alone: 25, 50 and 85 %, down and up, one and eight connections.
+// quiet is demand that DSL carries alone: 25, 50 and 85 % of what it can carry as payload, down and up, one and eight connections.
 func quiet(length time.Duration) (all []scenario.Scenario) {
 	for _, percent := range []int{25, 50, 85} {
 		for _, up := range []bool{false, true} {
 			for _, connections := range []int{1, 8} {
-				s := scenario.Quiet(fmt.Sprintf("quiet-%d", percent), float64(percent)/100, up, connections, length)
+				s := scenario.Quiet(fmt.Sprintf("quiet-%d", percent), float64(percent)/100*goodput, up, connections, length)
 				s.About = fmt.Sprintf("%d %% of DSL, %s, %d connections", percent, map[bool]string{false: "down", true: "up"}[up], connections)
 				s.Links = lines()
 				s.Expect = []scenario.Expectation{
