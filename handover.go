@@ -103,6 +103,18 @@ func (h *house) handOver(c *net.UnixConn) bool {
 	return true
 }
 
+// finishMost is how long the connections of a process that has handed over may go on.
+const finishMost = time.Hour
+
+// takeTime lets connections finish for finishMost instead of relay.stop_within.
+func (h *house) takeTime() {
+	c := h.relayConfig()
+	c.DrainTimeout = max(c.DrainTimeout, finishMost)
+	if err := h.relay.SetConfig(c); err != nil {
+		h.log.Warn("time to finish", "error", err)
+	}
+}
+
 // isHandover tells whether a request line is a successor's.
 func isHandover(line []byte) bool {
 	var r request

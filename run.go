@@ -133,7 +133,7 @@ func (h *house) run(ctx context.Context) error {
 		{"names", h.resolveNames},
 		{"control socket", func(ctx context.Context) error {
 			return serveControl(ctx, l, h.handle, func(c *net.UnixConn) {
-				h.call(ctx, h.saveUsage)
+				h.call(ctx, func() { h.saveUsage(); h.takeTime() })
 				if h.handOver(c) {
 					h.succeeded.Store(true)
 					cancel(context.Canceled)
@@ -207,6 +207,7 @@ func awaitSilence(path string) error {
 func (h *house) end() {
 	if h.succeeded.Load() {
 		h.kernel.Close()
+		h.log.Info("the last connection has ended; the rest is the successor's")
 		return
 	}
 	os.Remove(h.cfg.Daemon.Control)
