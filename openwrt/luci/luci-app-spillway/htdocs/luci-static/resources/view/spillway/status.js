@@ -61,13 +61,14 @@ function quota() {
 /* A select that gives a link another role until the daemon starts again. */
 function roleSelect(name) {
 	const select = E('select', {
-		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the next reload'),
+		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the daemon starts again'),
 		'change': function(ev) {
 			return api.set(name, ev.target.value).catch(function(e) {
 				ui.addNotification(null, E('p', _('The role of %s was not changed: %s').format(name, e.message)), 'danger');
 			});
 		}
 	}, [ 'primary', 'overflow', 'backup', 'off' ].map(function(r) { return E('option', { 'value': r }, words.role(r)); }));
+	select.appendChild(E('option', { 'value': 'configured' }, _('As configured')));
 	return select;
 }
 
@@ -131,8 +132,10 @@ function cards(history) {
 
 /* What a connection carried on each link, as a bar of the links' colours. */
 function shareBar(flow, links) {
-	const parts = flow.subflows && flow.subflows.length ? flow.subflows : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
+	const parts = flow.subflows && flow.subflows.length ? flow.subflows.slice() : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
 	const total = parts.reduce(function(n, p) { return n + p.rx_bytes + p.tx_bytes; }, 0) || 1;
+	const place = function(p) { return links.findIndex(function(l) { return l.name == p.link; }); };
+	parts.sort(function(a, b) { return place(a) - place(b); });
 	const title = parts.map(function(p) { return p.link + ': ' + words.size(p.rx_bytes + p.tx_bytes); }).join(', ');
 	return E('div', { 'class': 'sw-share', 'title': title }, parts.map(function(p) {
 		return E('i', { 'style': 'flex:' + Math.max(0.001, (p.rx_bytes + p.tx_bytes) / total) + ';background:' + draw.colour(links, p.link) });
