@@ -62,3 +62,12 @@ func TestBrokenPO(t *testing.T) {
 		}
 	}
 }
+
+// TestHash has values that a C program with the same arithmetic printed.
+func TestHash(t *testing.T) {
+	for s, want := range map[string]uint32{"": 0, "a": 0x115ea782, "ab": 0x516b8b44, "abc": 0xd2be198a, "Settings": 0x60cc7d18, "Überlauf": 0x601abe7d, "ü": 0x787e0cc7} {
+		if got := hash(s); got != want {
+			t.Errorf("%q: %#08x, want %#08x", s, got, want)
+		}
+	}
+}
