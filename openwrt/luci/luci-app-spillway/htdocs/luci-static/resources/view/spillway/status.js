@@ -77,8 +77,8 @@ function card(link, colour) {
 	const state = E('span'), why = E('p'), graph = chart.create(colour), facts = E('dl', { 'class': 'sw-facts' }), bar = quota();
 	const role = L.hasViewPermission() ? roleSelect(link.name) : E('span');
 	return {
-		node: E('section', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
-			E('header', {}, [ E('b', {}, link.name), state ]), why, graph.node, facts, bar.node ]),
+		node: E('div', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
+			E('div', { 'class': 'sw-head' }, [ E('b', {}, link.name), state ]), why, graph.node, facts, bar.node ]),
 		update: function(l, samples) {
 			state.replaceChildren(badge(l.usable ? l.state : 'dead', l.usable ? words.state(l.state) : _('Not usable')));
 			draw.text(why, l.why || '');
