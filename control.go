@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,9 @@ type house struct {
 
 	state      string // as last told
 	stateSince time.Time
+
+	inherited []*os.File  // listening sockets of a predecessor
+	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
 	level    *slog.LevelVar

@@ -99,7 +99,7 @@ func serve(t *testing.T, h handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- serveControl(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- serveControl(ctx, l, h, nil, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -164,7 +164,7 @@ test('who may only read sees everything and changes nothing', async () => {
 
 test('diagnostics name the remedy', async () => {
   const page = await open(diagnostics);
-  await page.waitForSelector('.sw-checks li');
+  await page.waitForSelector(daemon ? '.alert-message' : '.sw-checks li');
   if (!daemon) {
     const failed = page.locator('.sw-checks li[data-result=fail]');
     assert.match(await failed.textContent(), /rp_filter/);
@@ -175,11 +175,17 @@ test('diagnostics name the remedy', async () => {
   await close(page, 'diagnostics-light');
 });
 
-for (const [name, path] of [['status', status], ['settings', settings], ['diagnostics', diagnostics], ['overview', 'admin/status/overview']]) {
-  for (const [kind, options] of [['light', {}], ['dark', { query: 'theme=dark' }], ['phone', { width: 375, height: 720 }], ['de', { query: 'lang=de' }], ['fr', { query: 'lang=fr&theme=dark', width: 375, height: 720 }]]) {
+const small = { width: 375, height: 720 };
+for (const [name, path, kinds] of [
+  ['status', status, { light: {}, dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' }, fr: { query: 'lang=fr&theme=dark', ...small } }],
+  ['settings', settings, { light: {}, dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' }, fr: { query: 'lang=fr', ...small } }],
+  ['diagnostics', diagnostics, { dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' } }],
+  ['overview', 'admin/status/overview', { light: {}, dark: { query: 'theme=dark' }, phone: small }],
+]) {
+  for (const [kind, options] of Object.entries(kinds)) {
     look(`${name}: ${kind}`, async () => {
       const page = await open(path, { ...options, past: name == 'status' && !daemon });
-      if (name == 'status') await page.waitForTimeout(2600);
+      if (name == 'status') await page.waitForTimeout(2200); // one turn of the poll
       await close(page, `${name}-${kind}`);
     });
   }
