@@ -198,8 +198,14 @@ func (h *house) poke() {
 // watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
 func (h *house) watchJoins(ctx context.Context) error {
 	wait := time.Second
+	var compared time.Time
 	for ctx.Err() == nil {
 		err := mptcp.Events(ctx, func(e mptcp.Event) {
+			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
+				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
+				compared = time.Now()
+				time.AfterFunc(applyFirst, h.poke)
+			}
 			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
 				return
 			}
