@@ -35,7 +35,7 @@ func main() {
 
 func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	if len(names) == 0 || names[0] == "list" {
-		for _, s := range scenario.All() {
+		for _, s := range scenario.Every() {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
 		}
 		return nil
@@ -48,7 +48,7 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 		return stand(ctx, bin, keep)
 	}
 	failed := 0
-	for _, s := range scenario.All() {
+	for _, s := range scenario.Every() {
 		if names[0] != "all" && !slices.Contains(names, s.Name) || ctx.Err() != nil {
 			continue
 		}
