@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -81,7 +82,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	if !h.features.MPTCP {
 		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
 	}
-	if h.kernel, err = kernel.New(kernel.Options{}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
 	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {

@@ -10,6 +10,7 @@ import (
 
 // Usage is what a daemon holds of its machine at an instant.
 type Usage struct {
+	Pid         int
 	RSS         int64 // octets
 	Goroutines  int
 	Threads     int
@@ -24,6 +25,7 @@ type Usage struct {
 
 // usage reads it of a daemon in the namespace cpe.
 func (w *World) usage(p *Process, r Router) (u Usage, err error) {
+	u.Pid = p.Pid()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
 		return u, err
