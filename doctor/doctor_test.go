@@ -98,6 +98,8 @@ func TestText(t *testing.T) {
 		{"machine/clock", "", answer(OK)},
 		{"link dsl/carrier", "", answer(Fail)},
 		{"link dsl/address", "link dsl/carrier", answer(OK)},
+		{"link dsl/route", "link dsl/address", answer(OK)},
+		{"link lte/carrier", "link dsl/carrier", answer(OK)},
 		{"others/pbr", "", func(*World) Result {
 			return Result{Status: Warn, What: "two\nlines \x1b[2Jand an escape", Remedy: "", Command: ""}
 		}},
@@ -108,10 +110,12 @@ link dsl
   FAIL  carrier: it is fail
         do it
         $ mend
-   ..   address: not checked: depends on link dsl/carrier
+   ..   address, route: not checked: depends on link dsl/carrier
+link lte
+   ..   carrier: not checked: depends on link dsl/carrier
 others
   WARN  pbr: two lines  [2Jand an escape
-4 checks: 1 ok, 1 warnings, 1 failed, 1 not checked
+6 checks: 1 ok, 1 warnings, 1 failed, 3 not checked
 `
 	if got := r.Text(false); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

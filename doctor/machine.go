@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,7 @@ func machine() []Node {
 		{"machine/sysctl blackhole_timeout", "machine/mptcp", checkBlackhole},
 		{"machine/sysctl tcp_fastopen", "", checkFastOpen},
 		{"machine/sysctl ip_forward", "", checkForward},
+		{"machine/sysctl ipv6 forwarding", "", checkForward6},
 		{"machine/nft", "", checkNft},
 		{"machine/tproxy", "machine/nft", checkTproxy},
 	}
@@ -155,6 +157,16 @@ func checkForward(w *World) Result {
 	return ok("the kernel forwards what is not relayed")
 }
 
+func checkForward6(w *World) Result {
+	if !slices.ContainsFunc(w.Links, func(l Link) bool { return l.Addr6.IsValid() }) {
+		return ok("no link has an IPv6 address")
+	}
+	if v, err := sysctl(w, "net/ipv6/conf/all/forwarding"); err != nil || v != "1" {
+		return warn("net.ipv6.conf.all.forwarding = "+v+": IPv6 that is not relayed goes nowhere", "Switch it on if the LAN is to have IPv6. An interface that learns its route from router advertisements then needs accept_ra 2.", "sysctl -w net.ipv6.conf.all.forwarding=1")
+	}
+	return ok("the kernel forwards IPv6 that is not relayed")
+}
+
 func checkNft(w *World) Result {
 	if w.LookPath == nil || !w.LookPath("nft") {
 		return fail("the command nft is not there", "Install it: interception is one nft table.", "opkg install nftables || apk add nftables || apt-get install nftables")
@@ -170,6 +182,7 @@ const tproxyRuleset = `table inet spillway_doctor {
 		meta l4proto tcp tcp option mptcp subtype 0 return
 		meta l4proto tcp socket transparent 1 accept
 		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:1
+		meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:1
 	}
 }
 `

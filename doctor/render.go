@@ -24,6 +24,12 @@ func (r Report) Text(ansi bool) string {
 			last = group
 			fmt.Fprintf(&b, "%s\n", group)
 		}
+		if f.Status == Blocked && i > 0 && r.sameAsBefore(i) {
+			continue // its predecessor's line names it
+		}
+		if f.Status == Blocked {
+			check = r.blocked(i)
+		}
 		fmt.Fprintf(&b, "  %s  %s: %s\n", mark(f.Status, ansi), check, oneLine(f.What))
 		if f.Status == Warn || f.Status == Fail {
 			if f.Remedy != "" {
@@ -36,6 +42,25 @@ func (r Report) Text(ansi bool) string {
 	}
 	b.WriteString(r.summary())
 	return b.String()
+}
+
+// sameAsBefore tells whether finding i is blocked by the same failure, in the same group, as the one before it.
+func (r Report) sameAsBefore(i int) bool {
+	a, b := r.Findings[i-1], r.Findings[i]
+	groupA, _ := split(a.Name)
+	groupB, _ := split(b.Name)
+	return a.Status == Blocked && b.Status == Blocked && a.What == b.What && groupA == groupB
+}
+
+// blocked names finding i and the ones after it that the same failure blocks: one line for a link that is not there.
+func (r Report) blocked(i int) string {
+	_, name := split(r.Findings[i].Name)
+	names := []string{name}
+	for i++; i < len(r.Findings) && r.sameAsBefore(i); i++ {
+		_, name := split(r.Findings[i].Name)
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func mark(s Status, ansi bool) string {

@@ -28,6 +28,7 @@ func newHealthy() *healthy {
 		Addr4: netip.MustParseAddr("100.64.1.2"), Gateway4: netip.MustParseAddr("100.64.1.1"), Route4: true,
 		Addr6: netip.MustParseAddr("2001:db8::2"), Gateway6: netip.MustParseAddr("fe80::1"), Route6: true}
 	h := &healthy{files: map[string]string{
+		"/proc/sys/net/ipv6/conf/all/forwarding":      "1\n",
 		"/proc/meminfo":                               "MemTotal:       124000 kB\nMemFree:         9000 kB\nMemAvailable:    51000 kB\n",
 		"/proc/sys/net/mptcp/enabled":                 "1\n",
 		"/proc/sys/net/mptcp/blackhole_timeout":       "0\n",
@@ -108,11 +109,11 @@ func TestHealthyRouterHasNoComplaint(t *testing.T) {
 
 // scenarios: what is broken, which check says so, how bad it is, and words that it says.
 var scenarios = []struct {
-	name   string
-	break_ func(*healthy)
-	node   string
-	want   Status
-	words  string
+	name  string
+	hurt  func(*healthy)
+	node  string
+	want  Status
+	words string
 }{
 	{"no battery, no NTP", func(h *healthy) { h.Now = time.Unix(1000, 0) }, "machine/clock", Fail, "the clock says 1970"},
 	{"memory is gone", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable: 3000 kB\n" }, "machine/memory", Fail, "3000 KiB"},
@@ -131,6 +132,7 @@ var scenarios = []struct {
 	{"blackhole detection", func(h *healthy) { h.files["/proc/sys/net/mptcp/blackhole_timeout"] = "3600\n" }, "machine/sysctl blackhole_timeout", Fail, "3600"},
 	{"no fast open", func(h *healthy) { h.files["/proc/sys/net/ipv4/tcp_fastopen"] = "2\n" }, "machine/sysctl tcp_fastopen", Warn, "no data in a SYN"},
 	{"no forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv4/ip_forward"] = "0\n" }, "machine/sysctl ip_forward", Fail, "ip_forward = 0"},
+	{"no IPv6 forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv6/conf/all/forwarding"] = "0\n" }, "machine/sysctl ipv6 forwarding", Warn, "forwarding = 0"},
 	{"no nft", func(h *healthy) { h.LookPath = func(string) bool { return false } }, "machine/nft", Fail, "nft is not there"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
@@ -202,7 +204,7 @@ func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			h := newHealthy()
-			s.break_(h)
+			s.hurt(h)
 			r := Run(t.Context(), h.World, Tree(h.World))
 			found := false
 			for _, f := range r.Findings {

@@ -120,7 +120,7 @@ func checkInfo(w *World, l Link, c Concentrator) Result {
 	what, err := w.Info(l, c)
 	if err != nil {
 		return fail(fmt.Sprintf("no Convert answer from %s: %v", c.Addr, err),
-			"Something listens there but does not speak RFC 8803 with us: wrong port, a client address that is not allowed, or a cookie that is asked for.", fmt.Sprintf("spillway doctor -v; nc %s %d", c.Addr.Addr(), c.Addr.Port()))
+			"Something listens there but does not speak RFC 8803 with us: wrong port, a client address that is not allowed, or a cookie that is asked for.", fmt.Sprintf("nc %s %d", c.Addr.Addr(), c.Addr.Port()))
 	}
 	return ok("%s", what)
 }

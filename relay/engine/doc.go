@@ -25,7 +25,8 @@
 // Attentive: the kernel wakes us for the first octet. Every direction begins so, and interactive ones stay so.
 //
 // Bulk: after 64 KiB without a pause of 20 ms the direction is put on the loop's clock. Its SO_RCVLOWAT rises to
-// 64 KiB, so that the kernel stays silent unless the flow speeds up, and the loop reads it every 5 ms (up to 20 ms for
+// 16 KiB, so that the kernel stays silent unless the flow speeds up (a higher mark, 64 KiB, made fast flows with small
+// windows stand still until the next look), and the loop reads it every 5 ms (up to 20 ms for
 // slower flows) together with all other bulk directions: one wake-up for all of them. The last octets of a burst
 // wait 5 ms at most.
 //

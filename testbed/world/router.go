@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -41,9 +42,9 @@ func (w *World) local() Router {
 			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
 				return err
 			}
-			err = WaitFor("the daemon's control socket and its door", 15*time.Second, func() bool {
+			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 30*time.Second, func() bool {
 				s, err := r.Status()
-				return !p.Running() || err == nil && s.Doors.Open
+				return !p.Running() || err == nil && s.Doors.Open && w.leadsToDoor()
 			})
 			if !p.Running() {
 				err = fmt.Errorf("the daemon ended: %v", p.err)
@@ -66,6 +67,12 @@ func (w *World) local() Router {
 		Usage:   func() (Usage, error) { return w.usage(p, r) },
 		Log:     func() string { return p.Text() },
 	}
+}
+
+// leadsToDoor is whether LAN connections are sent to the relay: until then the kernel forwards them.
+func (w *World) leadsToDoor() bool {
+	out, err := w.CPE.Output("nft", "list", "table", "inet", "spillway")
+	return err == nil && strings.Contains(out, "tproxy ip to") && strings.Contains(out, "tproxy ip6 to")
 }
 
 func (w *World) socket() string { return filepath.Join(w.Dir, "control") }
