@@ -12,7 +12,7 @@ import (
 
 // Loads are scenarios of many at once.
 func Loads() []Scenario {
-	return []Scenario{TenThousand(10_000)}
+	return []Scenario{TenThousand(10_000), slowLoris(), synFlood()}
 }
 
 // TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand.
