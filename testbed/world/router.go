@@ -72,8 +72,8 @@ func (w *World) local() Router {
 			}
 			return 0
 		},
-		Log: func() string { return p.Text() },
-		Usage:   func() (Usage, error) { return w.usage(p, r) },
+		Log:   func() string { return p.Text() },
+		Usage: func() (Usage, error) { return w.usage(p, r) },
 	}
 }
 
