@@ -47,6 +47,9 @@ func (b Builder) compile(t Target, file, ldflags string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
+	if t.Align != "" {
+		ldflags += " -R " + t.Align
+	}
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", file}, inlining...)
 	cmd := exec.Command("go", append(args, b.Program)...)
 	cmd.Dir = b.Root
