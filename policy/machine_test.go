@@ -167,7 +167,7 @@ func TestFullPrimaryIsNotLossy(t *testing.T) {
 	c, o := household()
 	m := New(c)
 	o.Links[0].Loss = 0.4
-	o.Links[0].UpCap, o.Links[0].UpRate = 2e6, 1.9e6
+	o.Links[0].UpRate = 0.9 * c.Links[0].UpBit
 	if p := pass(m, &o, 20*time.Second); p.First != 0 {
 		t.Errorf("a full dsl is left for its losses: %s", p.Links[0].Why)
 	}
