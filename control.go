@@ -60,6 +60,7 @@ type house struct {
 	boot    uint64           // of the machine's run
 	tell    func(Transition) // ubus' event; never nil
 	sysctl  sysctlCache
+	still   still
 
 	state      string // as last told
 	stateSince time.Time
@@ -153,6 +154,7 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		return
 	}
 	h.flows = flows
+	h.resetStill(now)
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
 }
@@ -184,7 +186,11 @@ func (h *house) views() []pathView {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
 	}
-	if waiting(h.paths) {
+	losing := false // a dead link still has subflows
+	for i := range views {
+		losing = losing || views[i].dead && h.paths[i].want != endpointNone
+	}
+	if losing || waiting(h.paths) {
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views
@@ -193,8 +199,11 @@ func (h *house) views() []pathView {
 // countLonely counts, by link, the connections whose only established subflow is there.
 func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) {
 	for _, group := range mptcp.Group(flows) {
-		on := -1
+		on, plain := -1, 0
 		for i := range group {
+			if group[i].Fallback {
+				plain = 1
+			}
 			if group[i].Established {
 				link := linkOf(group[i].Local.Addr(), links)
 				if on >= 0 && link != on {
@@ -206,6 +215,7 @@ func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) 
 		}
 		if on >= 0 {
 			views[on].lonely++
+			views[on].plain += plain
 		}
 	}
 }

@@ -179,5 +179,7 @@ func (h *house) sysctls() map[string]string {
 
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
-	return relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+	c := relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+	c.MaxSessions = sessionsWithin(c.MaxSessions, descriptors())
+	return c
 }

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -89,7 +90,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	if !h.features.MPTCP {
 		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
 	}
-	if h.kernel, err = kernel.New(kernel.Options{}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
 	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {
@@ -273,8 +274,14 @@ func (h *house) poke() {
 // watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
 func (h *house) watchJoins(ctx context.Context) error {
 	wait := time.Second
+	var compared time.Time
 	for ctx.Err() == nil {
 		err := mptcp.Events(ctx, func(e mptcp.Event) {
+			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
+				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
+				compared = time.Now()
+				time.AfterFunc(applyFirst, h.poke)
+			}
 			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
 				return
 			}

@@ -17,9 +17,10 @@ before(async () => { browser = await chromium.launch({ executablePath, args: ['-
 after(async () => { await browser.close(); });
 
 // A page of its own, with everything counted that must not happen: errors, and requests to elsewhere.
-async function open(path, { query = '', width = 1180, height = 900, past = false } = {}) {
+async function open(path, { query = '', width = 1180, height = 900, past = false, gone = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, reducedMotion: 'no-preference' });
   if (past) await context.addInitScript(fiveMinutes);
+  if (gone) await context.route('**/ubus', (r) => r.fulfill({ json: { jsonrpc: '2.0', id: 1, result: [4] } })); // not found
   const page = await context.newPage();
   page.setDefaultTimeout(patience.timeout);
   page.trouble = [];
@@ -164,7 +165,7 @@ test('who may only read sees everything and changes nothing', async () => {
 
 test('diagnostics name the remedy', async () => {
   const page = await open(diagnostics);
-  await page.waitForSelector(daemon ? '.alert-message' : '.sw-checks li');
+  await page.waitForSelector('.sw-checks li');
   if (!daemon) {
     const failed = page.locator('.sw-checks li[data-result=fail]');
     assert.match(await failed.textContent(), /rp_filter/);
@@ -173,6 +174,14 @@ test('diagnostics name the remedy', async () => {
   await page.click('.cbi-button-action');
   await until('checked again', async () => !(await page.locator('.cbi-button-action').isDisabled()));
   await close(page, 'diagnostics-light');
+});
+
+look('a daemon that is not running is told, with what to do', async () => {
+  for (const [path, where] of [[status, '.alert-message'], [diagnostics, '.alert-message'], ['admin/status/overview', '.cbi-section em']]) {
+    const page = await open(path, { gone: true });
+    assert.match(await page.textContent(where), /Settings|not running/);
+    await close(page, path == status ? 'status-stopped' : null);
+  }
 });
 
 const small = { width: 375, height: 720 };
