@@ -3,9 +3,9 @@
 package main
 
 import (
-	"net/netip"
 	"time"
 
+	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/relay"
 )
@@ -21,8 +21,8 @@ const (
 	// stillFor is how long a connection may be without a subflow and without progress. Links that return within it save
 	// it: their endpoints make new subflows.
 	stillFor = 10 * time.Second
-	// goneFor is how long a plain connection may be without its local address and without progress. A line that is dialled
-	// again may get the same address, and then the connection goes on.
+	// goneFor is how long a plain connection may be without its local address and without progress, while its link has none. A
+	// line that is dialled again may get the same address, and then the connection goes on.
 	goneFor = time.Minute
 )
 
@@ -38,9 +38,9 @@ type standing struct {
 }
 
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or, if they are plain TCP,
-// no local address for goneFor. Its caller gives all flows and all subflows of an instant, and tells whether an address
-// is a link's.
-func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, ours func(netip.Addr) bool) (doomed []*relay.Flow) {
+// no local address for goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all
+// subflows of an instant.
+func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) (doomed []*relay.Flow) {
 	live := make(map[uint32]bool, len(subflows))
 	for i := range subflows {
 		if alive(subflows[i].TCP.State) {
@@ -52,9 +52,9 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 		f := &flows[i]
 		most := stillFor
 		switch {
-		case f.MPTCP && (f.Token == 0 || live[f.Token]), !f.MPTCP && ours(f.Local.Addr()):
+		case f.MPTCP && (f.Token == 0 || live[f.Token]), !f.MPTCP && linkOf(f.Local.Addr(), links) >= 0:
 			continue
-		case !f.MPTCP:
+		case !f.MPTCP && !readdressed(f, links):
 			most = goneFor
 		}
 		was, known := s.since[f.ID]
@@ -71,6 +71,16 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 	return doomed
 }
 
+// readdressed tells whether a flow's link has an address of the family that the flow began with.
+func readdressed(f *relay.Flow, links []linkmon.Link) bool {
+	for i := range links {
+		if l := &links[i]; l.Name == f.Link {
+			return f.Local.Addr().Is4() && l.Addr4.IsValid() || f.Local.Addr().Is6() && l.Addr6.IsValid()
+		}
+	}
+	return false
+}
+
 // alive tells whether a subflow in this TCP state carries data towards us, or may soon: established, or its handshake
 // under way (include/net/tcp_states.h: 1, 2, 3).
 func alive(state uint8) bool { return state >= 1 && state <= 3 }
@@ -81,8 +91,7 @@ func (h *house) resetStill(now time.Time) {
 		return
 	}
 	h.still.looked = now
-	ours := func(a netip.Addr) bool { return linkOf(a, h.snap.Links) >= 0 }
-	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, ours) {
+	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, h.snap.Links) {
 		if h.relay.Abort(f.ID, f.MPTCP) {
 			h.log.Debug("a connection that has no way left is reset", "src", f.Src, "dst", f.Dst, "local", f.Local, "mptcp", f.MPTCP)
 		}
