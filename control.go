@@ -255,6 +255,9 @@ func (h *house) enforce(now time.Time) {
 func (h *house) subflowJoined(local netip.Addr) {
 	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
 		h.joined[i] = true
+		if waiting(h.paths) {
+			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
+		}
 	}
 }
 
