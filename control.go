@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -60,9 +61,13 @@ type house struct {
 	boot    uint64           // of the machine's run
 	tell    func(Transition) // ubus' event; never nil
 	sysctl  sysctlCache
+	still   still
 
 	state      string // as last told
 	stateSince time.Time
+
+	inherited []*os.File  // listening sockets of a predecessor
+	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
 	level    *slog.LevelVar
@@ -150,6 +155,7 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		return
 	}
 	h.flows = flows
+	h.resetStill(now)
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
 }
@@ -181,7 +187,11 @@ func (h *house) views() []pathView {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
 	}
-	if waiting(h.paths) {
+	losing := false // a dead link still has subflows
+	for i := range views {
+		losing = losing || views[i].dead && h.paths[i].want != endpointNone
+	}
+	if losing || waiting(h.paths) {
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views
@@ -190,8 +200,11 @@ func (h *house) views() []pathView {
 // countLonely counts, by link, the connections whose only established subflow is there.
 func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) {
 	for _, group := range mptcp.Group(flows) {
-		on := -1
+		on, plain := -1, 0
 		for i := range group {
+			if group[i].Fallback {
+				plain = 1
+			}
 			if group[i].Established {
 				link := linkOf(group[i].Local.Addr(), links)
 				if on >= 0 && link != on {
@@ -203,6 +216,7 @@ func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) 
 		}
 		if on >= 0 {
 			views[on].lonely++
+			views[on].plain += plain
 		}
 	}
 }
@@ -242,6 +256,9 @@ func (h *house) enforce(now time.Time) {
 func (h *house) subflowJoined(local netip.Addr) {
 	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
 		h.joined[i] = true
+		if waiting(h.paths) {
+			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
+		}
 	}
 }
 

@@ -148,6 +148,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
+	t.Conntrack = kernel.HasConntrack()
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))
@@ -183,5 +184,7 @@ func (h *house) sysctls() map[string]string {
 
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
-	return relayConfig(h.cfg, h.addrs, h.numbers)
+	c := relayConfig(h.cfg, h.addrs, h.numbers)
+	c.MaxSessions = sessionsWithin(c.MaxSessions, descriptors())
+	return c
 }

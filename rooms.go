@@ -52,12 +52,17 @@ func policyConfig(c *config.Config) policy.Config {
 	return out
 }
 
+// connectWithin is how long a connection may take to reach its server. A full line with a deep buffer delays the handshake by
+// seconds, and loses some of its packets: RFC 6298 asks for a second before the first repetition, and doubles it.
+const connectWithin = 15 * time.Second
+
 // relayConfig is what the relay must know. addrs are the concentrators' resolved addresses, by their index; numbers are the
 // rules'.
 func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]int) relay.Config {
 	out := relay.Config{
-		Block:       c.Policy.OnConcentratorDown == "block",
-		MaxSessions: c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
+		Block:          c.Policy.OnConcentratorDown == "block",
+		ConnectTimeout: connectWithin,
+		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
 		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
 		Rules: relayRules(c.Rules, numbers), RuleMask: kernel.MarkRule,
 	}

@@ -31,7 +31,10 @@ type Table struct {
 	Concentrators []netip.AddrPort
 	// OpenConcentrators lets LAN hosts talk to the upstreams' ports themselves; else they are refused.
 	OpenConcentrators bool
-	Rules             []TableRule // first match wins
+	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
+	// flood of SYNs makes the kernel use SYN cookies.
+	Conntrack bool
+	Rules     []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
@@ -101,7 +104,7 @@ const (
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
 	w := &writer{names: map[string]string{}}
-	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules)); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules, t.Conntrack)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
@@ -131,6 +134,14 @@ func (w *writer) prerouting(t Table) {
 	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
 	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
 	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	if t.Conntrack && !t.Refuse {
+		// An ACK that answers a SYN cookie has no socket yet. Only conntrack can tell it from one of a native connection, and
+		// which rule took its SYN.
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s tcp flags & (fin | syn | rst | ack) == ack ct mark & %#[2]x == %#[2]x tproxy %[3]s:%[4]d meta mark set ct mark accept",
+				d.family, MarkLocal, d.target, d.port)
+		}
+	}
 	c.add("%s return", isNotSYN)
 	c.add("fib daddr type local return")
 	if len(t.Links) > 0 {
@@ -153,16 +164,31 @@ func (w *writer) prerouting(t Table) {
 		return
 	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
-	for _, door := range []struct {
-		port           uint16
-		family, target string
-	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
-		if door.port != 0 {
-			w.counter(CounterRelayed)
-			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
-				door.family, door.target, door.port, MarkLocal, CounterRelayed)
+	track := ""
+	if t.Conntrack {
+		track = fmt.Sprintf("ct mark set ct mark | %#x ", MarkLocal)
+	}
+	for _, d := range t.doors() {
+		w.counter(CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
+			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+	}
+}
+
+// door is a listener as nft names it.
+type door struct {
+	family, target string
+	port           uint16
+}
+
+// doors are the open ones.
+func (t *Table) doors() (open []door) {
+	for _, d := range []door{{"ipv4", "ip to 127.0.0.1", t.Door4}, {"ipv6", "ip6 to [::1]", t.Door6}} {
+		if d.port != 0 {
+			open = append(open, d)
 		}
 	}
+	return open
 }
 
 // concentrators keeps the upstreams out of the relay, which would else talk to itself through them, and keeps LAN hosts
@@ -188,7 +214,7 @@ func (w *writer) concentrators(c *chain, t Table) {
 }
 
 // rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
-func (w *writer) rules(rules []TableRule) error {
+func (w *writer) rules(rules []TableRule, track bool) error {
 	if len(rules) == 0 {
 		return nil
 	}
@@ -201,6 +227,9 @@ func (w *writer) rules(rules []TableRule) error {
 		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
 		if r.Number > 0 {
 			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", ^uint32(MarkRule), RuleMark(r.Number))
+			if track {
+				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", ^uint32(MarkRule), RuleMark(r.Number), verdict)
+			}
 		}
 		for _, match := range w.matches(id, r) {
 			c.add("%scounter name %s %s", match, id, verdict)

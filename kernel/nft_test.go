@@ -44,9 +44,9 @@ func TestRender(t *testing.T) {
 	refuse := closed
 	refuse.Door4, refuse.Door6, refuse.Refuse = 5000, 5000, true
 	open := household()
-	open.OpenConcentrators, open.Rules, open.Door6 = true, nil, 0
+	open.OpenConcentrators, open.Rules, open.Door6, open.Conntrack = true, nil, 0, true
 	transparent := household()
-	transparent.Transparent, transparent.Rules = true, nil
+	transparent.Transparent, transparent.Conntrack, transparent.Rules = true, true, transparent.Rules[:1]
 	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "transparent": transparent, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Render(table)

@@ -239,6 +239,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if fast {
 		s.judge(up, p)
 	}
+	p.u.answered(time.Since(began))
 	return up, nil
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	suspicion = 1500 * time.Millisecond // for an answer to a question, of an upstream that keeps a connection waiting
+	suspicion = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
 	idleProbe = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
 )
 
@@ -20,14 +20,32 @@ func (u *upstream) heardNow() { u.heard.Store(time.Now().UnixNano()) }
 
 func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.UnixNano() }
 
+// answered notes how long an answer took.
+func (u *upstream) answered(took time.Duration) {
+	old := time.Duration(u.usual.Load())
+	if old == 0 {
+		old = took
+	}
+	u.usual.Store(int64(old + (took-old)/4))
+}
+
+// patience is how long a question may take: a multiple of the usual, since a full line delays it and may lose a packet of it.
+func (u *upstream) patience() time.Duration {
+	usual := time.Duration(u.usual.Load())
+	if usual == 0 {
+		return probeTimeout
+	}
+	return min(max(suspicion, 4*usual), 3*probeTimeout)
+}
+
 // suspect finds out whether an upstream that keeps a connection waiting is dead, or merely the server is slow: it is
-// asked over all links at once. One whose connections still bring data is not dead, however long its answer takes.
+// asked over all links at once. One whose connections still move octets is not dead, however long its answer takes.
 func (r *Relay) suspect(u *upstream) {
 	if u.Protocol == Transparent || !u.up() || !u.suspected.CompareAndSwap(false, true) {
 		return
 	}
 	defer u.suspected.Store(false)
-	began, received := time.Now(), r.flows.received(u.Name)
+	began, moved := time.Now(), r.flows.moved(u.Name)
 	type answer struct {
 		from netip.AddrPort
 		link *PlanLink
@@ -37,7 +55,7 @@ func (r *Relay) suspect(u *upstream) {
 	for _, link := range r.plan.Load().links(Bond) {
 		for _, a := range u.Addrs {
 			asked++
-			go func() { answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, suspicion)} }()
+			go func() { answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, u.patience())} }()
 		}
 	}
 	alive, silent := map[netip.AddrPort]bool{}, map[netip.AddrPort]answer{}
@@ -56,7 +74,7 @@ func (r *Relay) suspect(u *upstream) {
 		case alive[from]:
 		case len(alive) > 0: // this address is dead, the upstream is not
 			u.restAddress(from, 0, a.link)
-		case !u.heardSince(began) && r.flows.received(u.Name) == received:
+		case !u.heardSince(began) && r.flows.moved(u.Name) == moved:
 			u.failures.Add(1)
 			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
 			return
@@ -87,8 +105,8 @@ func (r *Relay) askIdle(ctx context.Context, u *upstream, now time.Time) time.Du
 	return idleProbe
 }
 
-// received sums up what an upstream's living connections have brought.
-func (fs *flows) received(upstream string) (down uint64) {
+// moved sums up what an upstream's living connections have carried, both ways.
+func (fs *flows) moved(upstream string) (octets uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, f := range fs.list {
@@ -96,9 +114,9 @@ func (fs *flows) received(upstream string) (down uint64) {
 			continue
 		}
 		if c := f.conn.Load(); c != nil {
-			_, d := c.Moved()
-			down += d
+			up, down := c.Moved()
+			octets += up + down
 		}
 	}
-	return down
+	return octets
 }

@@ -33,6 +33,8 @@ type upstream struct {
 	failures atomic.Int64
 	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
 
+	usual atomic.Int64 // ns that an answer takes
+
 	suspected atomic.Bool // is being asked
 	warm      pool
 

@@ -45,6 +45,14 @@ func (h Home) Flows() ([]Flow, error) {
 
 // Serve listens at the server on ports and tells each connection the peer's address in a line, then echoes.
 func (h Home) Serve(ports ...int) error {
+	return h.listen(ports, func(c net.Conn) {
+		peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+		fmt.Fprintln(c, peer.Addr().Unmap())
+		io.Copy(c, c)
+	})
+}
+
+func (h Home) listen(ports []int, serve func(net.Conn)) error {
 	for _, port := range ports {
 		var l net.Listener
 		if err := h.SRV.Do(func() (err error) {
@@ -61,9 +69,7 @@ func (h Home) Serve(ports ...int) error {
 				}
 				go func() {
 					defer c.Close()
-					peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
-					fmt.Fprintln(c, peer.Addr().Unmap())
-					io.Copy(c, c)
+					serve(c)
 				}()
 			}
 		}()
@@ -168,3 +174,32 @@ func (h Home) status() (s status, err error) {
 }
 
 func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0o644) }
+
+// Answer listens at the server on ports and answers each octet by one.
+func (h Home) Answer(ports ...int) error {
+	return h.listen(ports, func(c net.Conn) { io.Copy(c, c) })
+}
+
+// First connects from the LAN host, asks for something at once, and tells how long the first octet of the answer took.
+func (h Home) First(to string) (t *Talk, took time.Duration, err error) {
+	err = h.LAN.Do(func() error {
+		began := time.Now()
+		d := net.Dialer{Timeout: 20 * time.Second}
+		d.SetMultipathTCP(false)
+		c, err := d.Dial("tcp", to)
+		if err != nil {
+			return err
+		}
+		c.SetDeadline(began.Add(20 * time.Second))
+		if _, err = c.Write([]byte{'?'}); err == nil {
+			_, err = io.ReadFull(c, make([]byte, 1))
+		}
+		if err != nil {
+			c.Close()
+			return err
+		}
+		took, t = time.Since(began), &Talk{Conn: c}
+		return nil
+	})
+	return t, took, err
+}
