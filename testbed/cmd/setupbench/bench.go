@@ -169,6 +169,7 @@ func (b *bench) visit(w way, r *result) {
 			r.Connections++
 			if err != nil {
 				r.Failed++
+				fmt.Fprintf(os.Stderr, "%s at %d ms, %.0f %% loss: %v\n", w.name, r.PathMs, r.Loss*100, err)
 				return
 			}
 			talks[i] = talk

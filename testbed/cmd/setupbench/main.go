@@ -24,10 +24,11 @@ func main() {
 	out := flag.String("json", "build/bench/setup.json", "file for the figures")
 	rounds := flag.Int("rounds", 5, "rounds; the ways take turns in each")
 	each := flag.Int("each", 12, "connections of a way in a round, all at once")
+	path := flag.Int("path", 0, "ms; only cells with this round trip")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *out, *rounds, *each); err != nil {
+	if err := run(ctx, *out, *rounds, *each, *path); err != nil {
 		fmt.Fprintln(os.Stderr, "setupbench:", err)
 		os.Exit(1)
 	}
@@ -42,7 +43,7 @@ type cell struct {
 // serverMs is the round trip between concentrator and server.
 const serverMs = 10
 
-func run(ctx context.Context, out string, rounds, each int) error {
+func run(ctx context.Context, out string, rounds, each, path int) error {
 	bin, err := world.Build()
 	if err != nil {
 		return err
@@ -63,7 +64,10 @@ func run(ctx context.Context, out string, rounds, each int) error {
 	if err := b.prepare(); err != nil {
 		return fmt.Errorf("%w\n%s", err, w.Logs(2000))
 	}
-	for _, c := range []cell{{20, 0}, {100, 0}, {20, 0.02}, {100, 0.02}} {
+	for _, c := range []cell{{20, 0}, {20, 0.02}, {100, 0}, {100, 0.02}} {
+		if path != 0 && c.PathMs != path {
+			continue
+		}
 		if err := b.measure(ctx, c, b.ways()); err != nil {
 			return fmt.Errorf("%w\n%s", err, w.Logs(2000))
 		}
