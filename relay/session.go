@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -286,12 +287,16 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool, patience time.Time) (*net.TCPConn, error) {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
 		PlainTCP: s.act != Bond || p.plain, NotSentLowat: s.set.NotSentLowat}
-	if p.u != nil && p.u.Protocol == Transparent {
-		o.Transparent = true
-	}
 	ctx, cancel := context.WithDeadline(ctx, patience)
 	defer cancel()
+	if p.u != nil && p.u.Protocol == Transparent {
+		o.Transparent, o.LocalPort = true, guestPort()
+	}
 	up, err := mptcp.Dial(ctx, p.addr, o)
+	for tries := 0; o.Transparent && errors.Is(err, unix.EADDRINUSE) && tries < 8; tries++ {
+		o.LocalPort = guestPort()
+		up, err = mptcp.Dial(ctx, p.addr, o)
+	}
 	if err != nil && !o.PlainTCP && noMPTCP(err) {
 		o.PlainTCP = true
 		up, err = mptcp.Dial(ctx, p.addr, o)
@@ -301,6 +306,10 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 	}
 	return up, err
 }
+
+// guestPort is a port for a connection that has a LAN host's own address: none that a host would choose itself (Linux from
+// 32768 on, others from 49152), as two connections between the same ports would be one to conntrack and NAT.
+func guestPort() uint16 { return 10000 + rand.N[uint16](22768) }
 
 // noMPTCP tells a kernel without MPTCP, or with it switched off.
 func noMPTCP(err error) bool {

@@ -53,6 +53,7 @@ func TestUpstreams(t *testing.T) {
 			}
 		})
 	}
+	t.Run("server that speaks MPTCP", h.nativeServer)
 	if first != nil {
 		defer first.Close()
 		if err := first.Echo(100_000); err != nil {
@@ -81,4 +82,27 @@ func (h Home) through(t *testing.T, u Upstream, family string) {
 		return
 	}
 	t.Logf("IPv%s: the server sees %s", family, talk.Peer)
+}
+
+// nativeServer learns of a server that speaks MPTCP itself, and goes there without a concentrator from then on.
+func (h Home) nativeServer(t *testing.T) {
+	u := Upstreams()[0]
+	u.Name = "asking"
+	h.Settings.Relay = map[string]string{"native_servers": `"bypass"`}
+	if err := h.Router.Reload(u.TOML(h)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"asking", "direct"} {
+		if err := world.WaitFor("a connection by "+want, 15*time.Second, func() bool {
+			talk, err := h.Dial(Server("4", 9000), 0)
+			if err != nil {
+				return false
+			}
+			defer talk.Close()
+			f, err := h.FlowOf(talk)
+			return err == nil && f != nil && f.Upstream == want && f.MPTCP && talk.Echo(1000) == nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
 }
