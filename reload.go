@@ -89,6 +89,7 @@ func (h *house) adopt(c *config.Config) error {
 		h.cfg, h.senses, h.paths, h.names, h.addrs, h.numbers = old, before.senses, before.paths, before.names, before.addrs, before.rules
 		return fmt.Errorf("%s: %w", h.file, err)
 	}
+	h.transparent = h.transparent || transparent(c)
 	if err := h.monitor.SetConfig(linkmonConfig(c, h.names)); err != nil {
 		return fmt.Errorf("%s: %w", h.file, err)
 	}
@@ -148,7 +149,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
-	t.Conntrack = kernel.HasConntrack()
+	t.Conntrack, t.Transparent = kernel.HasConntrack(), h.transparent
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))

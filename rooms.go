@@ -80,7 +80,6 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, numbers map[string]int, port4, port6 uint16) kernel.Table {
 	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay",
 		Rules: tableRules(c.Rules, numbers)}
-	out.Transparent = transparent(c)
 	for _, a := range addrs {
 		out.Concentrators = append(out.Concentrators, a...)
 	}
@@ -93,11 +92,11 @@ func transparent(c *config.Config) bool {
 }
 
 // inward are the interfaces from which packets for other machines may be the relay's.
-func inward(c *config.Config, devices []string) []string {
-	if !transparent(c) {
-		return c.LAN.Interfaces
+func inward(lan, devices []string, transparent bool) []string {
+	if !transparent {
+		return lan
 	}
-	return slices.Concat(c.LAN.Interfaces, known(devices))
+	return slices.Concat(lan, known(devices))
 }
 
 // window is when a rule holds.

@@ -83,6 +83,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	for _, l := range c.Links {
 		h.names = append(h.names, l.Device)
 	}
+	h.transparent = transparent(c)
 	h.addrs, h.numbers = literal(c.Concentrators), numberRules(c.Rules, nil)
 	n := len(c.Links)
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)

@@ -18,7 +18,7 @@ func TestUpstreams(t *testing.T) {
 	if err := h.Serve(9000); err != nil {
 		t.Fatal(err)
 	}
-	var first *Talk
+	var first, last *Talk // that live through all reloads, and through the one away from the last
 	for _, u := range Upstreams() {
 		t.Run(u.Name, func(t *testing.T) {
 			if missing := u.Missing(); missing != "" {
@@ -51,6 +51,9 @@ func TestUpstreams(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if last, err = h.Dial(Server("4", 9000), 0); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 	t.Run("server that speaks MPTCP", h.nativeServer)
@@ -58,6 +61,10 @@ func TestUpstreams(t *testing.T) {
 		defer first.Close()
 		if err := first.Echo(100_000); err != nil {
 			t.Error("the first protocol's connection, after all reloads: ", err)
+		}
+		defer last.Close()
+		if err := last.Echo(100_000); err != nil {
+			t.Error("the transparent connection, after the reload to another protocol: ", err)
 		}
 	}
 }
