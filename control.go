@@ -55,6 +55,7 @@ type house struct {
 	edge        time.Time // when a time window changes the ruleset
 	flows       []mptcp.Subflow
 	looked      time.Time     // at the subflows
+	moved       time.Time     // when a link carried something last
 	look        time.Duration // what a look costs
 	repeats     []repeat
 	history     history
@@ -81,8 +82,11 @@ type house struct {
 // a fiftieth of a core.
 const (
 	lookBusy  = 50 * time.Millisecond
-	lookIdle  = time.Second
+	lookIdle  = 2 * time.Second // linkmon's snapshots, each second, bring a look as well
 	lookShare = 50
+	restAfter = 3 * time.Second
+	// waitingTurn is the pace while a removal waits for others to join.
+	waitingTurn = 20 * time.Millisecond
 )
 
 // control is the loop: observe, Step, want, apply.
@@ -119,26 +123,30 @@ func (h *house) control(ctx context.Context) error {
 // turn makes one round, and tells when the next is due though nothing is heard.
 func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 	now := time.Now()
-	busy := h.relay.Stats().Sessions > 0
-	if fresh || now.Sub(h.looked) >= h.lookEvery(busy) {
-		h.lookAtSubflows(now, busy)
+	every := h.lookEvery(now)
+	if fresh || now.Sub(h.looked) >= every {
+		h.lookAtSubflows(now, h.relay.Stats().Sessions > 0)
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
 	h.decide(now)
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
-	switch {
-	case waiting(h.paths):
-		return 20 * time.Millisecond
-	case busy:
-		return h.lookEvery(true)
+	if waiting(h.paths) {
+		return waitingTurn
 	}
-	return h.lookEvery(false)
+	return every
 }
 
-func (h *house) lookEvery(busy bool) time.Duration {
-	if !busy {
+// lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
+// what stands still all at once is what the looks are for.
+func (h *house) lookEvery(now time.Time) time.Duration {
+	for i := range h.snap.Links {
+		if l := &h.snap.Links[i]; l.DownRate+l.UpRate >= quietBit {
+			h.moved = now
+		}
+	}
+	if now.Sub(h.moved) >= restAfter {
 		return lookIdle
 	}
 	return max(lookBusy, lookShare*h.look)

@@ -108,6 +108,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.setCapacities()
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
 	h.relay.OnState(h.poke)
+	h.relay.OnBulk(h.monitor.Poke)
 	return h, nil
 }
 

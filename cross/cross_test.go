@@ -421,6 +421,12 @@ func TestRepositoryPackages(t *testing.T) {
 	must(t, err)
 	if ok {
 		packages = append(packages, luci)
+		for _, language := range []string{"de", "fr"} {
+			path := "usr/lib/lua/luci/i18n/spillway." + language + ".lmo"
+			if !slices.ContainsFunc(luci.Files, func(f File) bool { return f.Path == path && len(f.Data) > 0 }) {
+				t.Errorf("luci-app-spillway has no %s", path)
+			}
+		}
 	}
 	for _, p := range packages {
 		ipk, apk, err := WriteBoth(p, t.TempDir())

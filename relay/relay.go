@@ -110,6 +110,9 @@ func (r *Relay) SetConfig(cfg Config) error {
 // health changes.
 func (r *Relay) OnState(fn func()) { r.onState.Store(&fn) }
 
+// OnBulk names a function that is called when a connection begins to move much: rates are about to change. It must return at once.
+func (r *Relay) OnBulk(fn func()) { r.engine.OnBulk(fn) }
+
 // changed puts the door where it belongs now and tells main.
 func (r *Relay) changed() {
 	r.reconsider()
