@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,9 @@ type house struct {
 
 	state      string // as last told
 	stateSince time.Time
+
+	inherited []*os.File  // listening sockets of a predecessor
+	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
 	level    *slog.LevelVar
@@ -251,6 +255,9 @@ func (h *house) enforce(now time.Time) {
 func (h *house) subflowJoined(local netip.Addr) {
 	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
 		h.joined[i] = true
+		if waiting(h.paths) {
+			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
+		}
 	}
 }
 

@@ -58,8 +58,9 @@ func react(err error, exposed bool) reaction {
 		return reaction{retry: otherUpstream, weak: true}
 	case errors.Is(err, socks.ErrMethod), errors.Is(err, socks.ErrPassword):
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
-	case errors.Is(err, unix.ECONNREFUSED):
-		return reaction{retry: otherUpstream, out: true} // nobody took what was in the SYN
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
+		// Nobody took what was in the SYN. An MPTCP socket whose SYN was refused says ENOTCONN to a read.
+		return reaction{retry: otherUpstream, out: true}
 	case errors.Is(err, errSilent):
 		return reaction{retry: otherLink}
 	case isLinkError(err):
@@ -71,10 +72,10 @@ func react(err error, exposed bool) reaction {
 	return reaction{retry: other, weak: true} // nonsense and the unknown
 }
 
-// isLinkError tells errors of our own side: no route, no such device, an address that is gone.
+// isLinkError tells errors of our own side: no route, no such device, an address that is gone, descriptors or memory that ran out.
 func isLinkError(err error) bool {
 	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL,
-		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM} {
+		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(err, e) {
 			return true
 		}

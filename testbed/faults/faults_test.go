@@ -52,7 +52,7 @@ func ready(t *testing.T, s scenario.Scenario) *world.World {
 			t.Fatal(err)
 		}
 	}
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		t.Fatal(err)
 	}
 	return w

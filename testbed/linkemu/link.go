@@ -3,6 +3,7 @@
 package linkemu
 
 import (
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"sync"
@@ -209,6 +210,11 @@ func (l *Link) read(d *direction) {
 			return
 		}
 		buf = buf[:n]
+		if !l.cut && d.from.header > 0 && neighbours(buf) {
+			unix.Write(d.to.fd, buf)
+			l.free(buf)
+			continue
+		}
 		if segment := tcp(buf[d.from.header:]); segment != nil {
 			d.segments++
 			d.payload += uint64(len(segment) - int(segment[12]>>4)*4)
@@ -222,6 +228,19 @@ func (l *Link) read(d *direction) {
 			l.free(buf)
 		}
 	}
+}
+
+// neighbours is whether an Ethernet frame is about finding neighbours (ARP, RFC 4861): the modem's matter, on the near
+// side of the line, so it neither waits nor vanishes in a blackhole.
+func neighbours(frame []byte) bool {
+	const arp, ipv6, icmpv6, solicitation, advertisement = 0x0806, 0x86dd, 58, 135, 136
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case arp:
+		return true
+	case ipv6:
+		return len(frame) > 54 && frame[20] == icmpv6 && (frame[54] == solicitation || frame[54] == advertisement)
+	}
+	return false
 }
 
 // deliver writes what has arrived. A device that is down refuses it: the packet is lost, as it should be.

@@ -3,7 +3,9 @@
 package linkemu
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 	"spillway/testbed/netns"
@@ -22,12 +24,25 @@ const (
 type Port struct {
 	Name   string
 	fd     int
-	header int  // octets before the IP packet
-	tun    bool // a device that we made, with a carrier to switch
+	header int       // octets before the IP packet
+	tun    bool      // it is a tun or tap device
+	line   *netns.NS // of a veth pair: where the far end is
 }
 
 // Open makes the device in a namespace, up, without addresses.
 func Open(ns *netns.NS, name string, kind Kind) (*Port, error) {
+	p, err := openTun(ns, name, kind)
+	if kind == Ethernet && (errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist)) {
+		p, err = openVeth(ns, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make device %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// openTun makes a tap or tun device.
+func openTun(ns *netns.NS, name string, kind Kind) (*Port, error) {
 	p := &Port{Name: name, fd: -1, tun: true}
 	flags := uint16(unix.IFF_NO_PI | unix.IFF_TUN)
 	if kind == Ethernet {
@@ -50,7 +65,7 @@ func Open(ns *netns.NS, name string, kind Kind) (*Port, error) {
 	}
 	if err != nil {
 		p.Close()
-		return nil, fmt.Errorf("make device %s: %w", name, err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -67,6 +82,9 @@ func Descriptor(name string, fd int, kind Kind) (*Port, error) {
 
 // setCarrier plugs the cable in or out, as the device's own namespace sees it.
 func (p *Port) setCarrier(on bool) error {
+	if p.line != nil {
+		return p.line.Script("link set dev " + farEnd + map[bool]string{true: " up\n", false: " down\n"}[on])
+	}
 	if !p.tun {
 		return nil
 	}
@@ -85,5 +103,8 @@ func (p *Port) Close() {
 	if p.fd >= 0 {
 		unix.Close(p.fd)
 		p.fd = -1
+	}
+	if p.line != nil {
+		p.line.Close()
 	}
 }

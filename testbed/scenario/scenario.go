@@ -25,6 +25,7 @@ type Scenario struct {
 	Demands  []Demand
 	Events   []Event       // in the order of At
 	Length   time.Duration // how long counters are watched at least; it ends with the demands otherwise
+	Native   bool          // no relay: what the LAN has without us
 	Expect   []Expectation
 }
 
@@ -32,6 +33,7 @@ type Scenario struct {
 type Demand struct {
 	Name   string // unique
 	Start  time.Duration
+	After  int    // Start counts from the moment when so many events are over; 0: from the beginning
 	Family string // "4" or "6"; "": 4
 	traffic.Demand
 }
@@ -73,6 +75,7 @@ const (
 // Expectation is one sentence about the outcome, with its figure.
 type Expectation struct {
 	What    string
+	Key     string // in a benchmark's JSON; "": not there
 	Unit    string
 	Measure func(*Run) float64
 	Is      Comparison

@@ -20,6 +20,7 @@ type Counter struct {
 type Sample struct {
 	At    time.Time
 	Links []Counter
+	CPU   time.Duration // the daemon's processor time so far
 }
 
 // openCounters opens the router's /proc/net/dev: the open file belongs to its namespace for ever.
@@ -58,6 +59,7 @@ func (w *World) Sample() (Sample, error) {
 		up, down := line.Counts()
 		s.Links[i].Segments, s.Links[i].Payload = up.Segments+down.Segments, up.Payload+down.Payload
 	}
+	s.CPU = w.Router.CPU()
 	return s, nil
 }
 

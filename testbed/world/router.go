@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -30,6 +31,7 @@ type Router struct {
 // local is a router that runs in the namespace cpe.
 func (w *World) local() Router {
 	var p *Process
+	var running atomic.Pointer[Process] // p, for those who count while it is restarted
 	config, socket := filepath.Join(w.Dir, "spillway.toml"), w.socket()
 	control := func(method string, args any) (json.RawMessage, error) { return call(socket, method, args) }
 	write := func(text string) error { return os.WriteFile(config, []byte(text), 0o644) }
@@ -42,6 +44,7 @@ func (w *World) local() Router {
 			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
 				return err
 			}
+			running.Store(p)
 			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 30*time.Second, func() bool {
 				s, err := r.Status()
 				return !p.Running() || err == nil && s.Doors.Open && w.leadsToDoor()
@@ -63,9 +66,14 @@ func (w *World) local() Router {
 			return p.Signal(syscall.SIGHUP)
 		},
 		Control: control,
-		CPU:     func() time.Duration { return p.CPU() },
-		Usage:   func() (Usage, error) { return w.usage(p, r) },
-		Log:     func() string { return p.Text() },
+		CPU: func() time.Duration {
+			if q := running.Load(); q != nil {
+				return q.CPU()
+			}
+			return 0
+		},
+		Log:   func() string { return p.Text() },
+		Usage: func() (Usage, error) { return w.usage(p, r) },
 	}
 }
 

@@ -157,7 +157,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		return f, err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return f, err
 	}
 	for _, step := range []struct {

@@ -55,7 +55,7 @@ func run(ctx context.Context, length time.Duration, dir string) error {
 		return err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return err
 	}
 	s := soak{w: w}
