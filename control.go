@@ -41,27 +41,30 @@ type house struct {
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
-	machine *policy.Machine
-	senses  []sense
-	paths   []pathState
-	joined  []bool
-	snap    linkmon.Snapshot
-	plan    policy.Plan
-	given   relay.Plan // what the relay was last told
-	ruleset kernel.Ruleset
-	edge    time.Time // when a time window changes the ruleset
-	flows   []mptcp.Subflow
-	looked  time.Time     // at the subflows
-	moved   time.Time     // when a link carried something last
-	look    time.Duration // what a look costs
-	repeats []repeat
-	history history
-	usage   usageFile
-	started time.Time
-	boot    uint64           // of the machine's run
-	tell    func(Transition) // ubus' event; never nil
-	sysctl  sysctlCache
-	still   still
+	numbers map[string]int     // of the relay's rules
+	// transparent: there may be connections with LAN hosts' own addresses. Once there were, their answers are always looked for.
+	transparent bool
+	machine     *policy.Machine
+	senses      []sense
+	paths       []pathState
+	joined      []bool
+	snap        linkmon.Snapshot
+	plan        policy.Plan
+	given       relay.Plan // what the relay was last told
+	ruleset     kernel.Ruleset
+	edge        time.Time // when a time window changes the ruleset
+	flows       []mptcp.Subflow
+	looked      time.Time     // at the subflows
+	moved       time.Time     // when a link carried something last
+	look        time.Duration // what a look costs
+	repeats     []repeat
+	history     history
+	usage       usageFile
+	started     time.Time
+	boot        uint64           // of the machine's run
+	tell        func(Transition) // ubus' event; never nil
+	sysctl      sysctlCache
+	still       still
 
 	state      string // as last told
 	stateSince time.Time
@@ -245,7 +248,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {
