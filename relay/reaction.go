@@ -76,10 +76,10 @@ func react(err error, exposed bool) reaction {
 	return reaction{retry: other, weak: true} // nonsense and the unknown
 }
 
-// isLinkError tells errors of our own side: no route, no such device, an address that is gone.
+// isLinkError tells errors of our own side: no route, no such device, an address that is gone, descriptors or memory that ran out.
 func isLinkError(err error) bool {
 	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL,
-		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM} {
+		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(err, e) {
 			return true
 		}
