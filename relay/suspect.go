@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	suspicion = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
-	idleProbe = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
+	suspicion      = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
+	suspicionFirst = 1800 * time.Millisecond // when nobody knows how long an answer takes
+	idleProbe      = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
 )
 
 // heardNow notes a sign of life.
@@ -33,7 +34,7 @@ func (u *upstream) answered(took time.Duration) {
 func (u *upstream) patience() time.Duration {
 	usual := time.Duration(u.usual.Load())
 	if usual == 0 {
-		return probeTimeout
+		return suspicionFirst
 	}
 	return min(max(suspicion, 4*usual), 3*probeTimeout)
 }
@@ -58,11 +59,11 @@ func (r *Relay) suspect(u *upstream) {
 		for _, a := range u.Addrs {
 			asked++
 			go func() {
-				if link.Metered && !passes(ctx, patience/2) { // only when the others are silent
+				if link.Metered && !passes(ctx, patience/3) { // only when the others are silent
 					answers <- answer{a, link, errFamily}
 					return
 				}
-				answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, patience)}
+				answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, time.Until(began.Add(patience)))}
 			}()
 		}
 	}
