@@ -14,9 +14,10 @@ const (
 	betterBy   = 1.05            // together above this multiple of it: proven useful
 	settleFor  = 2 * time.Second // after a link was taken, before it is judged
 	worseFor   = 3 * time.Second
-	meanOfBoth = 2 * time.Second // what links carry together swings while they wait for each other: judged by its mean
-	queueHeld  = time.Second     // a queue seen so lately still counts
-	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
+	worseMean  = 1500 * time.Millisecond // ... where it is a mean that is worse
+	meanOfBoth = 2 * time.Second         // what links carry together swings while they wait for each other: judged by its mean
+	queueHeld  = time.Second             // a queue seen so lately still counts
+	strikeFor  = 2 * time.Second         // primaries full so soon after the overflow was left: a strike
 	strikesMax = 3
 	soloFor    = 10 * time.Minute // how long a measurement of a link alone is believed
 
@@ -79,7 +80,7 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	}
 	settled := s.clock-dm.enteredAt >= settleFor
 	worse := settled && s.clock-dm.queueAt <= queueHeld && dm.together < worseShare*solo
-	if dm.guard.hold(s.clock, worse) < worseFor {
+	if dm.guard.hold(s.clock, worse) < worseMean {
 		return false
 	}
 	name := s.cfg.Links[u.last].Name
