@@ -62,6 +62,7 @@ type house struct {
 	usage       usageFile
 	started     time.Time
 	boot        uint64           // of the machine's run
+	v6          bool             // the kernel has IPv6
 	tell        func(Transition) // ubus' event; never nil
 	sysctl      sysctlCache
 	still       still
@@ -251,7 +252,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {

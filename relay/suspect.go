@@ -21,8 +21,10 @@ func (u *upstream) heardNow() { u.heard.Store(time.Now().UnixNano()) }
 
 func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.UnixNano() }
 
-// answered notes how long an answer took.
+// answered notes how long an answer took. Part of it may have been the server's, so that more than two seconds are not
+// believed.
 func (u *upstream) answered(took time.Duration) {
+	took = min(took, 2*time.Second)
 	old := time.Duration(u.usual.Load())
 	if old == 0 {
 		old = took
