@@ -276,7 +276,8 @@ func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, openin
 		up, err = s.race(ctx, p, others[0], patience)
 		return up, false, err
 	}
-	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now())
+	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now()) &&
+		(p.u.FastOpen == "always" || !s.r.plan.Load().NoSYNData)
 	if !fast && p.u.FastOpen == "auto" && p.u.Protocol == Convert {
 		s.r.count.avoided.Add(1)
 	}
