@@ -83,7 +83,7 @@ type house struct {
 // a fiftieth of a core.
 const (
 	lookBusy  = 50 * time.Millisecond
-	lookIdle  = 2 * time.Second // linkmon's snapshots, each second, bring a look as well
+	lookIdle  = time.Second
 	lookShare = 50
 	restAfter = 3 * time.Second
 	// waitingTurn is the pace while a removal waits for others to join.
@@ -143,7 +143,7 @@ func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 // what stands still all at once is what the looks are for.
 func (h *house) lookEvery(now time.Time) time.Duration {
 	for i := range h.snap.Links {
-		if l := &h.snap.Links[i]; l.DownRate+l.UpRate >= quietBit {
+		if l, v := &h.snap.Links[i], &h.senses[i].verdict; l.DownRate+l.UpRate >= quietBit || v.Suspect {
 			h.moved = now
 		}
 	}
