@@ -158,7 +158,23 @@ func (r *Relay) accept(l *net.TCPListener) {
 			continue
 		}
 		r.welcome(c)
+		if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 && r.guests.crowded(waiting(l), most) {
+			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", waiting(l))
+			go r.changed()
+		}
 	}
+}
+
+// waiting tells how many connections wait to be accepted.
+func waiting(l *net.TCPListener) (n int) {
+	if rc, err := l.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
+				n = int(info.Unacked)
+			}
+		})
+	}
+	return n
 }
 
 // welcome counts a connection in and serves it.
