@@ -20,10 +20,12 @@ const (
 // Port is one end of a link: a network device whose packets the emulator reads and writes. The device sees no
 // segmentation offload, so every packet fits the MTU.
 type Port struct {
-	Name   string
-	fd     int
-	header int  // octets before the IP packet
-	tun    bool // a device that we made, with a carrier to switch
+	Name string
+	// Carrier plugs the cable of a device that is not ours in or out; nil: nothing can.
+	Carrier func(on bool) error
+	fd      int
+	header  int  // octets before the IP packet
+	tun     bool // a device that we made, with a carrier to switch
 }
 
 // Open makes the device in a namespace, up, without addresses.
@@ -67,6 +69,9 @@ func Descriptor(name string, fd int, kind Kind) (*Port, error) {
 
 // setCarrier plugs the cable in or out, as the device's own namespace sees it.
 func (p *Port) setCarrier(on bool) error {
+	if p.Carrier != nil {
+		return p.Carrier(on)
+	}
 	if !p.tun {
 		return nil
 	}

@@ -13,6 +13,6 @@ func (w *World) Readdress(i int) error {
 		l.Host = 2
 	}
 	l.Host += 10
-	return w.CPE.Script(fmt.Sprintf("addr del %v/24 dev %s\naddr add %v/24 dev %s\nroute replace default via %v dev %s metric %d\n",
+	return w.machine.Script(fmt.Sprintf("addr del %v/24 dev %s\naddr add %v/24 dev %s\nroute replace default via %v dev %s metric %d\n",
 		old, l.Device, w.Address4(i), l.Device, w.Gateway4(i), l.Device, 10+i))
 }

@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -23,47 +21,6 @@ type Router struct {
 	Control func(method string, args any) (json.RawMessage, error) // a command of the control socket
 	CPU     func() time.Duration                                   // processor time of the daemon
 	Log     func() string
-}
-
-// local is a router that runs in the namespace cpe.
-func (w *World) local() Router {
-	var p *Process
-	config, socket := filepath.Join(w.Dir, "spillway.toml"), w.socket()
-	control := func(method string, args any) (json.RawMessage, error) { return call(socket, method, args) }
-	write := func(text string) error { return os.WriteFile(config, []byte(text), 0o644) }
-	r := Router{Control: control}
-	return Router{
-		Start: func(text string) (err error) {
-			if err := write(text); err != nil {
-				return err
-			}
-			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
-				return err
-			}
-			err = WaitFor("the daemon's control socket and its door", 15*time.Second, func() bool {
-				s, err := r.Status()
-				return !p.Running() || err == nil && s.Doors.Open
-			})
-			if !p.Running() {
-				err = fmt.Errorf("the daemon ended: %v", p.err)
-			}
-			if err != nil {
-				return fmt.Errorf("%w\n%s", err, p.Text())
-			}
-			return nil
-		},
-		Stop: func() error { return p.Stop(15 * time.Second) },
-		Kill: func() error { p.Kill(); return nil },
-		Reload: func(text string) error {
-			if err := write(text); err != nil {
-				return err
-			}
-			return p.Signal(syscall.SIGHUP)
-		},
-		Control: control,
-		CPU:     func() time.Duration { return p.CPU() },
-		Log:     func() string { return p.Text() },
-	}
 }
 
 func (w *World) socket() string { return filepath.Join(w.Dir, "control") }
