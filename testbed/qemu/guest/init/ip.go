@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"golang.org/x/sys/unix"
@@ -114,7 +115,7 @@ func name(names map[string]string) error {
 		return err
 	}
 	defer c.Close()
-	devices, err := net.Interfaces()
+	devices, err := await(len(names) + 1)
 	if err != nil {
 		return err
 	}
@@ -138,4 +139,15 @@ func name(names map[string]string) error {
 		return fmt.Errorf("%d of %d devices are there: %v", found, len(names), devices)
 	}
 	return nil
+}
+
+// await waits until so many devices are there: drivers find them in their own time.
+func await(n int) (devices []net.Interface, err error) {
+	for range 500 {
+		if devices, err = net.Interfaces(); err != nil || len(devices) >= n {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return devices, err
 }
