@@ -3,12 +3,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -159,7 +159,7 @@ func endpointChanges(have, want []mptcp.Endpoint) []endpointChange {
 			out = append(out, endpointChange{2, "remove", h})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b endpointChange) int { return cmp.Compare(a.rank, b.rank) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].rank < out[j].rank })
 	return out
 }
 

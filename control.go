@@ -56,6 +56,7 @@ type house struct {
 	history history
 	usage   usageFile
 	started time.Time
+	boot    uint64           // of the machine's run
 	tell    func(Transition) // ubus' event; never nil
 	sysctl  sysctlCache
 
@@ -154,7 +155,7 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time) {
-	h.plan = h.machine.Step(observe(now, &h.snap, h.senses))
+	h.plan = h.machine.Step(observe(now, h.boot, &h.snap, h.senses))
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}

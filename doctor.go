@@ -6,15 +6,30 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"spillway/config"
+	"spillway/convert"
+	"spillway/doctor"
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/policy"
 )
 
-func doctorCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
+func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
+	file := flags.String("config", defaultConfig, "examine by this configuration `file` when no daemon answers")
 	ask, js, err := asking(flags, args, 0)
 	if err != nil {
+		if flags.Parsed() && !errors.As(err, &usageError{}) && !errors.Is(err, flag.ErrHelp) {
+			return doctorAlone(ctx, e, *file, err)
+		}
 		return err
 	}
-	var found Doctor
+	found := Doctor{}
 	err = show(e, ask, js, "doctor", nil, func(w io.Writer, d *Doctor) { found = *d; writeDoctor(w, d) })
 	if err == nil && !js && !found.OK {
 		return errors.New("something is wrong; see FAIL above")
@@ -22,4 +37,182 @@ func doctorCommand(_ context.Context, e env, flags *flag.FlagSet, args []string)
 	return err
 }
 
-func (h *house) doctor(ctx context.Context) (*Doctor, error) { return &Doctor{}, nil }
+// doctorAlone examines the machine though no daemon runs, by the configuration.
+func doctorAlone(ctx context.Context, e env, file string, noDaemon error) error {
+	c, err := config.Load(file)
+	if err != nil {
+		return errors.Join(noDaemon, usageError{err})
+	}
+	names := make([]string, len(c.Links))
+	for i, l := range c.Links {
+		names[i] = l.Device
+	}
+	m, err := linkmon.New(linkmonConfig(c, names), newLogger(io.Discard, nil))
+	if err != nil {
+		return err
+	}
+	snap := make(chan linkmon.Snapshot, 1)
+	looking, cancel := context.WithCancel(ctx)
+	go m.Run(looking, func(s linkmon.Snapshot) {
+		select {
+		case snap <- s:
+		default:
+		}
+	})
+	w := doctor.System(ctx)
+	select {
+	case s := <-snap:
+		fillWorld(w, c, s.Links, literal(c.Concentrators), mptcp.Probe())
+	case <-time.After(5 * time.Second):
+	}
+	cancel()
+	answer := doctorAnswer(ctx, w)
+	answer.Checks = append([]CheckStatus{{Name: "daemon", Result: "fail", What: noDaemon.Error(), Remedy: "Start it.", Command: "/etc/init.d/spillway start"}}, answer.Checks...)
+	writeDoctor(e.stdout, answer)
+	return errors.New("no daemon runs; see FAIL above")
+}
+
+// doctor is the method: the machine, the daemon, and probes by each link.
+func (h *house) doctor(ctx context.Context) (*Doctor, error) {
+	w := doctor.System(ctx)
+	door := doctor.Door{}
+	if err := h.call(ctx, func() {
+		fillWorld(w, h.cfg, h.snap.Links, h.addrs, h.features)
+		for i := range w.Links {
+			if i >= len(h.senses) || i >= len(h.plan.Links) {
+				break
+			}
+			role, _ := h.machine.Role(i)
+			w.Links[i].Role = role.String()
+			w.Links[i].Idle = h.plan.Links[i].Metered && h.plan.Links[i].Role < policy.Active
+			if v := h.senses[i].verdict; v.Dead {
+				w.Links[i].Dead = v.Reason
+			}
+		}
+		s := h.status(time.Now(), nil)
+		door = doctor.Door{Open: s.Doors.Open, Port4: s.Doors.IPv4, Port6: s.Doors.IPv6, Why: s.Doors.Why}
+	}); err != nil {
+		return nil, err
+	}
+	w.Door = func() doctor.Door { return door }
+	w.Table = h.tableInPlace
+	return doctorAnswer(ctx, w), nil
+}
+
+// tableInPlace tells what of the wanted state the kernel lacks.
+func (h *house) tableInPlace() error {
+	have, err := h.kernel.Read()
+	if err != nil {
+		return err
+	}
+	if have.Ruleset.Mark != h.apply.wanted().Ruleset.Mark {
+		return errors.New("the kernel's table is not the one that the configuration asks for")
+	}
+	return nil
+}
+
+// fillWorld tells doctor what is configured and sensed, and how to probe.
+func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
+	w.StateDir, w.LAN = filepath.Dir(c.Daemon.State), c.LAN.Interfaces
+	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
+		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Diag: f.Diag}
+	w.Links = nil
+	for i, l := range links {
+		x := doctor.Link{Name: l.Name, Device: l.Device, Present: l.Present, Up: l.Up, Carrier: l.Carrier, PointToPoint: l.PointToPoint, MTU: l.MTU,
+			Addr4: l.Addr4, Addr6: l.Addr6, Gateway4: l.Gateway4, Gateway6: l.Gateway6, Route4: l.Route4, Route6: l.Route6, Flapping: l.Flapping, Idle: l.Metered}
+		if i < len(c.Links) {
+			x.Role = c.Links[i].Role
+		}
+		w.Links = append(w.Links, x)
+	}
+	w.Remotes = nil
+	for i, u := range c.Concentrators {
+		for _, a := range addrs[i] {
+			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol})
+		}
+	}
+	w.Connect = probeConnect
+	w.Info = func(l doctor.Link, c doctor.Concentrator) (string, error) {
+		m, _, err := askInfo(l, c, mptcp.DialOptions{})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("supports TCP options %v", m.Supported), nil
+	}
+	w.SYNData = func(l doctor.Link, c doctor.Concentrator) (bool, error) {
+		_, o, err := askInfo(l, c, mptcp.DialOptions{FastOpen: true})
+		return o.SYNDataAcked, err
+	}
+	w.MPTCP = func(l doctor.Link, c doctor.Concentrator) (bool, error) {
+		_, o, err := askInfo(l, c, mptcp.DialOptions{})
+		return o.MPTCP, err
+	}
+}
+
+// doctorWait bounds each probe.
+const doctorWait = 3 * time.Second
+
+// probeConnect times a plain TCP handshake by a link.
+func probeConnect(l doctor.Link, c doctor.Concentrator) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
+	defer cancel()
+	began := time.Now()
+	conn, err := mptcp.Dial(ctx, c.Addr, mptcp.DialOptions{Local: l.Addr(c.Addr.Addr()), Device: l.Device, PlainTCP: true})
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	conn.Close()
+	return took, nil
+}
+
+// askInfo sends a Convert Info by a link and returns the answer and how the connection came out.
+func askInfo(l doctor.Link, c doctor.Concentrator, o mptcp.DialOptions) (*convert.Message, mptcp.Outcome, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
+	defer cancel()
+	o.Local, o.Device = l.Addr(c.Addr.Addr()), l.Device
+	conn, err := mptcp.Dial(ctx, c.Addr, o)
+	if err != nil {
+		return nil, mptcp.Outcome{}, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(doctorWait))
+	ask, err := (&convert.Message{Info: true}).Append(nil)
+	if err != nil {
+		return nil, mptcp.Outcome{}, err
+	}
+	if _, err := conn.Write(ask); err != nil {
+		return nil, mptcp.Outcome{}, err
+	}
+	answer := make([]byte, convert.HeaderLen, convert.MaxMessage)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return nil, mptcp.Outcome{}, fmt.Errorf("no Convert answer: %w", err)
+	}
+	n, err := convert.Length(answer)
+	if err != nil {
+		return nil, mptcp.Outcome{}, err
+	}
+	answer = answer[:n]
+	if _, err := io.ReadFull(conn, answer[convert.HeaderLen:]); err != nil {
+		return nil, mptcp.Outcome{}, fmt.Errorf("half a Convert answer: %w", err)
+	}
+	m, _, err := convert.Parse(answer)
+	if err != nil {
+		return nil, mptcp.Outcome{}, err
+	}
+	out, err := mptcp.Inspect(conn)
+	if m.Error != nil {
+		return nil, out, m.Error
+	}
+	return m, out, err
+}
+
+// doctorAnswer runs the tree.
+func doctorAnswer(ctx context.Context, w *doctor.World) *Doctor {
+	report := doctor.Run(ctx, w, doctor.Tree(w))
+	answer := &Doctor{OK: report.ExitCode() == 0, Checks: []CheckStatus{}}
+	for _, f := range report.Findings {
+		answer.Checks = append(answer.Checks, CheckStatus{Name: f.Name, Result: f.Status.String(), What: f.What, Remedy: f.Remedy, Command: f.Command, Needs: f.Needs})
+	}
+	return answer
+}

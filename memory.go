@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,4 +70,15 @@ func (u usageFile) write(usages []policy.Usage) (err error) {
 		return err
 	}
 	return os.Rename(fresh, string(u))
+}
+
+// bootID tells one run of the machine from another.
+func bootID() uint64 {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return 0
+	}
+	sum := fnv.New64a()
+	sum.Write(text)
+	return sum.Sum64()
 }

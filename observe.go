@@ -65,7 +65,9 @@ func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, subflows []mpt
 }
 
 // observe makes of what was sensed what the policy needs.
-func observe(now time.Time, snap *linkmon.Snapshot, senses []sense) policy.Observation {
+//
+// boot tells one run of the machine from another: counters begin anew with each.
+func observe(now time.Time, boot uint64, snap *linkmon.Snapshot, senses []sense) policy.Observation {
 	o := policy.Observation{Now: now, Links: make([]policy.LinkObs, len(senses))}
 	for i := range senses {
 		s, l := &senses[i], &snap.Links[i]
@@ -79,7 +81,7 @@ func observe(now time.Time, snap *linkmon.Snapshot, senses []sense) policy.Obser
 			Usable: l.Usable, Dead: s.verdict.Dead, Reason: reason,
 			DownRate: l.DownRate, UpRate: l.UpRate, DownCap: down, UpCap: up, DownQueue: s.verdict.DownQueue, UpQueue: s.verdict.UpQueue,
 			RTT: s.verdict.RTT, MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss,
-			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: uint64(l.Index),
+			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: boot ^ uint64(l.Index)<<1 | 1,
 		}
 	}
 	return o

@@ -71,10 +71,30 @@ func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPo
 	return netip.AddrPort{}, netip.Addr{}, false
 }
 
-// probe tells whether anything came back. A refusal is an answer: the way there and back is alive.
+// probeAgain is when a second SYN follows a silent first one: one lost packet must not cost a failover.
+const probeAgain = 100 * time.Millisecond
+
+// probe tells whether anything came back within wait.
 func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	answers := make(chan bool, 2)
+	try := func() { answers <- answered(ctx, target, o) }
+	go try()
+	select {
+	case a := <-answers:
+		return a
+	case <-time.After(probeAgain):
+	}
+	go try()
+	if <-answers {
+		return true
+	}
+	return <-answers
+}
+
+// answered makes one attempt. A refusal is an answer: the way there and back is alive.
+func answered(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions) bool {
 	c, err := mptcp.Dial(ctx, target, o)
 	if err != nil {
 		return errors.Is(err, syscall.ECONNREFUSED)

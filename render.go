@@ -193,7 +193,7 @@ func writeWhy(w io.Writer, y *Why) {
 // writeDoctor is `spillway doctor`.
 func writeDoctor(w io.Writer, d *Doctor) {
 	for _, c := range d.Checks {
-		mark := map[string]string{"ok": "ok  ", "fail": "FAIL", "skip": "-   "}[c.Result]
+		mark := map[string]string{"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "-   ", "blocked": "-   "}[c.Result]
 		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, c.What)
 		if c.Remedy != "" {
 			fmt.Fprintf(w, "      %s\n", c.Remedy)

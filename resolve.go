@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func resolveHost(ctx context.Context, host string, port uint16, ask lookup) ([]n
 	for _, a := range addrs {
 		out = append(out, netip.AddrPortFrom(a.Unmap(), port))
 	}
-	slices.SortFunc(out, netip.AddrPort.Compare) // resolvers rotate; the order must not change by itself
+	sort.Slice(out, func(i, j int) bool { return out[i].Compare(out[j]) < 0 }) // resolvers rotate; the order must not change by itself
 	return out, err
 }
 

@@ -65,7 +65,7 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 // build makes the rooms; nothing is changed in the kernel yet.
 func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h := &house{
-		file: file, log: log, cfg: c, started: time.Now(), stateSince: time.Now(),
+		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
 		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1),
 		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(Transition) {},
@@ -165,6 +165,9 @@ func (h *house) end() {
 		h.diag.Close()
 	}
 	if usages := h.machine.Usage(); len(usages) > 0 {
+		for i := range usages {
+			usages[i].Clean = true
+		}
 		if err := h.usage.write(usages); err != nil {
 			h.log.Warn("quota counters are not saved", "error", err)
 		}

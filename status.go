@@ -154,7 +154,7 @@ type Why struct {
 // CheckStatus is one finding of doctor.
 type CheckStatus struct {
 	Name    string `json:"name"`
-	Result  string `json:"result"` // "ok", "fail", "skip"
+	Result  string `json:"result"` // "ok", "warn", "fail", "skip", "blocked" (by what it needs)
 	What    string `json:"what"`
 	Remedy  string `json:"remedy,omitempty"`
 	Command string `json:"command,omitempty"`

@@ -4,8 +4,8 @@
 // Multipath TCP connections whose stream begins with a Convert message, opens an ordinary TCP connection to the server
 // that the message names, and copies both ways.
 //
-// The way of a connection: server.go accepts, session.go follows it from message to end, judge.go decides what a message
-// gets, dial.go connects and turns a failure into an error code, copy.go moves the octets.
+// The way of a connection: admit.go accepts, session.go follows it from message to end, judge.go decides what a message
+// gets, dial.go connects and turns a failure into an error code, copy.go moves the octets, stop.go ends what is idle or must end.
 package concentrator
 
 import (

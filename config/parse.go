@@ -68,8 +68,10 @@ func (p *parser) syntax(err error) error {
 	line, key := 0, ""
 	place, cause, ok := strings.Cut(text, "): ")
 	if ok {
-		if n, _ := fmt.Sscanf(place, "line %d (last key %q", &line, &key); n >= 1 {
-			text = cause
+		number, rest, _ := strings.Cut(strings.TrimPrefix(place, "line "), " ")
+		if n, err := strconv.Atoi(number); err == nil {
+			line, text = n, cause
+			key = strings.Trim(strings.TrimPrefix(rest, "(last key "), `"`)
 		}
 	}
 	if key == "" {

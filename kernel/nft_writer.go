@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -142,8 +143,8 @@ func domainSetName(stem string, v6 bool) string {
 // disjoint is the prefixes in order without those that another contains: nft refuses intervals that overlap.
 func disjoint(all []netip.Prefix) []netip.Prefix {
 	all = slices.Clone(all)
-	slices.SortFunc(all, func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	sort.Slice(all, func(i, j int) bool {
+		return cmp.Or(all[i].Addr().Compare(all[j].Addr()), cmp.Compare(all[i].Bits(), all[j].Bits())) < 0
 	})
 	kept := all[:0]
 	for _, p := range all {
@@ -157,7 +158,7 @@ func disjoint(all []netip.Prefix) []netip.Prefix {
 // ports is the ranges as a set, those that meet joined.
 func ports(ranges []PortRange) string {
 	ranges = slices.Clone(ranges)
-	slices.SortFunc(ranges, func(a, b PortRange) int { return cmp.Compare(a.First, b.First) })
+	sort.Slice(ranges, func(i, j int) bool { return ranges[i].First < ranges[j].First })
 	joined := ranges[:0]
 	for _, r := range ranges {
 		if n := len(joined); n > 0 && int(r.First) <= int(joined[n-1].Last)+1 {

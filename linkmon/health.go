@@ -4,6 +4,7 @@ package linkmon
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -60,7 +61,8 @@ const (
 // Health judges one link by the TCP figures of its live subflows. The zero value is ready. It has no clock and is not safe for concurrent use.
 // Call Step every 50 ms while data is out, less often else.
 type Health struct {
-	paths map[uint64]path
+	paths map[uint64]*path
+	row   []*path // of this step's samples, in their order
 	steps uint32
 
 	last     time.Time // of Step
@@ -99,7 +101,7 @@ type path struct {
 // Step takes the figures of all established subflows that use the link, now, and gives the verdict.
 func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 	if h.paths == nil {
-		h.paths = map[uint64]path{}
+		h.paths = map[uint64]*path{}
 	}
 	if h.last.IsZero() || now.Sub(h.last) > progressOld || now.Before(h.last) {
 		h.resume(now)
@@ -121,10 +123,9 @@ func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 
 // resume forgets what is too old to compare with: counters stay, ages begin anew.
 func (h *Health) resume(now time.Time) {
-	for k, p := range h.paths {
+	for _, p := range h.paths {
 		if !p.out.IsZero() {
 			p.out = now
-			h.paths[k] = p
 		}
 	}
 	h.last, h.progress, h.gap, h.inBytes, h.inPeak = now, now, 0, 0, 0
@@ -149,24 +150,27 @@ func (h *Health) gather(now time.Time, dt time.Duration, samples []PathSample) s
 	h.bad *= halved(dt, lossHalf)
 	h.inBytes *= halved(dt, 250*time.Millisecond)
 	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
+	h.row = h.row[:0]
 	for i := range samples {
-		h.one(now, dt, &samples[i], &s)
+		h.row = append(h.row, h.one(now, dt, &samples[i], &s))
 	}
 	h.inPeak = max(h.inPeak, h.inBytes)
-	for k, p := range h.paths {
-		if p.step != h.steps {
-			delete(h.paths, k)
-		}
+	if len(h.paths) > len(samples) {
+		maps.DeleteFunc(h.paths, func(_ uint64, p *path) bool { return p.step != h.steps })
 	}
 	for i := range samples { // only now is the progress of the whole link known
-		h.silence(now, &samples[i], &s)
+		h.silence(now, &samples[i], h.row[i], &s)
 	}
 	return s
 }
 
 // one compares a subflow with what it was one step ago.
-func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary) {
+func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary) *path {
 	p, known := h.paths[x.Key]
+	if !known {
+		p = &path{}
+		h.paths[x.Key] = p
+	}
 	moved, at := false, now.Add(-x.LastAck)
 	if known && x.BytesAcked >= p.acked && x.BytesReceived >= p.received && x.BytesSent >= p.sent {
 		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt
@@ -179,7 +183,7 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		}
 	} else {
 		moved = x.LastAck < progressOld // a newcomer has been answered, else it were not established
-		p = path{}
+		*p = path{}
 	}
 	p.acked, p.received, p.sent, p.retrans, p.step = x.BytesAcked, x.BytesReceived, x.BytesSent, x.BytesRetrans, h.steps
 	switch {
@@ -188,7 +192,6 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 	case moved || p.out.IsZero():
 		p.out = now
 	}
-	h.paths[x.Key] = p
 	if moved {
 		if !s.moved || at.After(s.heardAt) {
 			s.heardAt = at
@@ -198,11 +201,11 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 	if x.RTT > 0 && (s.rtt == 0 || x.RTT < s.rtt) {
 		s.rtt = x.RTT
 	}
+	return p
 }
 
 // silence judges one subflow with data out, knowing what the others of the link heard.
-func (h *Health) silence(now time.Time, x *PathSample, s *summary) {
-	p := h.paths[x.Key]
+func (h *Health) silence(now time.Time, x *PathSample, p *path, s *summary) {
 	if p.out.IsZero() {
 		return
 	}
@@ -295,10 +298,9 @@ func (h *Health) revive(now time.Time) {
 	h.dead, h.since, h.reason = false, now, ""
 	h.probe = probe{}
 	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown = now, 0, 0, 0, false
-	for k, p := range h.paths {
+	for _, p := range h.paths {
 		if !p.out.IsZero() {
 			p.out = now
-			h.paths[k] = p
 		}
 	}
 }

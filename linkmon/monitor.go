@@ -113,8 +113,7 @@ func (m *Monitor) Run(ctx context.Context, publish func(Snapshot)) error {
 		case <-l.tick.C:
 			l.count()
 		case <-m.poke:
-			l.eager = time.Now().Add(calm)
-			l.count()
+			l.poked()
 		case err := <-l.ended:
 			l.lost(err)
 		case <-l.retry.C:
@@ -143,6 +142,7 @@ type loop struct {
 	settling            bool
 	hintAt              time.Time
 	eager               time.Time // until then counters are read often
+	counted             time.Time // when counters were last read by a tick or poke
 
 	links  []Link // as last published
 	meters []meter
@@ -244,6 +244,17 @@ func (l *loop) hinted() {
 	}
 }
 
+// poked reads counters, but not more often than twice per busy tick: each new connection may poke.
+func (l *loop) poked() {
+	now := time.Now()
+	l.eager = now.Add(calm)
+	if now.Sub(l.counted) < tickBusy/2 {
+		l.tick.Reset(tickBusy / 2)
+		return
+	}
+	l.count()
+}
+
 // read looks at everything and publishes if a fact has changed.
 func (l *loop) read(force bool) {
 	l.settling = false
@@ -299,6 +310,7 @@ func (l *loop) count() {
 		*k = is
 	}
 	now := time.Now()
+	l.counted = now
 	l.meter(now, links)
 	if l.settled(now, links) || !slices.Equal(links, l.links) {
 		l.tell(now, links)

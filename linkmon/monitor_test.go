@@ -247,7 +247,7 @@ func TestCountersAreReadOftenUnderLoad(t *testing.T) {
 func TestPokeReadsAtOnce(t *testing.T) {
 	s := newStage(t, twoLinks(), twoConfigs...)
 	s.play(t, func() {
-		time.Sleep(10*time.Second + time.Millisecond)
+		time.Sleep(10*time.Second + tickIdle/2)
 		_, before := s.figures()
 		s.Poke()
 		if _, counted := s.figures(); counted == before {

@@ -222,7 +222,7 @@ func FuzzLaws(f *testing.F) {
 func TestLaws(t *testing.T) {
 	n := 300
 	if testing.Short() {
-		n = 60
+		n = 25
 	}
 	for seed := range n {
 		r := rand.New(rand.NewSource(int64(seed)))
@@ -234,7 +234,7 @@ func TestLaws(t *testing.T) {
 
 // TestCalm: however the load jumps, no link changes more often than once a second on average, as long as no link fails.
 func TestCalm(t *testing.T) {
-	for seed := range 20 {
+	for seed := range 8 {
 		r := rand.New(rand.NewSource(int64(seed)))
 		m := New(Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow}}})
 		o := Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}}}

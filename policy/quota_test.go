@@ -80,7 +80,11 @@ func TestMonthWithPowerCuts(t *testing.T) {
 	limit := uint64(50e9)
 	q := Quota{Limit: limit, BillingDay: 31}
 	each := New(Config{Links: []LinkConfig{{Name: "x", Quota: q}}}).cfg.Links[0].Quota.PersistEach
-	for seed := range 2 {
+	seeds := 2
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewSource(int64(seed)))
 		m := metered(q)
 		var file []Usage

@@ -52,7 +52,7 @@ type Config struct {
 type Upstream struct {
 	Name           string           // for status and log; [the first address]
 	Protocol       string           // Convert, SOCKS5, SOCKS4a, Transparent [Convert]
-	Addrs          []netip.AddrPort // tried in order, the families of the link permitting; none with Transparent
+	Addrs          []netip.AddrPort // the first of a family that the link has is used; none with Transparent
 	FastOpen       string           // "auto", "always", "never": data in the SYN ["auto"]
 	User, Password string           // SOCKS only, 255 octets at most
 	Pipeline       bool             // SOCKS5 without waiting for answers; not of the standard, and most servers allow it

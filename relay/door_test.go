@@ -397,6 +397,26 @@ func TestHome(t *testing.T) {
 		until(t, "open door", func() bool { s := h.tell(t, order{}).Stats; return !s.Full && s.DoorOpen })
 		h.tell(t, order{Config: &cfg})
 	})
+	t.Run("silent first link: the second serves", func(t *testing.T) {
+		before := h.tell(t, order{}).Stats.Retried
+		drop := h.hag.Command("nft", "add table inet b; add chain inet b in { type filter hook prerouting priority 0; }; add rule inet b in iifname dsl drop")
+		if b, err := drop.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		at := time.Now()
+		h.echo(t, web, 5000)
+		t.Log("served after", time.Since(at))
+		s := h.tell(t, order{}).Stats
+		if s.Retried <= before {
+			t.Fatalf("%+v", s)
+		}
+		if err := h.hag.Run("nft", "delete table inet b"); err != nil {
+			t.Fatal(err)
+		}
+		if u := h.tell(t, order{}).Upstreams[0]; !u.Up {
+			t.Fatalf("the upstream was blamed: %+v", u)
+		}
+	})
 	t.Run("2,000 connections at once", func(t *testing.T) { h.many(t, web, 2000) })
 }
 

@@ -137,12 +137,17 @@ func (f *flow) ended(c *engine.Conn, end engine.End) {
 	case engine.Idle:
 		f.r.count.idle.Add(1)
 	}
-	if f.up != nil {
-		f.up.sessions.Add(-1)
-	}
+	f.uncount()
 	f.r.flows.remove(f)
 	f.r.guests.rise(f.src.Addr())
 	f.r.farewell()
+}
+
+// uncount takes the flow from its upstream's sessions.
+func (f *flow) uncount() {
+	if f.up != nil {
+		f.up.sessions.Add(-1)
+	}
 }
 
 // Flows lists established connections in the order of their start, limit at most, after skipping offset.

@@ -85,7 +85,12 @@ func (r *Relay) greet(ctx context.Context, u *upstream, link *PlanLink) error {
 			continue
 		}
 		var c *net.TCPConn
-		c, err = mptcp.Dial(ctx, a, mptcp.DialOptions{Local: local, Device: link.Device, Mark: r.settings.Load().Mark})
+		o := mptcp.DialOptions{Local: local, Device: link.Device, Mark: r.settings.Load().Mark}
+		c, err = mptcp.Dial(ctx, a, o)
+		if err != nil && noMPTCP(err) {
+			o.PlainTCP = true
+			c, err = mptcp.Dial(ctx, a, o)
+		}
 		if err != nil {
 			continue
 		}

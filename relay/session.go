@@ -272,10 +272,11 @@ func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow 
 	}
 	if follow {
 		s.early.start(up)
-		defer s.early.stop()
 	}
 	server, err := s.await(up, u, patience, deadline)
 	if err != nil {
+		up.SetWriteDeadline(time.Unix(1, 0)) // the pump may be waiting for a handshake that will not come
+		s.early.stop()
 		return err
 	}
 	if server {
@@ -367,8 +368,13 @@ func (s *session) direct(links []*PlanLink) (*net.TCPConn, path, error) {
 }
 
 // handOver gives both sockets to the engine. On an error both are closed.
-func (s *session) handOver(up *net.TCPConn, p path) error {
+func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	f := s.flow(up, p)
+	defer func() {
+		if err != nil {
+			f.uncount()
+		}
+	}()
 	a, err := detach(s.lan)
 	if err != nil {
 		reset(up)
@@ -410,9 +416,15 @@ func getsockopt(fd, level, name int, b []byte) (int, error) {
 	return min(int(n), len(b)), nil
 }
 
-// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original.
+// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original. On an error the
+// connection is reset.
 func detach(c *net.TCPConn) (fd int, err error) {
-	defer c.Close()
+	defer func() {
+		if err != nil {
+			c.SetLinger(0)
+		}
+		c.Close()
+	}()
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return -1, err

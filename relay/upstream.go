@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,8 +108,8 @@ func (s *settings) order() []*upstream {
 			lots = append(lots, lot{u, rand.ExpFloat64() / float64(u.Weight)}) // the least of exponentials wins by weight
 		}
 	}
-	slices.SortFunc(lots, func(a, b lot) int {
-		return cmp.Or(cmp.Compare(a.u.Priority, b.u.Priority), cmp.Compare(a.v, b.v))
+	sort.Slice(lots, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(lots[i].u.Priority, lots[j].u.Priority), cmp.Compare(lots[i].v, lots[j].v)) < 0
 	})
 	us := make([]*upstream, len(lots))
 	for i := range lots {
@@ -249,6 +250,6 @@ func (u *upstream) status(now time.Time) UpstreamStatus {
 		st.SYNData = append(st.SYNData, SYNData{Link: link, Allowed: v.bad < synLimit || !now.Before(v.until),
 			Until: v.until, Accepted: v.accepted, Failed: v.failed})
 	}
-	slices.SortFunc(st.SYNData, func(a, b SYNData) int { return cmp.Compare(a.Link, b.Link) })
+	sort.Slice(st.SYNData, func(i, j int) bool { return st.SYNData[i].Link < st.SYNData[j].Link })
 	return st
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 )
 
 // Type is the type of a value on the wire (libubox blobmsg.h), and of a method's argument in its signature.
@@ -152,12 +153,7 @@ func sortedFields[T any](m map[string]T) Msg {
 	for name, v := range m {
 		fields = append(fields, Field{name, v})
 	}
-	slices.SortFunc(fields, func(a, b Field) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	return fields
 }
 

@@ -41,7 +41,6 @@ type Conn struct {
 	done     chan struct{} // closed when the connection is over
 	serving  chan struct{} // a token for each call being served
 	inbox    chan func()   // events and notifications in their order
-	watched  func(object string, active bool)
 	watchers map[uint32]bool
 }
 

@@ -25,11 +25,12 @@
 // Attentive: the kernel wakes us for the first octet. Every direction begins so, and interactive ones stay so.
 //
 // Bulk: after 64 KiB without a pause of 20 ms the direction is put on the loop's clock. Its SO_RCVLOWAT rises to
-// 64 KiB, so that the kernel stays silent unless the flow speeds up, and the loop reads it every 5 ms (up to 20 ms for
+// 16 KiB, so that the kernel stays silent unless the flow speeds up (a higher mark, 64 KiB, made fast flows with small
+// windows stand still until the next look), and the loop reads it every 5 ms (up to 20 ms for
 // slower flows) together with all other bulk directions: one wake-up for all of them. The last octets of a burst
 // wait 5 ms at most.
 //
-// Back to attentive: two looks in a row found nothing; or the flow became slow; or the other direction spoke (a
+// Back to attentive: nothing came for 30 ms; or the flow became slow; or the other direction spoke (a
 // request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response
 // patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion
 // needs a longer run next time.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrClosed is what Add answers after Close.
@@ -41,8 +39,8 @@ func (e *Engine) Add(p Pair) (*Conn, error) {
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
 	c, err := l.add(p)
 	if err != nil {
-		unix.Close(p.LAN)
-		unix.Close(p.Up)
+		Reset(p.LAN)
+		Reset(p.Up)
 		return nil, err
 	}
 	return c, nil

@@ -7,12 +7,13 @@ import "time"
 const (
 	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
 	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
+	silence   = int64(30 * time.Millisecond) // and one that ends the bulk mood; flows that share a line come in bursts
 	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
-	lowMark   = 64 << 10                     // SO_RCVLOWAT of a bulk direction: the guard against a flow that speeds up
+	lowMark   = 16 << 10                     // SO_RCVLOWAT of a bulk direction: a flow that speeds up, or whose window is small, wakes us
 	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
-	target    = 16 << 10                     // octets that a look should find
+	target    = 8 << 10                      // octets that a look should find
 )
 
 // gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).
@@ -61,7 +62,7 @@ func (g *gauge) look(now int64, n int, clock bool) bool {
 			return true
 		}
 		g.empty++
-		if g.empty >= 2 {
+		if g.empty >= 2 && now-g.last > silence {
 			g.calm()
 			return false
 		}

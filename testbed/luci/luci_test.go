@@ -52,9 +52,16 @@ func harness(t *testing.T) (url string) {
 	}
 	web := httptest.NewServer(server)
 	t.Cleanup(web.Close)
+	awaitUCI(t, web.URL)
+	return web.URL
+}
+
+// awaitUCI waits until the router's objects are on the bus.
+func awaitUCI(t *testing.T, url string) {
+	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if answer := post(t, web.URL, "admin", "uci", "get", `{"config":"spillway"}`); strings.Contains(answer, "values") {
-			return web.URL
+		if answer := post(t, url, "admin", "uci", "get", `{"config":"spillway"}`); strings.Contains(answer, "values") {
+			return
 		} else if time.Now().After(deadline) {
 			t.Fatal("no answer by uci: " + answer)
 		}
@@ -165,19 +172,30 @@ func calls(source []byte) (found []string) {
 
 // TestPagesInChromium drives the pages with a real browser and leaves pictures of them in build/screens.
 func TestPagesInChromium(t *testing.T) {
+	b := findBrowser(t)
+	b.run(t, harness(t), "")
+}
+
+// browser is what drives pages: node, and the Chromium that it drives.
+type browser struct{ node, chromium string }
+
+// findBrowser skips the test, by name, where there is none.
+func findBrowser(t *testing.T) browser {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("drives a browser: not run with -short")
 	}
-	chromium := ""
+	var b browser
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
-			chromium = path
+			b.chromium = path
 			break
 		}
 	}
-	node, errNode := exec.LookPath("node")
+	var errNode error
+	b.node, errNode = exec.LookPath("node")
 	npm, errNPM := exec.LookPath("npm")
-	if chromium == "" || errNode != nil || errNPM != nil {
+	if b.chromium == "" || errNode != nil || errNPM != nil {
 		netns.Missing(t, "needs chromium, node and npm (Debian packages chromium, nodejs, npm)")
 	}
 	if _, err := os.Stat("node_modules/playwright-core"); err != nil {
@@ -185,15 +203,21 @@ func TestPagesInChromium(t *testing.T) {
 			netns.Missing(t, "npm ci in testbed/luci: "+err.Error()+"\n"+string(out))
 		}
 	}
-	screens, err := filepath.Abs("../../build/screens")
+	return b
+}
+
+// run runs browser.test.mjs against a harness; pictures go to a folder below build/screens.
+func (b browser) run(t *testing.T, url, folder string, env ...string) {
+	t.Helper()
+	screens, err := filepath.Abs(filepath.Join("../../build/screens", folder))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(screens, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(node, "--test", "browser.test.mjs")
-	cmd.Env = append(os.Environ(), "URL="+harness(t), "SCREENS="+screens, "CHROMIUM="+chromium)
+	cmd := exec.Command(b.node, "--test", "--test-reporter=spec", "browser.test.mjs")
+	cmd.Env = append(append(os.Environ(), "URL="+url, "SCREENS="+screens, "CHROMIUM="+b.chromium), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

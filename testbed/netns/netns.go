@@ -85,6 +85,17 @@ func Make(hint string) (*NS, error) {
 	return ns, nil
 }
 
+// Sweep removes the namespaces of runs that were killed before they could do it themselves.
+func Sweep() {
+	entries, _ := os.ReadDir("/run/netns")
+	for _, e := range entries {
+		var pid, n int
+		if _, err := fmt.Sscanf(e.Name(), "spw%d-%d-", &pid, &n); err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+			command("ip", "netns", "del", e.Name())
+		}
+	}
+}
+
 // Close removes the namespace. What still runs in it keeps it alive until it ends.
 func (ns *NS) Close() {
 	unix.Close(ns.fd)

@@ -147,13 +147,15 @@ func pair(name string) (ours *lineConn, theirs *os.File, err error) {
 }
 
 // Ask makes the guest do one thing. result may be nil.
-func (m *Machine) Ask(r guest.Request, result any) error { return m.ask(r, result, 20*time.Second) }
+func (m *Machine) Ask(r guest.Request, result any) error { return m.ask(r, result, 60*time.Second) }
 
 func (m *Machine) ask(r guest.Request, result any, within time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var answer guest.Answer
 	m.agent.SetDeadline(time.Now().Add(within))
+	begin := time.Now()
+	defer func() { fmt.Printf("DEBUG %s %v %v\n", r.Do, time.Since(begin), answer.Error) }()
 	err := json.NewEncoder(m.agent).Encode(r)
 	if err == nil {
 		err = m.agent.read(&answer)

@@ -4,6 +4,7 @@ package qemu
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -130,19 +131,7 @@ func (s *Slot) router() world.Router {
 		if err := s.Machine.Ask(guest.Request{Do: guest.Start, Path: config, Text: text}, nil); err != nil {
 			return err
 		}
-		ended := ""
-		err := world.WaitFor("the daemon's control socket and its door", 60*time.Second, func() bool {
-			if status, err := r.Status(); err == nil && status.Doors.Open {
-				return true
-			}
-			err := s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
-			time.Sleep(50 * time.Millisecond)
-			return err != nil || ended != ""
-		})
-		if ended != "" {
-			err = fmt.Errorf("the daemon ended: %s", ended)
-		}
-		if err != nil {
+		if err := s.awaitDoor(r); err != nil {
 			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(3000))
 		}
 		return nil
@@ -171,6 +160,27 @@ func (s *Slot) router() world.Router {
 	}
 	r.Log = func() string { return s.Machine.Console(64 << 10) }
 	return r
+}
+
+// awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.
+func (s *Slot) awaitDoor(r world.Router) error {
+	ended, asked := "", error(nil)
+	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 90*time.Second, func() bool {
+		if status, err := r.Status(); err == nil && status.Doors.Open {
+			rules := ""
+			asked = s.Machine.Ask(guest.Request{Do: guest.NFT}, &rules)
+			if asked != nil || strings.Contains(rules, "tproxy ip to") && strings.Contains(rules, "tproxy ip6 to") {
+				return true
+			}
+		}
+		asked = s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
+		time.Sleep(50 * time.Millisecond)
+		return asked != nil || ended != ""
+	})
+	if ended != "" {
+		err = fmt.Errorf("the daemon ended: %s", ended)
+	}
+	return errors.Join(asked, err)
 }
 
 // control asks the daemon's control socket.

@@ -55,9 +55,9 @@ func (w *World) daemon() Router {
 			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
 				return err
 			}
-			err = WaitFor("the daemon's control socket and its door", 15*time.Second, func() bool {
+			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 30*time.Second, func() bool {
 				s, err := r.Status()
-				return !p.Running() || err == nil && s.Doors.Open
+				return !p.Running() || err == nil && s.Doors.Open && w.leadsToDoor()
 			})
 			if !p.Running() {
 				err = fmt.Errorf("the daemon ended: %v", p.err)

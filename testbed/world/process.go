@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -33,8 +34,13 @@ func (w *World) Start(ns *netns.NS, name string, args ...string) (*Process, erro
 	defer log.Close()
 	p := &Process{Log: log.Name(), cmd: ns.Command(args[0], args[1:]...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
-	if err := p.cmd.Start(); err != nil {
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:   true,            // Ctrl-C is ours to handle
+		Pdeathsig: syscall.SIGKILL, // should this process be killed, nothing of the world stays behind
+	}
+	started := make(chan error)
+	w.spawn <- func() { started <- p.cmd.Start() }
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	w.atClose(func() { p.Stop(5 * time.Second) })
@@ -43,6 +49,16 @@ func (w *World) Start(ns *netns.NS, name string, args ...string) (*Process, erro
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// spawner starts processes for a world on one thread that outlives them: a parent's death, as Pdeathsig has it, is that
+// of the thread.
+func spawner(work <-chan func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for fn := range work {
+		fn()
+	}
 }
 
 // Running is whether it has not ended yet.

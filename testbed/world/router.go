@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,12 @@ type Router struct {
 	Control func(method string, args any) (json.RawMessage, error) // a command of the control socket
 	CPU     func() time.Duration                                   // processor time of the daemon
 	Log     func() string
+}
+
+// leadsToDoor is whether LAN connections are sent to the relay: until then the kernel forwards them.
+func (w *World) leadsToDoor() bool {
+	out, err := w.CPE.Output("nft", "list", "table", "inet", "spillway")
+	return err == nil && strings.Contains(out, "tproxy ip to") && strings.Contains(out, "tproxy ip6 to")
 }
 
 func (w *World) socket() string { return filepath.Join(w.Dir, "control") }

@@ -76,6 +76,7 @@ type World struct {
 	internet             *linkemu.Link // concentrator to server, if delayed
 	counters             *os.File      // /proc/net/dev of the router; nil: the lines know
 	machine              Machine
+	spawn                chan func()
 	closers              []func()
 }
 
@@ -105,7 +106,10 @@ func New(tb testing.TB, c Config) *World {
 
 // Make builds a world; the caller closes it. dir is for logs and sockets.
 func Make(c Config, dir string, bin Binaries) (w *World, err error) {
-	w = &World{Config: c, Dir: dir, Bin: bin}
+	w = &World{Config: c, Dir: dir, Bin: bin, spawn: make(chan func())}
+	go spawner(w.spawn)
+	w.atClose(func() { close(w.spawn) })
+	netns.Sweep()
 	for i := range w.Links {
 		l := &w.Links[i]
 		if l.Device == "" {

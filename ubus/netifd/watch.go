@@ -5,7 +5,7 @@ package netifd
 import (
 	"context"
 	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 
@@ -113,7 +113,7 @@ func (w *Watcher) update(change func(*State)) {
 	w.mu.Lock()
 	old := w.state.clone()
 	change(&w.state)
-	slices.SortFunc(w.state.Interfaces, func(a, b Interface) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(w.state.Interfaces, func(i, j int) bool { return w.state.Interfaces[i].Name < w.state.Interfaces[j].Name })
 	same := w.told && old.equal(w.state)
 	w.told = true
 	now := w.state.clone()

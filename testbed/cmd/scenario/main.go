@@ -11,9 +11,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +85,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
 	if verbose {
 		fmt.Print(w.Logs(20_000))
+		counters(w)
 		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	if err != nil {
@@ -123,4 +126,32 @@ func stand(ctx context.Context, bin world.Binaries, keep string) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// counters prints what the daemon and its kernel counted, as far as it isn't zero.
+func counters(w *world.World) {
+	status, err := w.Router.Status()
+	if err != nil {
+		return
+	}
+	fmt.Println("--- counters")
+	for _, name := range slices.Sorted(maps.Keys(status.Counters)) {
+		if n := status.Counters[name]; n > 0 {
+			fmt.Printf("%s %d\n", name, n)
+		}
+	}
+	out, _ := w.CPE.Output("cat", "/proc/net/netstat")
+	var names []string
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != "MPTcpExt:" {
+			continue
+		}
+		for i := range f { // a line of names, then one of values
+			if names != nil && i > 0 && f[i] != "0" {
+				fmt.Println(names[i], f[i])
+			}
+		}
+		names = f
+	}
 }

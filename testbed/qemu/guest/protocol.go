@@ -26,7 +26,7 @@ const (
 	Name    Verb = "name"    // name the devices of Names and set them up
 	Sysctl  Verb = "sysctl"  // each line of Text is name=value
 	IP      Verb = "ip"      // each line of Text is arguments of ip: of addr and route the few forms that the testbed uses
-	NFT     Verb = "nft"     // Text is a ruleset
+	NFT     Verb = "nft"     // Text is a ruleset; "": result is the one that there is
 	Start   Verb = "start"   // write Text to Path and run the daemon with this configuration
 	Write   Verb = "write"   // write Text to Path
 	Signal  Verb = "signal"  // send Signal to the daemon

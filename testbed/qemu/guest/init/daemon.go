@@ -83,13 +83,18 @@ func control(path, line string) (json.RawMessage, error) {
 	return bufio.NewReaderSize(c, 64<<10).ReadBytes('\n')
 }
 
-func nft(text string) error {
+// nft loads a ruleset, or with none returns the one that there is.
+func nft(text string) (string, error) {
 	cmd := exec.Command("nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(text)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("nft: %w: %s", err, out)
+	if text == "" {
+		cmd = exec.Command("nft", "list", "ruleset")
 	}
-	return nil
+	cmd.Stdin = strings.NewReader(text)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("nft: %w: %s", err, out)
+	}
+	return string(out), nil
 }
 
 // measure reads what the daemon and the machine have used.

@@ -123,7 +123,7 @@ func (d *daemon) do(r guest.Request) (any, error) {
 	case guest.IP:
 		return nil, ip(r.Text)
 	case guest.NFT:
-		return nil, nft(r.Text)
+		return nft(r.Text)
 	case guest.Write:
 		return nil, write(r.Path, r.Text)
 	case guest.Start:

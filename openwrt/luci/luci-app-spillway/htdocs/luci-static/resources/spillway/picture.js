@@ -43,8 +43,8 @@ function lane(x, y, width, height, colour, down) {
 		fill: function(share, words) {
 			const w = share > 0 ? Math.max(height, width * Math.min(1, share)) : 0;
 			draw.set(water, { width: w, x: down ? x + width - w : x });
-			draw.set(stripes, { x1: (down ? x + width - w : x) + 8, x2: (down ? x + width : x + w) - 8,
-				visibility: w > 40 ? 'visible' : 'hidden' });
+			const from = Math.max(down ? x + width - w : x, x + (down ? 190 : 150)) + 8, to = (down ? x + width : x + w) - 8;
+			draw.set(stripes, { x1: from, x2: to, visibility: to > from + 24 ? 'visible' : 'hidden' }); /* never over the figure */
 			draw.text(figure, words);
 		}
 	};

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import "strings"
+
+// others looks for programs that work on the same rules, marks and packets.
+func others() []Node {
+	return []Node{
+		{"others/mwan3", "", checkMwan3},
+		{"others/pbr", "", checkPbr},
+		{"others/sqm", "", checkSqm},
+		{"others/flow offloading", "", checkOffload},
+		{"others/transparent proxies", "", checkProxies},
+	}
+}
+
+// enabled tells whether a UCI file has an option switched on: "option enabled '1'".
+func enabled(w *World, file, option string) bool {
+	b, err := w.ReadFile("/etc/config/" + file)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) >= 3 && f[0] == "option" && strings.Trim(f[1], `'"`) == option {
+			switch strings.Trim(f[2], `'"`) {
+			case "1", "on", "true", "yes", "enabled":
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// starts tells whether a service is enabled at boot.
+func starts(w *World, service string) bool {
+	return w.Glob != nil && len(w.Glob("/etc/rc.d/S??"+service)) > 0
+}
+
+func checkMwan3(w *World) Result {
+	if starts(w, "mwan3") {
+		return warn("mwan3 is enabled", "Its marks choose a link for our subflows, against the policy. Disable it, or exempt the concentrator's addresses and the router's own traffic in its rules.", "service mwan3 stop; service mwan3 disable")
+	}
+	return ok("mwan3 is not at work")
+}
+
+func checkPbr(w *World) Result {
+	if starts(w, "pbr") && enabled(w, "pbr", "enabled") {
+		return warn("pbr is enabled", "Policies that match the router's own traffic to the concentrator choose a link for our subflows. Leave the concentrator's addresses out of them.", "service pbr status")
+	}
+	return ok("pbr is not at work")
+}
+
+func checkSqm(w *World) Result {
+	if starts(w, "sqm") && enabled(w, "sqm", "enabled") {
+		return warn("sqm shapes an interface", "It is good for latency, but what it lets through is the capacity: give its rates as down_kbit and up_kbit of the link.", "tc qdisc show")
+	}
+	return ok("sqm is not at work")
+}
+
+func checkOffload(w *World) Result {
+	on := enabled(w, "firewall", "flow_offloading") || enabled(w, "firewall", "flow_offloading_hw")
+	if !on && w.Run != nil {
+		out, err := w.Run("nft", "list", "flowtables")
+		on = err == nil && strings.Contains(out, "devices")
+	}
+	if on {
+		return warn("flow offloading is on", "Relayed connections are not touched by it. Connections that were offloaded before the daemon started stay native until they end.", "uci show firewall | grep offload; nft list flowtables")
+	}
+	return ok("flow offloading is off")
+}
+
+func checkProxies(w *World) Result {
+	var found []string
+	for _, name := range []string{"passwall", "passwall2", "openclash", "shadowsocksr", "homeproxy", "v2raya", "sing-box", "redsocks", "dae"} {
+		if starts(w, name) {
+			found = append(found, name)
+		}
+	}
+	if len(found) > 0 {
+		return warn("another transparent proxy is enabled: "+strings.Join(found, ", "), "Whoever's rule comes first takes the connection. Let only one of them take the LAN's TCP.", "nft list ruleset | grep tproxy")
+	}
+	return ok("no other transparent proxy")
+}

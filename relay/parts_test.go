@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/convert"
+)
+
+// socksServer reads want and answers, step by step, then echoes.
+func socksServer(t *testing.T, steps [][2]string) netip.AddrPort {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for _, s := range steps {
+					b := make([]byte, len(s[0]))
+					if _, err := io.ReadFull(c, b); err != nil || string(b) != s[0] {
+						t.Errorf("got %x, want %x, %v", b, s[0], err)
+						c.SetLinger(0)
+						return
+					}
+					c.Write([]byte(s[1]))
+				}
+				io.Copy(c, c)
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func TestSOCKSUpstreams(t *testing.T) {
+	const ok5 = "\x05\x00\x00\x01\x7f\x00\x00\x01\x12\x34"
+	const ask5 = "\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50"
+	for _, v := range []struct {
+		name  string
+		u     Upstream
+		steps [][2]string
+	}{
+		{"socks5", Upstream{Protocol: SOCKS5}, [][2]string{{"\x05\x01\x00", "\x05\x00"}, {ask5, ok5}}},
+		{"socks5 with password", Upstream{Protocol: SOCKS5, User: "me", Password: "pw"},
+			[][2]string{{"\x05\x01\x02", "\x05\x02"}, {"\x01\x02me\x02pw", "\x01\x00"}, {ask5, ok5}}},
+		{"socks5 pipelined", Upstream{Protocol: SOCKS5, User: "me", Password: "pw", Pipeline: true},
+			[][2]string{{"\x05\x01\x02\x01\x02me\x02pw" + ask5, "\x05\x02\x01\x00" + ok5}}},
+		{"socks4a", Upstream{Protocol: SOCKS4a, User: "me"},
+			[][2]string{{"\x04\x01\x00\x50\xc0\x00\x02\x50me\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00"}}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			v.u.Addrs = []netip.AddrPort{socksServer(t, v.steps)}
+			v.u.FastOpen = "never"
+			c := lanDial(t, newRelay(t, Config{Upstreams: []Upstream{v.u}}), server)
+			c.Write([]byte("hello"))
+			c.CloseWrite()
+			if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestSOCKSRefusalIsAReset(t *testing.T) {
+	a := socksServer(t, [][2]string{{"\x05\x01\x00", "\x05\x00"},
+		{"\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50", "\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00"}})
+	r := newRelay(t, Config{Upstreams: []Upstream{{Protocol: SOCKS5, Addrs: []netip.AddrPort{a}, FastOpen: "never"}}})
+	isReset(t, lanDial(t, r, server))
+	if s, u := r.Stats(), r.Upstreams()[0]; s.Destination != 1 || !u.Up || u.Failures != 0 {
+		t.Fatalf("%+v %+v", s, u)
+	}
+}
+
+func TestFirstRuleWins(t *testing.T) {
+	p := netip.MustParsePrefix
+	cfg := Config{Rules: []Rule{
+		{Name: "child", Src: []netip.Prefix{p("192.168.1.7/32")}, Ports: []PortRange{{1, 79}, {6000, 7000}}, Action: Block},
+		{Name: "never", Active: func(time.Time) bool { return false }, Action: Block},
+		{Name: "video", Domain: func(a netip.Addr) bool { return a == netip.MustParseAddr("203.0.113.5") }, Action: NoLTE},
+		{Name: "work", Dst: []netip.Prefix{p("198.51.100.0/24"), p("2001:db8::/32")}, Action: Primary},
+		{Name: "rest of work", Dst: []netip.Prefix{p("198.51.0.0/16")}, Action: NoLTE},
+	}}
+	s := (*Relay)(nil).settle(cfg, nil)
+	for _, v := range []struct{ src, dst, want string }{
+		{"192.168.1.7:1000", "203.0.113.5:6500", "child"},
+		{"192.168.1.7:1000", "203.0.113.5:80", "video"},
+		{"192.168.1.8:1000", "198.51.100.9:6500", "work"},
+		{"192.168.1.8:1000", "198.51.101.9:6500", "rest of work"},
+		{"[fd00::1]:1000", "[2001:db8:1::9]:22", "work"},
+		{"192.168.1.8:1000", "192.0.2.1:443", ""},
+	} {
+		got := ""
+		if r := s.match(netip.MustParseAddrPort(v.src), netip.MustParseAddrPort(v.dst), time.Now()); r != nil {
+			got = r.Name
+		}
+		if got != v.want {
+			t.Errorf("%s to %s: %q, want %q", v.src, v.dst, got, v.want)
+		}
+	}
+	again := (*Relay)(nil).settle(cfg, s)
+	if n := again.rules[3].hits.Load(); n != 2 {
+		t.Errorf("after a reload %d hits", n)
+	}
+}
+
+func BenchmarkTenThousandPrefixes(b *testing.B) {
+	var r Rule
+	for i := range 10_000 {
+		r.Dst = append(r.Dst, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24))
+	}
+	s := (*Relay)(nil).settle(Config{Rules: []Rule{r}}, nil)
+	src, dst := netip.MustParseAddrPort("192.168.1.7:1000"), netip.MustParseAddrPort("192.0.2.1:443")
+	now := time.Now()
+	for b.Loop() {
+		s.match(src, dst, now)
+	}
+}
+
+func TestLinksOfAnAction(t *testing.T) {
+	p := Plan{First: 1, Primary: 0, Links: []PlanLink{
+		{Name: "dsl", Usable: true}, {Name: "lte", Usable: true, Metered: true}, {Name: "cable", Usable: true}, {Name: "down"}}}
+	for _, v := range []struct {
+		a    Action
+		want string
+	}{{Bond, "[lte dsl cable]"}, {Primary, "[dsl]"}, {NoLTE, "[dsl cable]"}} {
+		var names []string
+		for _, l := range p.links(v.a) {
+			names = append(names, l.Name)
+		}
+		if fmt.Sprint(names) != v.want {
+			t.Errorf("%v: %v, want %s", v.a, names, v.want)
+		}
+	}
+	p.Links[0].Usable = false
+	if l := p.links(Primary); l != nil {
+		t.Errorf("primary is down and yet %v", l[0].Name)
+	}
+}
+
+func TestSYNDataRestsAfterTwoFailures(t *testing.T) {
+	u := (*settings)(nil).keep(Upstream{Name: "u", FastOpen: "auto"}, nil)
+	now := time.Now()
+	for i, fine := range []bool{true, false, true, false, false} {
+		if !u.fastOpen("dsl", now) {
+			t.Fatalf("refused before failure %d", i)
+		}
+		u.judge("dsl", fine, time.Minute)
+	}
+	if u.fastOpen("dsl", now) {
+		t.Fatal("two failures in a row changed nothing")
+	}
+	if !u.fastOpen("lte", now) {
+		t.Fatal("the other link suffers")
+	}
+	later := now.Add(2 * time.Minute)
+	if !u.fastOpen("dsl", later) {
+		t.Fatal("never tried again")
+	}
+	u.judge("dsl", false, time.Minute)
+	if u.fastOpen("dsl", time.Now()) {
+		t.Fatal("one more failure after the rest must be enough")
+	}
+}
+
+func TestReactions(t *testing.T) {
+	for _, v := range []struct {
+		err     error
+		exposed bool
+		want    retry
+		out     bool
+	}{
+		{unix.ECONNREFUSED, true, otherUpstream, true},
+		{unix.ECONNRESET, false, otherUpstream, false},
+		{unix.ECONNRESET, true, never, false},
+		{io.ErrUnexpectedEOF, true, never, false},
+		{errSilent, false, otherLink, false},
+		{unix.ENETUNREACH, true, otherLink, false},
+		{&nonsense{convert.ErrMagic}, false, otherUpstream, false},
+		{errors.New("unheard of"), true, never, false},
+	} {
+		if re := react(v.err, v.exposed); re.retry != v.want || re.out != v.out {
+			t.Errorf("%v, exposed %v: %+v", v.err, v.exposed, re)
+		}
+	}
+}
+
+func TestHostsAreCountedFairly(t *testing.T) {
+	f := newFake(t, accepted)
+	r := newRelay(t, Config{Upstreams: upstreams(f), MaxPerHost: 2})
+	a, b := lanDial(t, r, server), lanDial(t, r, server)
+	for _, c := range []*net.TCPConn{a, b} {
+		c.Write([]byte("x"))
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	isReset(t, lanDial(t, r, server))
+	a.CloseWrite()
+	io.ReadAll(a)
+	until(t, "a seat", func() bool { return r.Stats().Established == 1 })
+	c := lanDial(t, r, server)
+	c.Write([]byte("x"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.Stats().HostLimited; n != 1 {
+		t.Fatalf("counted %d", n)
+	}
+}
+
+func TestConfigurationIsReplacedWithoutHarm(t *testing.T) {
+	f := newFake(t, accepted)
+	cfg := Config{Upstreams: upstreams(f)}
+	r := newRelay(t, cfg)
+	c := lanDial(t, r, server)
+	until(t, "the connection", func() bool { return r.Stats().Established == 1 })
+	bad := cfg
+	bad.IdleTimeout = time.Minute
+	if err := r.SetConfig(bad); err == nil {
+		t.Fatal("an idle timeout of a minute was taken")
+	}
+	cfg.Rules = []Rule{{Name: "all", Action: Block}}
+	if err := r.SetConfig(cfg); err != nil {
+		t.Fatal(err)
+	}
+	isReset(t, lanDial(t, r, server))
+	c.Write([]byte("still"))
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); string(got) != "still" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestListenersAreHandedOver(t *testing.T) {
+	f := newFake(t, accepted)
+	old := newRelay(t, Config{Upstreams: upstreams(f)})
+	if err := old.OpenDoor(0, 0); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("needs CAP_NET_ADMIN for transparent sockets")
+		}
+		t.Fatal(err)
+	}
+	files, err := old.Listeners()
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	next := newRelay(t, Config{Upstreams: upstreams(f)})
+	if err := next.AdoptListeners(files); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	old.CloseDoor()
+	p4, _ := next.Ports()
+	if o4, _ := old.Ports(); o4 != p4 {
+		t.Fatalf("port %d became %d", o4, p4)
+	}
+	c, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(netip.AddrPortFrom(doorAddr[0], p4)))
+	if err == nil { // else reset already: it came to the door's own address
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		io.ReadAll(c)
+	}
+	until(t, "the successor's answer", func() bool { return next.Stats().Refused == 1 })
+}
+
+func TestNativeServersAreBounded(t *testing.T) {
+	var n native
+	now := time.Now()
+	for i := range mostNative + 100 {
+		n.learn(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 443), now.Add(time.Hour))
+	}
+	if k := n.len(now); k != mostNative {
+		t.Fatalf("%d are remembered", k)
+	}
+	last := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte((mostNative + 99) >> 8), byte((mostNative + 99) & 255)}), 443)
+	if !n.knows(last, now) || n.knows(last, now.Add(2*time.Hour)) {
+		t.Fatal("the newest is unknown, or known for ever")
+	}
+	n.forget(last)
+	if n.knows(last, now) {
+		t.Fatal("not forgotten")
+	}
+}
+
+func TestDSCPOfASYN(t *testing.T) {
+	for _, v := range []struct {
+		h    []byte
+		want uint8
+	}{{[]byte{0x45, 0xb8}, 46}, {[]byte{0x6b, 0x80, 0, 0}, 46}, {[]byte{0x45}, 0}, {nil, 0}} {
+		if d := dscpOf(v.h); d != v.want {
+			t.Errorf("%x: %d", v.h, d)
+		}
+	}
+}

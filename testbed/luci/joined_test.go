@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luci
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/openwrt/uci"
+	"spillway/testbed/fakeubusd"
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+	"spillway/ubus"
+)
+
+// router is a real daemon in a world of namespaces, on a bus, configured by UCI.
+type router struct {
+	*world.World
+	socket, config string
+	bus            *fakeubusd.Server
+}
+
+const routerUCI = `
+config global 'global'
+	option enabled '1'
+
+config lan 'lan'
+	list interfaces 'lan0'
+
+config link 'dsl'
+	option device 'dsl'
+	option role 'primary'
+	option down_kbit '16000'
+	option up_kbit '2000'
+
+config link 'lte'
+	option device 'lte'
+	option role 'overflow'
+	option down_kbit '40000'
+	option up_kbit '10000'
+	option quota '50GB'
+
+config concentrator 'hag'
+	option address '198.51.100.10'
+	option port '5124'
+
+config policy 'policy'
+	option never_worse '1'
+
+config relay 'relay'
+`
+
+func newRouter(t *testing.T) *router {
+	t.Helper()
+	w := world.New(t, world.Config{Links: world.Two()})
+	r := &router{World: w, socket: filepath.Join(w.Dir, "ubus.sock"), config: filepath.Join(w.Dir, "spillway")}
+	var err error
+	if r.bus, err = fakeubusd.Listen(r.socket); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.bus.Close() })
+	if err := os.WriteFile(r.config, []byte(routerUCI), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	toml, err := r.toml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []func() error{func() error { return w.StartServer(w.Dir) }, func() error { return w.StartConcentrator() }, func() error { return w.Router.Start(toml) }} {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// toml is what the init script would render, with the daemon's sockets where a test can have them.
+func (r *router) toml() (string, error) {
+	f, err := os.Open(r.config)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	toml, err := uci.Import(f, r.config)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("[daemon]\ncontrol = %q\nstate = %q\nubus = %q\n%s", filepath.Join(r.Dir, "control"), filepath.Join(r.Dir, "usage.json"), r.socket, toml), nil
+}
+
+func (r *router) reload() error {
+	toml, err := r.toml()
+	if err != nil {
+		return err
+	}
+	return r.Router.Reload(toml)
+}
+
+// call waits until the object is there and answers.
+func (r *router) call(t *testing.T, method string, args any) ubus.Msg {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		m, err := r.try(method, args)
+		if err == nil {
+			return m
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (r *router) try(method string, args any) (ubus.Msg, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := ubus.Dial(ctx, r.socket)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Call(ctx, "spillway", method, args)
+}
+
+// TestDaemonOnTheBus: a thousand connections, ubusd killed and started again, and none of them harmed.
+func TestDaemonOnTheBus(t *testing.T) {
+	r := newRouter(t)
+	const connections = 1000
+	done := make(chan error, 1)
+	go func() {
+		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Connections: connections, Parallel: 100, Octets: 2000, Hold: 15 * time.Second, Timeout: 60 * time.Second})
+		if err == nil && result.Failed > 0 {
+			err = fmt.Errorf("%d of %d connections failed: %q", result.Failed, connections, result.Errors)
+		}
+		done <- err
+	}()
+	waitUntil(t, "a thousand connections", func() bool {
+		n, _ := r.call(t, "status", nil).Int("sessions")
+		return n >= connections
+	})
+	var took []time.Duration
+	for range 21 {
+		start := time.Now()
+		r.call(t, "status", nil)
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	t.Logf("status with %d connections over the bus: median %v, longest %v", connections, took[10], took[20])
+	if took[10] > time.Second {
+		t.Errorf("status takes %v", took[10])
+	}
+	page := r.call(t, "flows", map[string]any{"offset": 990, "limit": "50", "ubus_rpc_session": "x"})
+	if total, _ := page.Int("total"); total < connections || len(page.List("flows")) < 10 {
+		t.Errorf("flows: total %d, %d on the page", total, len(page.List("flows")))
+	}
+
+	r.bus.Close()
+	restarted := time.Now()
+	var err error
+	if r.bus, err = fakeubusd.Listen(r.socket); err != nil {
+		t.Fatal(err)
+	}
+	r.call(t, "status", nil)
+	t.Logf("the object was back %v after ubusd's restart", time.Since(restarted))
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReloadAppliesARoleAndRefusesAWrongOne without breaking a connection.
+func TestReloadAppliesARoleAndRefusesAWrongOne(t *testing.T) {
+	r := newRouter(t)
+	done := make(chan error, 1)
+	go func() {
+		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Connections: 4, Octets: 4 << 20, Mbit: 10, Timeout: 60 * time.Second})
+		if err == nil && result.Failed > 0 {
+			err = fmt.Errorf("connections failed: %q", result.Errors)
+		}
+		done <- err
+	}()
+	state := func(name string) string {
+		for _, v := range r.call(t, "links", nil).List("links") {
+			if l, ok := v.(ubus.Msg); ok && l.Text("name") == name {
+				return l.Text("state")
+			}
+		}
+		return ""
+	}
+	waitUntil(t, "dsl is first", func() bool { return state("dsl") == "first" })
+	edit := func(old, new string) {
+		text, err := os.ReadFile(r.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(r.config, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("'primary'", "'off'")
+	edit("'overflow'", "'primary'")
+	if err := r.reload(); err != nil {
+		t.Fatal(err)
+	}
+	changed := time.Now()
+	waitUntil(t, "lte is first", func() bool { return state("lte") == "first" })
+	t.Logf("a new role applied after %v", time.Since(changed))
+	edit("option quota '50GB'", "option quote '50GB'")
+	if err := r.reload(); err == nil || !strings.Contains(err.Error(), "spillway.lte.quote: unknown option; did you mean quota?") {
+		t.Errorf("a wrong option: %v", err)
+	}
+	if s := state("lte"); s != "first" {
+		t.Errorf("after the refused change lte is %s", s)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func waitUntil(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+// TestPagesMoveWithRealTraffic drives the pages against the daemon: what moves there is traffic.
+func TestPagesMoveWithRealTraffic(t *testing.T) {
+	b := findBrowser(t)
+	r := newRouter(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r.call(t, "status", nil)
+	server, err := New(ctx, Options{App: app, Config: r.config, Socket: r.socket, Interfaces: ExampleInterfaces(), Apply: r.reload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(server)
+	defer web.Close()
+	awaitUCI(t, web.URL)
+	done := make(chan struct{})
+	defer func() { <-done }()
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			r.Demand(traffic.Demand{Kind: traffic.Get, Connections: 6, For: 5 * time.Second, Mbit: 22, Timeout: 30 * time.Second})
+		}
+	}()
+	defer cancel()
+	b.run(t, web.URL, "joined", "DAEMON=1")
+}
