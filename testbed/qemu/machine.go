@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -68,21 +69,14 @@ func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, cons
 	m.agent, m.qmp = agentHost, qmpHost
 	m.cmd = exec.Command(g.QEMU, arguments(g, image, memory, len(links), console)...)
 	m.cmd.ExtraFiles = files // descriptor 3 on
-	m.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	m.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	said := &strings.Builder{}
 	m.cmd.Stdout, m.cmd.Stderr = said, said
-	if err := m.cmd.Start(); err != nil {
+	started := make(chan error)
+	go m.run(started, said)
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s (Debian package %s): %w", g.QEMU, g.Package, err)
 	}
-	go func() {
-		m.err = m.cmd.Wait()
-		if said.Len() > 0 {
-			m.err = errors.Join(m.err, errors.New(strings.TrimSpace(said.String())))
-		}
-		agentHost.Close() // a pending request ends
-		qmpHost.Close()
-		close(m.done)
-	}()
 	m.timer = time.AfterFunc(limit, func() {
 		m.beyond = true
 		m.cmd.Process.Kill()
@@ -95,6 +89,25 @@ func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, cons
 	}
 	m.Took = time.Since(begin)
 	return m, nil
+}
+
+// run starts the emulator and waits for its end, on a thread of its own: should this process be killed, the emulator is
+// killed too (Pdeathsig), and what counts is the thread that started it.
+func (m *Machine) run(started chan<- error, said *strings.Builder) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := m.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	m.err = m.cmd.Wait()
+	if said.Len() > 0 {
+		m.err = errors.Join(m.err, errors.New(strings.TrimSpace(said.String())))
+	}
+	m.agent.Close() // a pending request ends
+	m.qmp.Close()
+	close(m.done)
 }
 
 // arguments is the emulator's command line.
@@ -155,7 +168,7 @@ func (m *Machine) ask(r guest.Request, result any, within time.Duration) error {
 	var answer guest.Answer
 	m.agent.SetDeadline(time.Now().Add(within))
 	begin := time.Now()
-	defer func() { fmt.Printf("DEBUG %s %v %v\n", r.Do, time.Since(begin), answer.Error) }()
+	defer func() { if time.Since(begin) > 5*time.Second { fmt.Printf("DEBUG %s %v %v\n", r.Do, time.Since(begin), answer.Error) } }()
 	err := json.NewEncoder(m.agent).Encode(r)
 	if err == nil {
 		err = m.agent.read(&answer)

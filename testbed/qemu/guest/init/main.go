@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,6 +49,10 @@ func boot() error {
 	os.MkdirAll("/var/run", 0o755)
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/")
+	a, err := about()
+	if err = errors.Join(err, fixBoard(a.Machine)); err != nil {
+		fmt.Fprintln(os.Stderr, "init:", err)
+	}
 	list, err := os.ReadFile("/modules/order")
 	if err != nil {
 		return err
