@@ -115,7 +115,7 @@ func arguments(g Guest, image Image, memory, links int, console string) []string
 	args := append([]string{}, g.Machine...)
 	args = append(args, "-m", fmt.Sprint(memory), "-display", "none", "-vga", "none", "-parallel", "none", "-nic", "none", "-no-reboot",
 		"-serial", "file:"+console, "-monitor", "none",
-		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" loglevel=7 panic=-1 rdinit=/init mitigations=off",
+		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" quiet panic=-1 rdinit=/init mitigations=off",
 		"-chardev", "socket,id=agent,fd=3", "-device", g.device("virtio-serial", 0), "-device", "virtserialport,chardev=agent,name=agent",
 		"-chardev", "socket,id=qmp,fd=4", "-mon", "chardev=qmp,mode=control",
 		"-netdev", "tap,id=net0,fd=5")
@@ -167,8 +167,6 @@ func (m *Machine) ask(r guest.Request, result any, within time.Duration) error {
 	defer m.mu.Unlock()
 	var answer guest.Answer
 	m.agent.SetDeadline(time.Now().Add(within))
-	begin := time.Now()
-	defer func() { if time.Since(begin) > 5*time.Second { fmt.Printf("DEBUG %s %v %v\n", r.Do, time.Since(begin), answer.Error) } }()
 	err := json.NewEncoder(m.agent).Encode(r)
 	if err == nil {
 		err = m.agent.read(&answer)
