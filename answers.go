@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"spillway/config"
@@ -88,6 +89,7 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		API: apiVersion, Version: version, Uptime: int64(now.Sub(h.started).Seconds()), Why: h.plan.Why, Mode: h.cfg.Policy.Mode,
 		OverflowDown: h.plan.OverflowDown, OverflowUp: h.plan.OverflowUp, Sessions: st.Sessions,
 		Links: h.links(now), Rules: hits, Counters: counters(st), Warnings: h.warnings(),
+		Goroutines: runtime.NumGoroutine(),
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
 	s.Doors.Open = st.DoorOpen

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -59,9 +60,13 @@ type house struct {
 	boot    uint64           // of the machine's run
 	tell    func(Transition) // ubus' event; never nil
 	sysctl  sysctlCache
+	still   still
 
 	state      string // as last told
 	stateSince time.Time
+
+	inherited []*os.File  // listening sockets of a predecessor
+	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
 	level    *slog.LevelVar
@@ -149,6 +154,7 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		return
 	}
 	h.flows = flows
+	h.resetStill(now)
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
 }
@@ -180,7 +186,11 @@ func (h *house) views() []pathView {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
 	}
-	if waiting(h.paths) {
+	losing := false // a dead link still has subflows
+	for i := range views {
+		losing = losing || views[i].dead && h.paths[i].want != endpointNone
+	}
+	if losing || waiting(h.paths) {
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views
@@ -189,8 +199,11 @@ func (h *house) views() []pathView {
 // countLonely counts, by link, the connections whose only established subflow is there.
 func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) {
 	for _, group := range mptcp.Group(flows) {
-		on := -1
+		on, plain := -1, 0
 		for i := range group {
+			if group[i].Fallback {
+				plain = 1
+			}
 			if group[i].Established {
 				link := linkOf(group[i].Local.Addr(), links)
 				if on >= 0 && link != on {
@@ -202,6 +215,7 @@ func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) 
 		}
 		if on >= 0 {
 			views[on].lonely++
+			views[on].plain += plain
 		}
 	}
 }
@@ -241,6 +255,9 @@ func (h *house) enforce(now time.Time) {
 func (h *house) subflowJoined(local netip.Addr) {
 	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
 		h.joined[i] = true
+		if waiting(h.paths) {
+			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
+		}
 	}
 }
 

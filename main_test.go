@@ -99,7 +99,7 @@ func serve(t *testing.T, h handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- serveControl(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- serveControl(ctx, l, h, nil, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -175,6 +175,26 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(asked, "\n"), `flows {"offset":5,"limit":1}`) {
 		t.Errorf("asked: %q", asked)
+	}
+}
+
+// The format wants all samples of a name in one group.
+func TestMetricsAreGrouped(t *testing.T) {
+	var b bytes.Buffer
+	writeMetrics(&b, example())
+	seen, last := map[string]bool{}, ""
+	for line := range strings.SplitSeq(strings.TrimSpace(b.String()), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.SplitN(line, " ", 2)[0], "{")
+		if name != last && seen[name] {
+			t.Errorf("%s comes in two groups", name)
+		}
+		seen[name], last = true, name
+	}
+	if len(seen) < 20 {
+		t.Errorf("only %d names", len(seen))
 	}
 }
 

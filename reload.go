@@ -145,6 +145,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, port4, port6)
+	t.Conntrack = kernel.HasConntrack()
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))
@@ -179,5 +180,7 @@ func (h *house) sysctls() map[string]string {
 
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
-	return relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+	c := relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+	c.MaxSessions = sessionsWithin(c.MaxSessions, descriptors())
+	return c
 }

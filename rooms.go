@@ -52,11 +52,16 @@ func policyConfig(c *config.Config) policy.Config {
 	return out
 }
 
+// connectWithin is how long a connection may take to reach its server. A full line with a deep buffer delays the handshake by
+// seconds, and loses some of its packets: RFC 6298 asks for a second before the first repetition, and doubles it.
+const connectWithin = 15 * time.Second
+
 // relayConfig is what the relay must know. addrs are the concentrators' resolved addresses, by their index.
 func relayConfig(c *config.Config, addrs [][]netip.AddrPort, domains func(name string, a netip.Addr) bool) relay.Config {
 	out := relay.Config{
-		Block:       c.Policy.OnConcentratorDown == "block",
-		MaxSessions: c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
+		Block:          c.Policy.OnConcentratorDown == "block",
+		ConnectTimeout: connectWithin,
+		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
 		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race,
 	}
 	for i, u := range c.Concentrators {

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +28,7 @@ import (
 
 func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
 	file := flags.String("config", defaultConfig, "the configuration `file`")
+	takeover := flags.Bool("takeover", false, "take the listening sockets of a running daemon, which then lets its connections finish and ends")
 	if err := parse(flags, args, 0); err != nil {
 		return err
 	}
@@ -43,6 +46,12 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 		return err
 	}
 	h.level = level
+	if *takeover {
+		if h.inherited, err = takeOver(c.Daemon.Control); err != nil {
+			return err
+		}
+		h.restoreUsage() // the predecessor has just saved it
+	}
 	return h.run(ctx)
 }
 
@@ -81,7 +90,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	if !h.features.MPTCP {
 		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
 	}
-	if h.kernel, err = kernel.New(kernel.Options{}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
 	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {
@@ -94,11 +103,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 		log.Warn("sock_diag can't be used; blackholes are found later, and flows show no share of the links", "error", err)
 	}
 	h.machine = policy.New(policyConfig(c))
-	usages, err := h.usage.read()
-	if err != nil {
-		log.Warn("quota counters begin anew", "error", err)
-	}
-	h.machine.Restore(usages)
+	h.restoreUsage()
 	h.setCapacities()
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
 	h.relay.OnState(h.poke)
@@ -113,13 +118,9 @@ type task struct {
 
 // run starts the tasks and waits. At the end everything that was changed in the kernel is put back.
 func (h *house) run(ctx context.Context) error {
-	l, err := listenControl(h.cfg.Daemon.Control)
+	l, err := h.openDoors()
 	if err != nil {
 		return err
-	}
-	defer os.Remove(h.cfg.Daemon.Control)
-	if err := h.relay.OpenDoor(0, 0); err != nil {
-		return fmt.Errorf("open the door: %w", err)
 	}
 	h.render()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -131,7 +132,15 @@ func (h *house) run(ctx context.Context) error {
 		{"kernel's changes", func(ctx context.Context) error { return h.kernel.Watch(ctx, h.poke) }},
 		{"path events", h.watchJoins},
 		{"names", h.resolveNames},
-		{"control socket", func(ctx context.Context) error { return serveControl(ctx, l, h.handle, h.log) }},
+		{"control socket", func(ctx context.Context) error {
+			return serveControl(ctx, l, h.handle, func(c *net.UnixConn) {
+				h.call(ctx, func() { h.saveUsage(); h.takeTime() })
+				if h.handOver(c) {
+					h.succeeded.Store(true)
+					cancel(context.Canceled)
+				}
+			}, h.log)
+		}},
 		{"signals", h.signals},
 		{"bus", h.bus},
 		{"control", h.control},
@@ -153,8 +162,56 @@ func (h *house) run(ctx context.Context) error {
 	return nil
 }
 
-// end puts back what was changed and saves the counters.
+// openDoors opens the control socket and the door, or takes the door of a predecessor.
+func (h *house) openDoors() (*net.UnixListener, error) {
+	if len(h.inherited) > 0 {
+		// The predecessor has stopped listening for commands, or is about to.
+		if err := awaitSilence(h.cfg.Daemon.Control); err != nil {
+			return nil, err
+		}
+	}
+	l, err := listenControl(h.cfg.Daemon.Control)
+	if err != nil {
+		return nil, err
+	}
+	if len(h.inherited) > 0 {
+		err = h.relay.AdoptListeners(h.inherited)
+		for _, f := range h.inherited {
+			f.Close()
+		}
+	} else {
+		err = h.relay.OpenDoor(0, 0)
+	}
+	if err != nil {
+		l.Close()
+		os.Remove(h.cfg.Daemon.Control)
+		return nil, fmt.Errorf("open the door: %w", err)
+	}
+	return l, nil
+}
+
+// awaitSilence waits until nobody answers at a control socket.
+func awaitSilence(path string) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.DialTimeout("unix", path, time.Second)
+		if err != nil {
+			return nil
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the daemon at %s has handed over but still answers", path)
+		}
+	}
+}
+
+// end puts back what was changed and saves the counters. With a successor the kernel's state is its own.
 func (h *house) end() {
+	if h.succeeded.Load() {
+		h.kernel.Close()
+		h.log.Info("the last connection has ended; the rest is the successor's")
+		return
+	}
+	os.Remove(h.cfg.Daemon.Control)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if _, err := h.kernel.Stop(ctx); err != nil {
@@ -164,15 +221,31 @@ func (h *house) end() {
 	if h.diag != nil {
 		h.diag.Close()
 	}
-	if usages := h.machine.Usage(); len(usages) > 0 {
-		for i := range usages {
-			usages[i].Clean = true
-		}
-		if err := h.usage.write(usages); err != nil {
-			h.log.Warn("quota counters are not saved", "error", err)
-		}
-	}
+	h.saveUsage()
 	h.log.Info("stopped")
+}
+
+// restoreUsage gives the machine the counters that were saved.
+func (h *house) restoreUsage() {
+	usages, err := h.usage.read()
+	if err != nil {
+		h.log.Warn("quota counters begin anew", "error", err)
+	}
+	h.machine.Restore(usages)
+}
+
+// saveUsage saves the counters at an orderly end: nothing will be used that is not in them.
+func (h *house) saveUsage() {
+	usages := h.machine.Usage()
+	if len(usages) == 0 {
+		return
+	}
+	for i := range usages {
+		usages[i].Clean = true
+	}
+	if err := h.usage.write(usages); err != nil {
+		h.log.Warn("quota counters are not saved", "error", err)
+	}
 }
 
 // newest puts a snapshot into its slot; one that nobody took yet is out of date.
@@ -201,8 +274,14 @@ func (h *house) poke() {
 // watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
 func (h *house) watchJoins(ctx context.Context) error {
 	wait := time.Second
+	var compared time.Time
 	for ctx.Err() == nil {
 		err := mptcp.Events(ctx, func(e mptcp.Event) {
+			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
+				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
+				compared = time.Now()
+				time.AfterFunc(applyFirst, h.poke)
+			}
 			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
 				return
 			}

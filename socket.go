@@ -65,7 +65,9 @@ func listenControl(path string) (*net.UnixListener, error) {
 }
 
 // serveControl answers until ctx ends.
-func serveControl(ctx context.Context, l *net.UnixListener, handle handler, log *slog.Logger) error {
+//
+// handOver answers a successor (handover.go); nil: nobody is to succeed.
+func serveControl(ctx context.Context, l *net.UnixListener, handle handler, handOver func(*net.UnixConn), log *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	for {
@@ -82,18 +84,22 @@ func serveControl(ctx context.Context, l *net.UnixListener, handle handler, log 
 			}
 			continue
 		}
-		go answer(ctx, c, handle)
+		go answer(ctx, c, handle, handOver)
 	}
 }
 
 // answer serves one client until it leaves, is silent for a minute, or says something that is no request.
-func answer(ctx context.Context, c net.Conn, handle handler) {
+func answer(ctx context.Context, c *net.UnixConn, handle handler, handOver func(*net.UnixConn)) {
 	defer c.Close()
 	in := bufio.NewReaderSize(io.LimitReader(c, 1<<62), 4096)
 	for ctx.Err() == nil {
 		c.SetDeadline(time.Now().Add(time.Minute))
 		line, err := readLine(in, maxRequest)
 		if err != nil {
+			return
+		}
+		if handOver != nil && isHandover(line) {
+			handOver(c)
 			return
 		}
 		if _, err := c.Write(append(respond(ctx, line, handle), '\n')); err != nil {

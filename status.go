@@ -29,6 +29,7 @@ type Status struct {
 	Counters      map[string]uint64    `json:"counters"`
 	Rules         []RuleStatus         `json:"rules"`
 	Warnings      []string             `json:"warnings"`
+	Goroutines    int                  `json:"goroutines"` // of the daemon, for whoever looks for a leak
 }
 
 // DoorStatus tells whether new LAN connections are intercepted.

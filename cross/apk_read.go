@@ -83,6 +83,9 @@ func readPackage(db []byte, data map[[2]uint32][]byte) (APKContent, error) {
 	for i := range r.len(paths) {
 		dir := r.field(paths, i+1)
 		files := r.field(dir, dirFiles)
+		if len(c.Files)+r.len(files) > len(db) { // arrays that share their elements would multiply without end
+			return APKContent{}, fmt.Errorf("read apk: more files than the database has room for: %w", errADB)
+		}
 		for j := range r.len(files) {
 			f := r.field(files, j+1)
 			body := data[[2]uint32{uint32(i + 1), uint32(j + 1)}]

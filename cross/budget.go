@@ -143,9 +143,12 @@ func (b Builder) Blame(budget Budget) string {
 	if err != nil {
 		return err.Error()
 	}
-	grown := Growth(budget.Weight, sum, 4096)
-	if len(grown) == 0 {
-		return "no dependency grew by 4096 octets since the weights in cross/budget.toml were accepted (make sizes lists all)"
+	if grown := Growth(budget.Weight, sum, 4096); len(grown) > 0 {
+		return "grown since the weights in cross/budget.toml were accepted:\n  " + strings.Join(grown, "\n  ")
 	}
-	return "grown since the weights in cross/budget.toml were accepted:\n  " + strings.Join(grown, "\n  ")
+	text := "nothing grew by 4096 octets since the weights in cross/budget.toml were accepted; the heaviest (make sizes lists all):"
+	for _, name := range Heaviest(sum)[:min(len(sum), 12)] {
+		text += fmt.Sprintf("\n  %s: %d octets", name, sum[name])
+	}
+	return text
 }

@@ -31,6 +31,14 @@ func (b Builder) buildNamed(t Target, file string) error {
 	return b.compile(t, file, "-w -X main.version="+b.Version)
 }
 
+// inlining says where functions are inlined: nowhere but in the relay's engine, which copies every octet, and in the
+// atomics, maps and locks below it. Elsewhere inlining buys nothing that a system call wouldn't drown, and costs
+// 6 % of the file and 12 % of its flash on MIPS (measured: 5,570,753 / 1,445,888 octets with, 5,243,073 / 1,265,664
+// without). A later pattern wins over an earlier one.
+var inlining = []string{
+	"-gcflags=all=-l", "-gcflags=internal/runtime/...=", "-gcflags=sync/...=", "-gcflags=spillway/relay/engine=",
+}
+
 func (b Builder) compile(t Target, file, ldflags string) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -39,8 +47,11 @@ func (b Builder) compile(t Target, file, ldflags string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	// Without inlining the binary is 6 % smaller raw and 15 % in flash; what the relay spends is spent in system calls.
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-l", "-ldflags", ldflags, "-o", file, b.Program)
+	if t.Align != "" {
+		ldflags += " -R " + t.Align
+	}
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", file}, inlining...)
+	cmd := exec.Command("go", append(args, b.Program)...)
 	cmd.Dir = b.Root
 	cmd.Env = append(Environ(t), "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -28,6 +28,9 @@ type Table struct {
 	Concentrators []netip.AddrPort
 	// OpenConcentrators lets LAN hosts talk to the upstreams' ports themselves; else they are refused.
 	OpenConcentrators bool
+	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
+	// flood of SYNs makes the kernel use SYN cookies.
+	Conntrack bool
 	Rules             []TableRule // first match wins
 }
 
@@ -124,6 +127,13 @@ func (w *writer) prerouting(t Table) {
 	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
 	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
 	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	if t.Conntrack && !t.Refuse {
+		// An ACK that answers a SYN cookie has no socket yet. Only conntrack can tell it from one of a native connection.
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s tcp flags & (fin | syn | rst | ack) == ack ct mark & %#[2]x == %#[2]x tproxy %[3]s:%[4]d meta mark set meta mark | %#[2]x accept",
+				d.family, MarkLocal, d.target, d.port)
+		}
+	}
 	c.add("%s return", isNotSYN)
 	c.add("fib daddr type local return")
 	if len(t.Links) > 0 {
@@ -146,16 +156,31 @@ func (w *writer) prerouting(t Table) {
 		return
 	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
-	for _, door := range []struct {
-		port           uint16
-		family, target string
-	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
-		if door.port != 0 {
-			w.counter(CounterRelayed)
-			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
-				door.family, door.target, door.port, MarkLocal, CounterRelayed)
+	track := ""
+	if t.Conntrack {
+		track = fmt.Sprintf("ct mark set ct mark | %#x ", MarkLocal)
+	}
+	for _, d := range t.doors() {
+		w.counter(CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
+			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+	}
+}
+
+// door is a listener as nft names it.
+type door struct {
+	family, target string
+	port           uint16
+}
+
+// doors are the open ones.
+func (t *Table) doors() (open []door) {
+	for _, d := range []door{{"ipv4", "ip to 127.0.0.1", t.Door4}, {"ipv6", "ip6 to [::1]", t.Door6}} {
+		if d.port != 0 {
+			open = append(open, d)
 		}
 	}
+	return open
 }
 
 // concentrators keeps the upstreams out of the relay, which would else talk to itself through them, and keeps LAN hosts

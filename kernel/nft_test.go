@@ -44,7 +44,7 @@ func TestRender(t *testing.T) {
 	refuse := closed
 	refuse.Door4, refuse.Door6, refuse.Refuse = 5000, 5000, true
 	open := household()
-	open.OpenConcentrators, open.Rules, open.Door6 = true, nil, 0
+	open.OpenConcentrators, open.Rules, open.Door6, open.Conntrack = true, nil, 0, true
 	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Render(table)

@@ -25,7 +25,7 @@ const (
 	TableName = "spillway"
 
 	// MarkLocal is the one bit of the firewall mark, which is also its mask, of packets that the relay's own sockets
-	// are to receive though their destination is elsewhere.
+	// are to receive though their destination is elsewhere; of the conntrack mark too, of connections that it receives.
 	MarkLocal = 0x10000000
 	// MarkDial is the bit for the relay's own connections that must not be taken for LAN traffic by another
 	// package's rules: a mark for DialOptions.Mark and for the administrator to match. We match it nowhere.

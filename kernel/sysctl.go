@@ -108,3 +108,9 @@ func writeSysctl(key, value string) error {
 	}
 	return err
 }
+
+// HasConntrack tells whether connection tracking is there, as on every router that translates addresses.
+func HasConntrack() bool {
+	_, err := os.Stat("/proc/sys/net/netfilter/nf_conntrack_max")
+	return err == nil
+}

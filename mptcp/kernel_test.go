@@ -100,7 +100,7 @@ func TestMarkAndDSCPReachTheSubflows(t *testing.T) {
 }
 
 // index is a link's number in the router.
-func (w world) index(t *testing.T, name string) int {
+func (w world) index(t testing.TB, name string) int {
 	t.Helper()
 	var n int
 	must(t, w.cpe.Do(func() error {
@@ -114,7 +114,7 @@ func (w world) index(t *testing.T, name string) int {
 }
 
 // wantSubflow waits for a subflow from local that ok likes.
-func (w world) wantSubflow(t *testing.T, what, local string, ok func(Subflow) bool) {
+func (w world) wantSubflow(t testing.TB, what, local string, ok func(Subflow) bool) {
 	t.Helper()
 	eventually(t, what, func() bool { s, found := find(w.subflows(t), local); return found && ok(s) })
 }
@@ -332,7 +332,7 @@ func TestEventsTellTheStory(t *testing.T) {
 }
 
 // waitForSubscription waits until somebody in the namespace listens to a generic netlink group.
-func waitForSubscription(t *testing.T, ns *netns.NS) {
+func waitForSubscription(t testing.TB, ns *netns.NS) {
 	t.Helper()
 	// A connection attempt to a closed port makes no event that the tests look for, so it can be repeated.
 	eventually(t, "the subscription", func() bool {
@@ -343,7 +343,7 @@ func waitForSubscription(t *testing.T, ns *netns.NS) {
 }
 
 // next waits for an event of a kind and skips others.
-func next(t *testing.T, events <-chan Event, kind EventKind) Event {
+func next(t testing.TB, events <-chan Event, kind EventKind) Event {
 	t.Helper()
 	for deadline := time.After(patience); ; {
 		select {

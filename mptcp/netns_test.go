@@ -24,7 +24,7 @@ type world struct {
 	cpe, hag *netns.NS
 }
 
-func newWorld(t *testing.T) world {
+func newWorld(t testing.TB) world {
 	t.Helper()
 	w := world{cpe: netns.New(t, "cpe"), hag: netns.New(t, "hag")}
 	must(t, netns.Veth(w.cpe, "dsl", w.hag, "dsl"))
@@ -71,7 +71,7 @@ func inPM(ns *netns.NS, fn func(*PathManager) error) error {
 }
 
 // echo serves on the concentrator until the test ends: what comes goes back.
-func (w world) echo(t *testing.T, local string, o ListenOptions) netip.AddrPort {
+func (w world) echo(t testing.TB, local string, o ListenOptions) netip.AddrPort {
 	t.Helper()
 	var l *net.TCPListener
 	must(t, w.hag.Do(func() (err error) {
@@ -111,7 +111,7 @@ func echoOne(c *net.TCPConn) {
 }
 
 // dial connects from the router.
-func (w world) dial(t *testing.T, remote netip.AddrPort, o DialOptions) *net.TCPConn {
+func (w world) dial(t testing.TB, remote netip.AddrPort, o DialOptions) *net.TCPConn {
 	t.Helper()
 	var c *net.TCPConn
 	must(t, w.cpe.Do(func() (err error) {
@@ -126,7 +126,7 @@ func (w world) dial(t *testing.T, remote netip.AddrPort, o DialOptions) *net.TCP
 }
 
 // ping sends text and wants it back.
-func ping(t *testing.T, c *net.TCPConn, text string) {
+func ping(t testing.TB, c *net.TCPConn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func ping(t *testing.T, c *net.TCPConn, text string) {
 }
 
 // subflows dumps the router's subflows.
-func (w world) subflows(t *testing.T) []Subflow {
+func (w world) subflows(t testing.TB) []Subflow {
 	t.Helper()
 	var out []Subflow
 	must(t, w.cpe.Do(func() error {
@@ -157,7 +157,7 @@ func (w world) subflows(t *testing.T) []Subflow {
 }
 
 // connections dumps the router's MPTCP connections; ok is false where the kernel can't.
-func (w world) connections(t *testing.T) (out []Connection, ok bool) {
+func (w world) connections(t testing.TB) (out []Connection, ok bool) {
 	t.Helper()
 	must(t, w.cpe.Do(func() error {
 		d, err := OpenDiag()
@@ -172,7 +172,7 @@ func (w world) connections(t *testing.T) (out []Connection, ok bool) {
 }
 
 // eventually waits until ok answers true; what says for what.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
@@ -192,7 +192,7 @@ func find(subflows []Subflow, local string) (Subflow, bool) {
 	return Subflow{}, false
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

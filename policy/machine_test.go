@@ -162,6 +162,17 @@ func TestFailoverInOneStep(t *testing.T) {
 	}
 }
 
+// TestFullPrimaryIsNotLossy: what a full line drops is no fault of the line.
+func TestFullPrimaryIsNotLossy(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].Loss = 0.4
+	o.Links[0].UpRate = 0.9 * c.Links[0].UpBit
+	if p := pass(m, &o, 20*time.Second); p.First != 0 {
+		t.Errorf("a full dsl is left for its losses: %s", p.Links[0].Why)
+	}
+}
+
 // TestLossyPrimary: a primary that loses too much is left while another link works, and tried again.
 func TestLossyPrimary(t *testing.T) {
 	c, o := household()

@@ -16,6 +16,9 @@ const (
 	Transparent = "transparent" // draft-peirens: MPTCP to the server's own address, from the LAN host's own address
 )
 
+// DefaultMaxSessions is Config.MaxSessions when nothing is said.
+const DefaultMaxSessions = 4096
+
 // MinIdleTimeout is what RFC 5382 REQ-5 asks of anything that stands between two TCP hosts.
 const MinIdleTimeout = 2*time.Hour + 4*time.Minute
 
@@ -185,7 +188,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
-	setInt(&c.MaxSessions, 4096)
+	setInt(&c.MaxSessions, DefaultMaxSessions)
 	setInt(&c.MaxPerHost, max(1, c.MaxSessions/2))
 	setInt(&c.LANBuffer, 256<<10)
 	setInt(&c.NotSentLowat, 128<<10)

@@ -58,8 +58,9 @@ func react(err error, exposed bool) reaction {
 		return reaction{retry: otherUpstream, weak: true}
 	case errors.Is(err, socks.ErrMethod), errors.Is(err, socks.ErrPassword):
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
-	case errors.Is(err, unix.ECONNREFUSED):
-		return reaction{retry: otherUpstream, out: true} // nobody took what was in the SYN
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
+		// Nobody took what was in the SYN. An MPTCP socket whose SYN was refused says ENOTCONN to a read.
+		return reaction{retry: otherUpstream, out: true}
 	case errors.Is(err, errSilent):
 		return reaction{retry: otherLink}
 	case isLinkError(err):

@@ -45,9 +45,10 @@ type session struct {
 
 // path is what an attempt used.
 type path struct {
-	u    *upstream // nil: straight to the server
-	addr netip.AddrPort
-	link *PlanLink
+	u     *upstream // nil: straight to the server
+	addr  netip.AddrPort
+	link  *PlanLink
+	plain bool // without MPTCP, whatever the action says
 }
 
 // serve does all that one LAN connection to dst needs.
@@ -116,7 +117,7 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 	}
 	s.prepare()
 	if s.set.NativeBypass && s.act == Bond && s.r.native.knows(s.dst, time.Now()) {
-		if up, p, err = s.direct(links); err == nil {
+		if up, p, err = s.direct(links, false); err == nil {
 			return up, p, nil
 		}
 		s.r.native.forget(s.dst)
@@ -127,6 +128,14 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		return nil, p, errors.New("every upstream is out")
 	}
 	up, p, err = s.try(ups, links)
+	if err != nil && s.early.err == nil && !s.set.Block {
+		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
+			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
+			if up, d, e := s.direct(links, true); e == nil {
+				return up, d, nil
+			}
+		}
+	}
 	switch {
 	case err == nil, s.early.err != nil:
 	case p.u.react(err, true).destination:
@@ -164,6 +173,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 			s.r.count.code(refusal.Code)
 		}
 		re := p.u.react(err, len(s.early.b) > 0)
+		re.weak = re.weak || errors.Is(err, errSilent) && link+1 == len(links) // silent on every link: the upstream's fault
 		ups[u].apply(re, err)
 		switch {
 		case re.retry == sameUpstream && same == 0:
@@ -200,11 +210,14 @@ func (s *session) attempt(p *path, impatient bool) (*net.TCPConn, error) {
 	if impatient && s.set.Race == "auto" && s.set.ConnectTimeout > silence {
 		patience = time.Now().Add(silence)
 	}
-	up, err := s.dial(p, local, fast, patience, deadline)
+	up, err := s.dial(p, local, fast, patience)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.converse(up, p.u, opening, follow, patience, deadline); err != nil {
+		if o, e := mptcp.Inspect(up); e == nil && !o.Established && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errSilent
+		}
 		reset(up)
 		return nil, err
 	}
@@ -231,9 +244,9 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 
 // dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than
 // patience allows.
-func (s *session) dial(p *path, local netip.Addr, fast bool, patience, deadline time.Time) (*net.TCPConn, error) {
+func (s *session) dial(p *path, local netip.Addr, fast bool, patience time.Time) (*net.TCPConn, error) {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.act != Bond, NotSentLowat: s.set.NotSentLowat}
+		PlainTCP: s.act != Bond || p.plain, NotSentLowat: s.set.NotSentLowat}
 	if p.u != nil && p.u.Protocol == Transparent {
 		o.Transparent = true
 	}
@@ -245,10 +258,7 @@ func (s *session) dial(p *path, local netip.Addr, fast bool, patience, deadline 
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
 	if err != nil && ctx.Err() != nil {
-		if patience.Before(deadline) {
-			return nil, errSilent
-		}
-		return nil, os.ErrDeadlineExceeded
+		return nil, errSilent
 	}
 	return up, err
 }
@@ -341,15 +351,15 @@ func (s *session) judge(up *net.TCPConn, p *path) {
 	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
 }
 
-// direct goes to a server that speaks MPTCP itself.
-func (s *session) direct(links []*PlanLink) (*net.TCPConn, path, error) {
-	p := path{addr: s.dst, link: links[0]}
+// direct goes to the server itself: one that speaks MPTCP, or any when there is no upstream.
+func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, error) {
+	p := path{addr: s.dst, link: links[0], plain: plain}
 	local, ok := p.link.source(s.dst.Addr())
 	if !ok {
 		return nil, p, errFamily
 	}
 	deadline := time.Now().Add(s.set.ConnectTimeout)
-	up, err := s.dial(&p, local, false, deadline, deadline)
+	up, err := s.dial(&p, local, false, deadline)
 	if err != nil {
 		return nil, p, err
 	}

@@ -40,7 +40,7 @@ func TestScenarios(t *testing.T) {
 func ready(t *testing.T, c world.Config) *world.World {
 	t.Helper()
 	w := world.New(t, c)
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		t.Fatal(err)
 	}
 	return w

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,12 +29,20 @@ func TestIntegersOfAnyWidth(t *testing.T) {
 	}
 }
 
+// wide is n as an int where an int holds it, which on a 32 bit machine it doesn't.
+func wide(n int64) any {
+	if strconv.IntSize == 64 {
+		return int(n)
+	}
+	return n
+}
+
 func TestWidthSent(t *testing.T) {
 	for _, c := range []struct {
 		v    any
 		want Type
 	}{{int64(1), TypeInt64}, {uint64(1), TypeInt64}, {uint32(1), TypeInt64}, {int32(1), TypeInt32}, {uint8(1), TypeInt32},
-		{1, TypeInt32}, {math.MaxInt32 + 1, TypeInt64}, {math.MinInt32 - 1, TypeInt64}, {true, TypeBool}, {1.5, TypeDouble}} {
+		{1, TypeInt32}, {wide(math.MaxInt32 + 1), TypeInt64}, {wide(math.MinInt32 - 1), TypeInt64}, {true, TypeBool}, {1.5, TypeDouble}} {
 		b, err := AppendMsg(nil, Msg{{"n", c.v}})
 		if err != nil || Type(b[0]&0x7f) != c.want {
 			t.Errorf("%T(%v) is sent as type %d, want %d (%v)", c.v, c.v, b[0]&0x7f, c.want, err)

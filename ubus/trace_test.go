@@ -109,7 +109,7 @@ func TestTraceValues(t *testing.T) {
 	payload, _ := m.Envelope.find(AttrData)
 	again, err := AppendMsg(nil, Msg{{"id", "my.event"}, {"data", Msg{
 		{"a", 1}, {"b", true}, {"s", "x"}, {"arr", []any{1, 2}}, {"t", map[string]any{"k": "v"}},
-		{"big", 5000000000}, {"d", 1.5}, {"neg", -2}}}})
+		{"big", wide(5000000000)}, {"d", 1.5}, {"neg", -2}}}})
 	if err != nil || !bytes.Equal(again, payload) {
 		t.Errorf("encoded\n%x\nwant\n%x\n%v", again, payload, err)
 	}

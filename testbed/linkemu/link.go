@@ -3,6 +3,7 @@
 package linkemu
 
 import (
+	"encoding/binary"
 	"runtime"
 	"sync"
 	"time"
@@ -134,6 +135,7 @@ func (l *Link) run() {
 		if closing {
 			return
 		}
+		fds[0].Fd, fds[1].Fd = l.descriptors()
 		timeout := unix.NsecToTimespec(int64(wait))
 		fds[0].Revents, fds[1].Revents, fds[2].Revents = 0, 0, 0
 		unix.Ppoll(fds, &timeout, nil)
@@ -142,6 +144,30 @@ func (l *Link) run() {
 			unix.Read(l.poke, b[:])
 		}
 	}
+}
+
+// descriptors are those of the ports as they are now.
+func (l *Link) descriptors() (router, provider int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int32(l.router.fd), int32(l.provider.fd)
+}
+
+// Replace removes both devices and has open make others; what is on the way is lost. After an error the link is dead.
+func (l *Link) Replace(open func() (router, provider *Port, err error)) (err error) {
+	l.change(func() {
+		l.up.line.Flush(l.free)
+		l.down.line.Flush(l.free)
+		l.router.Close()
+		l.provider.Close()
+		var router, provider *Port
+		if router, provider, err = open(); err != nil {
+			return
+		}
+		l.router, l.provider = router, provider
+		l.up.from, l.up.to, l.down.from, l.down.to = router, provider, provider, router
+	})
+	return err
 }
 
 // round reads what is there, writes what is due and tells how long nothing will be.
@@ -176,6 +202,11 @@ func (l *Link) read(d *direction) {
 			return
 		}
 		buf = buf[:n]
+		if !l.cut && d.from.header > 0 && neighbours(buf) {
+			unix.Write(d.to.fd, buf)
+			l.free(buf)
+			continue
+		}
 		if segment := tcp(buf[d.from.header:]); segment != nil {
 			d.segments++
 			d.payload += uint64(len(segment) - int(segment[12]>>4)*4)
@@ -189,6 +220,19 @@ func (l *Link) read(d *direction) {
 			l.free(buf)
 		}
 	}
+}
+
+// neighbours is whether an Ethernet frame is about finding neighbours (ARP, RFC 4861): the modem's matter, on the near
+// side of the line, so it neither waits nor vanishes in a blackhole.
+func neighbours(frame []byte) bool {
+	const arp, ipv6, icmpv6, solicitation, advertisement = 0x0806, 0x86dd, 58, 135, 136
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case arp:
+		return true
+	case ipv6:
+		return len(frame) > 54 && frame[20] == icmpv6 && (frame[54] == solicitation || frame[54] == advertisement)
+	}
+	return false
 }
 
 // deliver writes what has arrived. A device that is down refuses it: the packet is lost, as it should be.

@@ -12,15 +12,21 @@ import (
 	"spillway/testbed/netns"
 )
 
+// opener makes one end of a link.
+type opener func(*netns.NS, string) (*Port, error)
+
+func tap(ns *netns.NS, name string) (*Port, error) { return openTun(ns, name, Ethernet) }
+func tun(ns *netns.NS, name string) (*Port, error) { return openTun(ns, name, PPP) }
+
 // twoEnds makes a link between two namespaces, addresses 10.9.0.1 (router) and 10.9.0.2.
-func twoEnds(t *testing.T, kind Kind, up, down Shape) (router, provider *netns.NS, l *Link) {
+func twoEnds(t *testing.T, open opener, up, down Shape) (router, provider *netns.NS, l *Link) {
 	t.Helper()
 	router, provider = netns.New(t, "router"), netns.New(t, "provider")
-	a, err := Open(router, "wan", kind)
+	a, err := open(router, "wan")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Open(provider, "cust", kind)
+	b, err := open(provider, "cust")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,10 +63,10 @@ func dial(t *testing.T, router, provider *netns.NS) (client, server net.Conn) {
 }
 
 func TestThroughputIsTheRate(t *testing.T) {
-	for name, kind := range map[string]Kind{"ethernet": Ethernet, "ppp": PPP} {
+	for name, open := range map[string]opener{"tap": tap, "tun": tun, "veth": openVeth} {
 		t.Run(name, func(t *testing.T) {
 			fast := Shape{Rate: 20e6, Delay: 5 * time.Millisecond}
-			router, provider, l := twoEnds(t, kind, fast, fast)
+			router, provider, l := twoEnds(t, open, fast, fast)
 			client, server := dial(t, router, provider)
 			const octets = 4 << 20 // 1.7 s at 20 Mbit/s
 			go func() {
@@ -83,18 +89,24 @@ func TestThroughputIsTheRate(t *testing.T) {
 }
 
 func TestCutIsSeenAndRestored(t *testing.T) {
-	router, provider, l := twoEnds(t, Ethernet, Shape{}, Shape{})
+	for name, open := range map[string]opener{"tap": tap, "tun": tun, "veth": openVeth} {
+		t.Run(name, func(t *testing.T) { testCut(t, open) })
+	}
+}
+
+func testCut(t *testing.T, open opener) {
+	router, provider, l := twoEnds(t, open, Shape{}, Shape{})
 	client, server := dial(t, router, provider)
-	carrier := func(want string) {
+	carrier := func(want bool) {
 		t.Helper()
 		deadline := time.Now().Add(10 * time.Second)
 		for {
 			got, err := router.Output("ip", "-o", "link", "show", "wan")
-			if err == nil && strings.Contains(got, "NO-CARRIER") == (want == "0") {
+			if err == nil && !strings.Contains(got, "NO-CARRIER") == want {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("carrier not %s: %s", want, got)
+				t.Fatalf("carrier not %v: %s", want, got)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -102,12 +114,12 @@ func TestCutIsSeenAndRestored(t *testing.T) {
 	if err := l.Cut(); err != nil {
 		t.Fatal(err)
 	}
-	carrier("0")
+	carrier(false)
 	client.Write([]byte("through the cut"))
 	if err := l.Restore(); err != nil {
 		t.Fatal(err)
 	}
-	carrier("1")
+	carrier(true)
 	b := make([]byte, 15)
 	server.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadFull(server, b); err != nil || string(b) != "through the cut" {
@@ -116,7 +128,7 @@ func TestCutIsSeenAndRestored(t *testing.T) {
 }
 
 func TestBlackholeIsSilentAndOneWay(t *testing.T) {
-	router, provider, l := twoEnds(t, PPP, Shape{}, Shape{})
+	router, provider, l := twoEnds(t, tun, Shape{}, Shape{})
 	client, server := dial(t, router, provider)
 	l.Blackhole(true, false)
 	client.Write([]byte("swallowed"))

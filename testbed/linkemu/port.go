@@ -3,7 +3,9 @@
 package linkemu
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 	"spillway/testbed/netns"
@@ -20,16 +22,30 @@ const (
 // Port is one end of a link: a network device whose packets the emulator reads and writes. The device sees no
 // segmentation offload, so every packet fits the MTU.
 type Port struct {
-	Name string
-	// Carrier plugs the cable of a device that is not ours in or out; nil: nothing can.
+	Name   string
+	fd     int
+	header int       // octets before the IP packet
+	tun    bool      // it is a tun or tap device
+	line   *netns.NS // of a veth pair: where the far end is
+
+	// Carrier plugs the cable of a Descriptor's device in or out; nil: nothing can.
 	Carrier func(on bool) error
-	fd      int
-	header  int  // octets before the IP packet
-	tun     bool // a device that we made, with a carrier to switch
 }
 
 // Open makes the device in a namespace, up, without addresses.
 func Open(ns *netns.NS, name string, kind Kind) (*Port, error) {
+	p, err := openTun(ns, name, kind)
+	if kind == Ethernet && (errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist)) {
+		p, err = openVeth(ns, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make device %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// openTun makes a tap or tun device.
+func openTun(ns *netns.NS, name string, kind Kind) (*Port, error) {
 	p := &Port{Name: name, fd: -1, tun: true}
 	flags := uint16(unix.IFF_NO_PI | unix.IFF_TUN)
 	if kind == Ethernet {
@@ -52,7 +68,7 @@ func Open(ns *netns.NS, name string, kind Kind) (*Port, error) {
 	}
 	if err != nil {
 		p.Close()
-		return nil, fmt.Errorf("make device %s: %w", name, err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -72,6 +88,9 @@ func (p *Port) setCarrier(on bool) error {
 	if p.Carrier != nil {
 		return p.Carrier(on)
 	}
+	if p.line != nil {
+		return p.line.Script("link set dev " + farEnd + map[bool]string{true: " up\n", false: " down\n"}[on])
+	}
 	if !p.tun {
 		return nil
 	}
@@ -90,5 +109,8 @@ func (p *Port) Close() {
 	if p.fd >= 0 {
 		unix.Close(p.fd)
 		p.fd = -1
+	}
+	if p.line != nil {
+		p.line.Close()
 	}
 }

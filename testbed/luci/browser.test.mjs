@@ -17,9 +17,10 @@ before(async () => { browser = await chromium.launch({ executablePath, args: ['-
 after(async () => { await browser.close(); });
 
 // A page of its own, with everything counted that must not happen: errors, and requests to elsewhere.
-async function open(path, { query = '', width = 1180, height = 900, past = false } = {}) {
+async function open(path, { query = '', width = 1180, height = 900, past = false, gone = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, reducedMotion: 'no-preference' });
   if (past) await context.addInitScript(fiveMinutes);
+  if (gone) await context.route('**/ubus', (r) => r.fulfill({ json: { jsonrpc: '2.0', id: 1, result: [4] } })); // not found
   const page = await context.newPage();
   page.setDefaultTimeout(patience.timeout);
   page.trouble = [];
@@ -175,11 +176,25 @@ test('diagnostics name the remedy', async () => {
   await close(page, 'diagnostics-light');
 });
 
-for (const [name, path] of [['status', status], ['settings', settings], ['diagnostics', diagnostics], ['overview', 'admin/status/overview']]) {
-  for (const [kind, options] of [['light', {}], ['dark', { query: 'theme=dark' }], ['phone', { width: 375, height: 720 }], ['de', { query: 'lang=de' }], ['fr', { query: 'lang=fr&theme=dark', width: 375, height: 720 }]]) {
+look('a daemon that is not running is told, with what to do', async () => {
+  for (const [path, where] of [[status, '.alert-message'], [diagnostics, '.alert-message'], ['admin/status/overview', '.cbi-section em']]) {
+    const page = await open(path, { gone: true });
+    assert.match(await page.textContent(where), /Settings|not running/);
+    await close(page, path == status ? 'status-stopped' : null);
+  }
+});
+
+const small = { width: 375, height: 720 };
+for (const [name, path, kinds] of [
+  ['status', status, { light: {}, dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' }, fr: { query: 'lang=fr&theme=dark', ...small } }],
+  ['settings', settings, { light: {}, dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' }, fr: { query: 'lang=fr', ...small } }],
+  ['diagnostics', diagnostics, { dark: { query: 'theme=dark' }, phone: small, de: { query: 'lang=de' } }],
+  ['overview', 'admin/status/overview', { light: {}, dark: { query: 'theme=dark' }, phone: small }],
+]) {
+  for (const [kind, options] of Object.entries(kinds)) {
     look(`${name}: ${kind}`, async () => {
       const page = await open(path, { ...options, past: name == 'status' && !daemon });
-      if (name == 'status') await page.waitForTimeout(2600);
+      if (name == 'status') await page.waitForTimeout(2200); // one turn of the poll
       await close(page, `${name}-${kind}`);
     });
   }

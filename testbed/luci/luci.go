@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package luci serves Spillway's LuCI pages without a router: a stand-in for LuCI's runtime (page/), a bridge from
-// JSON-RPC to a real bus as uhttpd and rpcd make it, access rules included, and the bus objects `uci`,
-// `network.interface` and `service` that the pages ask. The object `spillway` is the daemon's, or, where a test
+// JSON-RPC to a real bus as uhttpd and rpcd make it, access rules included, and the bus objects `uci`
+// and `network.interface` that the pages ask. The object `spillway` is the daemon's, or, where a test
 // needs no daemon, Scripted's.
 package luci
 
@@ -51,7 +51,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{options: o, rules: rules, mux: http.NewServeMux()}
 	conf := &store{path: o.Config, apply: o.Apply}
 	s.bus = ubus.New(o.Socket, ubus.Options{})
-	router := ubus.New(o.Socket, ubus.Options{Objects: []ubus.Object{conf.object(), netifdObject(o.Interfaces), serviceObject()}})
+	router := ubus.New(o.Socket, ubus.Options{Objects: []ubus.Object{conf.object(), netifdObject(o.Interfaces)}})
 	go s.bus.Run(ctx)
 	go router.Run(ctx)
 	resources := http.FileServer(http.Dir(filepath.Join(o.App, "htdocs")))

@@ -20,12 +20,6 @@ func netifdObject(interfaces []ubus.Msg) ubus.Object {
 	}}}}
 }
 
-func serviceObject() ubus.Object {
-	return ubus.Object{Name: "service", Methods: []ubus.Method{{Name: "list", Handle: func(ubus.Msg) (any, ubus.Status) {
-		return ubus.Msg{}, ubus.OK
-	}}}}
-}
-
 // store is rpcd's object `uci` for one file. Changes are staged until apply, as in rpcd's sessions.
 type store struct {
 	path  string

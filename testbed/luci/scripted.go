@@ -169,13 +169,15 @@ func (s *Scripted) doctor() ubus.Msg {
 		return ubus.Msg{{Name: "name", Value: name}, {Name: "result", Value: result}, {Name: "what", Value: what}, {Name: "remedy", Value: remedy}, {Name: "command", Value: command}, {Name: "needs", Value: needs}}
 	}
 	return ubus.Msg{{Name: "ok", Value: false}, {Name: "checks", Value: []ubus.Msg{
-		check("kernel: MPTCP", "ok", "the kernel has MPTCP, with fast open and path manager", "", "", ""),
-		check("nft table", "ok", "table inet spillway is loaded", "", "", ""),
-		check("dsl: carrier", "ok", "pppoe-wan is up", "", "", ""),
-		check("dsl: concentrator", "ok", "198.51.100.10:5124 answers Convert in 18 ms, MPTCP kept", "", "", ""),
-		check("lte: carrier", "ok", "wwan0 is up", "", "", ""),
-		check("lte: reverse path filter", "fail", "net.ipv4.conf.wwan0.rp_filter is 1: answers on this link are dropped", "set it to 2, loose", "sysctl -w net.ipv4.conf.wwan0.rp_filter=2", ""),
-		check("lte: concentrator", "skip", "not tried", "", "", "lte: reverse path filter"),
+		check("machine/mptcp", "ok", "the kernel has MPTCP", "", "", ""),
+		check("machine/kernel features", "ok", "fast open, path manager and sock_diag are there", "", "", "machine/mptcp"),
+		check("lan/door", "ok", "LAN connections are intercepted", "", "", "lan/nft table"),
+		check("link dsl/carrier", "ok", "pppoe-wan is up", "", "", "link dsl/device"),
+		check("link dsl/convert answers", "ok", "198.51.100.10:5124 answers Convert in 18 ms", "", "", "link dsl/concentrator reachable"),
+		check("link lte/carrier", "ok", "wwan0 is up", "", "", "link lte/device"),
+		check("link lte/rp_filter", "fail", "rp_filter of wwan0 is 1: answers on this link are dropped", "Set it to 2, loose.", "sysctl -w net.ipv4.conf.wwan0.rp_filter=2", "link lte/address"),
+		check("link lte/concentrator reachable", "blocked", "", "", "", "link lte/rp_filter"),
+		check("others/sqm", "warn", "sqm shapes an interface", "Give its rates as down_kbit and up_kbit of the link.", "tc qdisc show", ""),
 	}}}
 }
 

@@ -50,7 +50,12 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 		return nil, err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if s.Before != nil {
+		if err := s.Before(w); err != nil {
+			return nil, fmt.Errorf("before scenario %s: %w", s.Name, err)
+		}
+	}
+	if err := s.Ready(w); err != nil {
 		return nil, err
 	}
 	run, err := scenario.Play(ctx, w, small, b.Log)
@@ -178,7 +183,7 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 	var r traffic.Result
 	go func() (err error) {
 		defer func() { done <- err }()
-		r, err = w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 5000, Connections: f.Connections, Parallel: 16, Hold: 20 * time.Second, Timeout: 180 * time.Second})
+		r, err = w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 5000, Connections: f.Connections, Parallel: 4, Hold: 20 * time.Second, Timeout: 180 * time.Second})
 		return err
 	}()
 	for {

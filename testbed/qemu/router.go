@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
 	"spillway/testbed/qemu/guest"
 	"spillway/testbed/world"
 )
@@ -29,6 +31,10 @@ type Slot struct {
 	world *world.World
 	lan   *os.File
 	links []*os.File
+	later string // lines of ip arguments for the time when the machine runs
+	usage guest.Usage
+	asked time.Time  // when usage was
+	mu    sync.Mutex // usage, asked
 }
 
 // On is what world.Config.On wants.
@@ -56,7 +62,11 @@ func (s *Slot) home() (err error) {
 }
 
 // port makes one end of a socket pair the router's end of a link; QEMU holds the other.
-func (s *Slot) port(i int) (*linkemu.Port, error) {
+func (s *Slot) port(_ *netns.NS, device string, _ linkemu.Kind) (*linkemu.Port, error) {
+	if s.Machine != nil {
+		return nil, errors.New("an emulated machine gets no new devices while it runs")
+	}
+	i := len(s.links)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -66,8 +76,8 @@ func (s *Slot) port(i int) (*linkemu.Port, error) {
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 4<<20)
 		}
 	}
-	s.links = append(s.links, os.NewFile(uintptr(fds[1]), s.world.Links[i].Name))
-	p, err := linkemu.Descriptor(s.world.Links[i].Device, fds[0], linkemu.Ethernet)
+	s.links = append(s.links, os.NewFile(uintptr(fds[1]), device))
+	p, err := linkemu.Descriptor(device, fds[0], linkemu.Ethernet)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +107,7 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 		{Do: guest.Name, Names: names},
 		{Do: guest.Sysctl, Text: strings.Join(sysctls, "\n")},
 		{Do: guest.NFT, Text: nft},
+		{Do: guest.IP, Text: s.later},
 	} {
 		if err := s.Machine.Ask(r, nil); err != nil {
 			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(2000))
@@ -105,7 +116,12 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 	return nil
 }
 
+// script has the guest do lines of ip arguments, once it runs.
 func (s *Slot) script(lines string) error {
+	if s.Machine == nil {
+		s.later += lines
+		return nil
+	}
 	return s.Machine.Ask(guest.Request{Do: guest.IP, Text: lines}, nil)
 }
 
@@ -153,13 +169,20 @@ func (s *Slot) router() world.Router {
 		}
 		return signal(syscall.SIGHUP)
 	}
-	r.CPU = func() time.Duration {
-		var u guest.Usage
-		s.Machine.Ask(guest.Request{Do: guest.Measure}, &u)
-		return u.CPU
-	}
+	r.CPU = s.cpu
 	r.Log = func() string { return s.Machine.Console(64 << 10) }
 	return r
+}
+
+// cpu is the daemon's processor time, not older than a second: it is asked for fifty times in each.
+func (s *Slot) cpu() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.asked) > time.Second {
+		s.Machine.Ask(guest.Request{Do: guest.Measure}, &s.usage)
+		s.asked = time.Now()
+	}
+	return s.usage.CPU
 }
 
 // awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.

@@ -71,7 +71,7 @@ func unscaled(r *scenario.Run, s scenario.Scenario, by float64) {
 	}
 }
 
-// Fraction is the part of their rates at which links are played in a guest that forwards so many Mbit/s: all links
+// Fraction is the part of their rates at which links are played in a guest that carries so many Mbit/s at most: all links
 // together need at most a third of that. Below a tenth nothing about a line would be like that line.
 func Fraction(links []world.Link, limit float64) float64 {
 	down, up := 0.0, 0.0

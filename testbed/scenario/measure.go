@@ -28,6 +28,30 @@ func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }
 }
 
+// FailedShare is the part of a demand's connections that failed, in percent.
+func FailedShare(demand string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		d := r.Results[demand]
+		return 100 * float64(d.Failed) / float64(max(1, d.Connections))
+	}
+}
+
+// Wrong counts connections of demands that received a wrong octet.
+func Wrong(demands ...string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		n := 0
+		for _, d := range demands {
+			n += r.Results[d].Bad
+		}
+		return float64(n)
+	}
+}
+
+// Slowest is the longest time that a request of a demand took, ms.
+func Slowest(demand string) func(*Run) float64 {
+	return func(r *Run) float64 { return r.Results[demand].Done.Max }
+}
+
 // Mbit is a demand's rate from its start to its end.
 func Mbit(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return r.Results[demand].Mbit }
@@ -105,7 +129,39 @@ func PayloadShare(link string) func(*Run) float64 {
 func LinkMbit(link string, from, to time.Duration) func(*Run) float64 {
 	return func(r *Run) float64 {
 		a, b := r.counters(link, from), r.counters(link, to)
-		return float64(max(b.RxOctets-a.RxOctets, b.TxOctets-a.TxOctets)) * 8 / (to - from).Seconds() / 1e6
+		const ethernet = 14 // octets of header, which the line does not count
+		rx := b.RxOctets - a.RxOctets - ethernet*(b.RxPackets-a.RxPackets)
+		tx := b.TxOctets - a.TxOctets - ethernet*(b.TxPackets-a.TxPackets)
+		return float64(max(rx, tx)) * 8 / (to - from).Seconds() / 1e6
+	}
+}
+
+// Processor is the daemon's share of one core between two offsets, in percent.
+func Processor(from, to time.Duration) func(*Run) float64 {
+	return func(r *Run) float64 {
+		var first, last world.Sample
+		for _, s := range r.Samples {
+			if at := s.At.Sub(r.Start); at >= from && at <= to {
+				if first.At.IsZero() {
+					first = s
+				}
+				last = s
+			}
+		}
+		return 100 * (last.CPU - first.CPU).Seconds() / last.At.Sub(first.At).Seconds()
+	}
+}
+
+// Promotions counts how often a link came into use after an offset.
+func Promotions(link string, after time.Duration) func(*Run) float64 {
+	return func(r *Run) float64 {
+		n := 0
+		for _, c := range r.Changes {
+			if c.Link == link && (c.To == "first" || c.To == "active") && c.From == "off" && c.At.After(r.Start.Add(after)) {
+				n++
+			}
+		}
+		return float64(n)
 	}
 }
 

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -18,20 +19,38 @@ type Run struct {
 	Start   time.Time
 	Samples []world.Sample // of the router's counters, every 20 ms
 	Results map[string]traffic.Result
-	Fired   []time.Time   // when each event was over
-	Router  time.Duration // the daemon's processor time
+	Fired   []time.Time // when each event was over
+	Changes []Change    // of links, as the daemon tells them
 	log     func(string, ...any)
+}
+
+// Change is a link's change of state, as the daemon's method "why" tells it.
+type Change struct {
+	At             time.Time
+	Link, From, To string
+	Why            string
 }
 
 // World builds the world that a scenario plays in; its caller closes it.
 func (s Scenario) World(dir string, bin world.Binaries) (*world.World, error) {
-	return world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+	w, err := world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+	if err != nil || s.Before == nil {
+		return w, err
+	}
+	if err := s.Before(w); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("before scenario %s: %w", s.Name, err)
+	}
+	return w, nil
 }
 
 // Ready starts everything that a scenario needs in its world.
-func Ready(w *world.World) error {
+func (s Scenario) Ready(w *world.World) error {
 	if err := w.StartServer(w.Dir); err != nil {
 		return fmt.Errorf("start the server: %w", err)
+	}
+	if s.Native {
+		return nil
 	}
 	if err := w.StartConcentrator(); err != nil {
 		return fmt.Errorf("start the concentrator: %w", err)
@@ -50,13 +69,21 @@ func Play(ctx context.Context, w *world.World, s Scenario, log func(string, ...a
 	r := &Run{Scenario: s, Start: time.Now(), Results: map[string]traffic.Result{}, log: log}
 	stop, recorded := make(chan struct{}), make(chan []world.Sample)
 	go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
-	failed := r.play(ctx, w)
+	err := r.play(ctx, w)
 	close(stop)
 	r.Samples = <-recorded
-	if p := w.Router.CPU; p != nil {
-		r.Router = p()
+	if !s.Native {
+		r.transitions(w)
 	}
-	return r, failed
+	return r, err
+}
+
+// transitions asks the daemon; one that is dead has nothing to say.
+func (r *Run) transitions(w *world.World) {
+	var answer struct{ Transitions []Change }
+	if b, err := w.Router.Control("why", nil); err == nil && json.Unmarshal(b, &answer) == nil {
+		r.Changes = answer.Transitions
+	}
 }
 
 // play runs demands and events side by side and returns the first error.
@@ -65,9 +92,22 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 	defer cancel(nil)
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	over := make([]chan struct{}, len(r.Events))
+	for i := range over {
+		over[i] = make(chan struct{})
+	}
 	for _, d := range r.Demands {
 		all.Go(func() {
-			if r.wait(ctx, d.Start) != nil {
+			begin := r.Start
+			if d.After > 0 {
+				select {
+				case <-ctx.Done():
+					return
+				case <-over[d.After-1]:
+					begin = time.Now()
+				}
+			}
+			if wait(ctx, begin.Add(d.Start)) != nil {
 				return
 			}
 			if d.To == "" && d.Family == "6" {
@@ -84,8 +124,8 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 		})
 	}
 	all.Go(func() {
-		for _, e := range r.Events {
-			if r.wait(ctx, e.At) != nil {
+		for i, e := range r.Events {
+			if wait(ctx, r.Start.Add(e.At)) != nil {
 				return
 			}
 			r.log("%5.1f s  %s %s", time.Since(r.Start).Seconds(), e.Do, e.Link)
@@ -94,25 +134,29 @@ func (r *Run) play(ctx context.Context, w *world.World) error {
 				return
 			}
 			r.Fired = append(r.Fired, time.Now())
+			close(over[i])
 		}
-		r.wait(ctx, r.Length)
+		wait(ctx, r.Start.Add(r.Length))
 	})
 	all.Wait()
 	return context.Cause(ctx)
 }
 
-// wait until an offset from the start.
-func (r *Run) wait(ctx context.Context, at time.Duration) error {
+// wait until an instant.
+func wait(ctx context.Context, at time.Time) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(r.Start.Add(at))):
+	case <-time.After(time.Until(at)):
 		return nil
 	}
 }
 
 // do makes an event happen.
 func (e Event) do(w *world.World) error {
+	if e.Act != nil {
+		return e.Act(w)
+	}
 	switch e.Do {
 	case KillRouter:
 		return w.Router.Kill()

@@ -21,9 +21,11 @@ type Scenario struct {
 	About    string // one sentence
 	Links    []world.Link
 	Settings world.Settings
+	Before   func(*world.World) error // what the world needs besides, before anything is started in it
 	Demands  []Demand
 	Events   []Event       // in the order of At
 	Length   time.Duration // how long counters are watched at least; it ends with the demands otherwise
+	Native   bool          // no relay: what the LAN has without us
 	Expect   []Expectation
 }
 
@@ -31,6 +33,7 @@ type Scenario struct {
 type Demand struct {
 	Name   string // unique
 	Start  time.Duration
+	After  int    // Start counts from the moment when so many events are over; 0: from the beginning
 	Family string // "4" or "6"; "": 4
 	traffic.Demand
 }
@@ -39,10 +42,11 @@ type Demand struct {
 type Event struct {
 	At       time.Duration
 	Do       Action
-	Link     string            // whose, for actions on a link
-	Up, Down linkemu.Shape     // of Reshape
-	Box      linkemu.Middlebox // of Meddle, both directions
-	Settings *world.Settings   // of Reload
+	Link     string                   // whose, for actions on a link
+	Up, Down linkemu.Shape            // of Reshape
+	Box      linkemu.Middlebox        // of Meddle, both directions
+	Settings *world.Settings          // of Reload
+	Act      func(*world.World) error // what happens, where none of the actions says it; Do is its name then
 }
 
 // Action names what an event does.
@@ -71,6 +75,7 @@ const (
 // Expectation is one sentence about the outcome, with its figure.
 type Expectation struct {
 	What    string
+	Key     string // in a benchmark's JSON; "": not there
 	Unit    string
 	Measure func(*Run) float64
 	Is      Comparison

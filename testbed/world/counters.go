@@ -20,6 +20,7 @@ type Counter struct {
 type Sample struct {
 	At    time.Time
 	Links []Counter
+	CPU   time.Duration // the daemon's processor time so far
 }
 
 // openCounters opens the router's /proc/net/dev: the open file belongs to its namespace for ever.
@@ -62,6 +63,7 @@ func (w *World) Sample() (Sample, error) {
 		up, down := line.Counts()
 		s.Links[i].Segments, s.Links[i].Payload = up.Segments+down.Segments, up.Payload+down.Payload
 	}
+	s.CPU = w.Router.CPU()
 	return s, nil
 }
 
@@ -75,6 +77,7 @@ func (w *World) byLines(s *Sample) {
 			Segments: up.Segments + down.Segments, Payload: up.Payload + down.Payload,
 		}
 	}
+	s.CPU = w.Router.CPU()
 }
 
 // Record samples until stop is closed.

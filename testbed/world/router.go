@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -21,7 +24,57 @@ type Router struct {
 	Reload  func(config string) error
 	Control func(method string, args any) (json.RawMessage, error) // a command of the control socket
 	CPU     func() time.Duration                                   // processor time of the daemon
+	Usage   func() (Usage, error)                                  // what the daemon holds; nil: not told
 	Log     func() string
+}
+
+// local is a router that runs in the namespace cpe.
+func (w *World) local() Router {
+	var p *Process
+	var running atomic.Pointer[Process] // p, for those who count while it is restarted
+	config, socket := filepath.Join(w.Dir, "spillway.toml"), w.socket()
+	control := func(method string, args any) (json.RawMessage, error) { return call(socket, method, args) }
+	write := func(text string) error { return os.WriteFile(config, []byte(text), 0o644) }
+	r := Router{Control: control}
+	return Router{
+		Start: func(text string) (err error) {
+			if err := write(text); err != nil {
+				return err
+			}
+			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
+				return err
+			}
+			running.Store(p)
+			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 30*time.Second, func() bool {
+				s, err := r.Status()
+				return !p.Running() || err == nil && s.Doors.Open && w.leadsToDoor()
+			})
+			if !p.Running() {
+				err = fmt.Errorf("the daemon ended: %v", p.err)
+			}
+			if err != nil {
+				return fmt.Errorf("%w\n%s", err, p.Text())
+			}
+			return nil
+		},
+		Stop: func() error { return p.Stop(15 * time.Second) },
+		Kill: func() error { p.Kill(); return nil },
+		Reload: func(text string) error {
+			if err := write(text); err != nil {
+				return err
+			}
+			return p.Signal(syscall.SIGHUP)
+		},
+		Control: control,
+		CPU: func() time.Duration {
+			if q := running.Load(); q != nil {
+				return q.CPU()
+			}
+			return 0
+		},
+		Log:   func() string { return p.Text() },
+		Usage: func() (Usage, error) { return w.usage(p, r) },
+	}
 }
 
 // leadsToDoor is whether LAN connections are sent to the relay: until then the kernel forwards them.
@@ -68,9 +121,14 @@ type Status struct {
 	State    string
 	Why      string
 	Sessions int
-	Doors    struct{ Open bool }
+	Doors    struct {
+		Open       bool
+		IPv4, IPv6 uint16
+	}
 	Links    []struct{ Name, State, Why string }
 	Counters map[string]uint64
+
+	Goroutines int
 }
 
 // Status asks the router for its status.

@@ -4,6 +4,7 @@ package world
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -19,12 +20,11 @@ func (w *World) wire() (err error) {
 		}
 	}
 	if w.On != nil {
-		w.machine, err = w.On(w)
-	} else {
-		w.machine, err = w.local()
-	}
-	if err != nil {
-		return fmt.Errorf("the router's machine: %w", err)
+		m, err := w.On(w)
+		if err != nil {
+			return fmt.Errorf("the router's machine: %w", err)
+		}
+		w.machine = &m
 	}
 	for _, step := range []func() error{w.wireHome, w.wireServer} {
 		if err := step(); err != nil {
@@ -36,10 +36,10 @@ func (w *World) wire() (err error) {
 			return fmt.Errorf("link %s: %w", w.Links[i].Name, err)
 		}
 	}
-	if err := w.machine.Ready(routerSysctls(), masquerading("oifname != { lo, "+LANDevice+" }")); err != nil {
-		return fmt.Errorf("the router's machine: %w", err)
+	if w.machine != nil {
+		return w.machine.Ready(append(everywhere(), asNetifd...), masquerading(outOfHome))
 	}
-	return w.machine.Script(w.addressing())
+	return nil
 }
 
 // namespace makes one, with the settings of a machine in the wild: cubic, and nothing remembered between connections.
@@ -51,20 +51,6 @@ func (w *World) namespace(hint string) (*netns.NS, error) {
 	w.atClose(ns.Close)
 	useCubic(ns)
 	return ns, sysctls(ns, everywhere()...)
-}
-
-// everywhere is what each machine of the world has set.
-func everywhere() []string {
-	return []string{"net.ipv4.tcp_no_metrics_save=1",
-		"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-		"net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0"}
-}
-
-// routerSysctls is what the router has set besides: a line without carrier is no route, as netifd has it.
-func routerSysctls() []string {
-	return append(everywhere(),
-		"net.ipv4.conf.all.ignore_routes_with_linkdown=1", "net.ipv4.conf.default.ignore_routes_with_linkdown=1",
-		"net.ipv6.conf.all.ignore_routes_with_linkdown=1", "net.ipv6.conf.default.ignore_routes_with_linkdown=1")
 }
 
 // useCubic gives a namespace the congestion control that most of the Internet has. Where the host's own default is
@@ -93,22 +79,34 @@ func sysctls(ns *netns.NS, settings ...string) error {
 	return nil
 }
 
-// wireHome joins lan and the router.
+// wireHome joins lan and cpe. A line without carrier is no route, as netifd has it; addresses are translated on the
+// way out, so that what comes back takes the same link.
 func (w *World) wireHome() error {
-	if err := w.machine.Home(); err != nil {
+	if err := w.home(); err != nil {
 		return err
 	}
-	return w.LAN.Script(`
+	if err := w.LAN.Script(`
 addr add ` + Host4 + `/24 dev eth0
 addr add ` + Host6 + `/64 dev eth0 nodad
 route add default via ` + Router4 + `
-route add ::/0 via ` + Router6 + "\n")
+route add ::/0 via ` + Router6 + "\n"); err != nil {
+		return err
+	}
+	if err := w.atRouter(`
+addr add ` + Router4 + `/24 dev ` + LANDevice + `
+addr add ` + Router6 + `/64 dev ` + LANDevice + " nodad\n"); err != nil {
+		return err
+	}
+	if w.machine != nil {
+		return nil
+	}
+	if err := sysctls(w.CPE, asNetifd...); err != nil {
+		return err
+	}
+	return masquerade(w.CPE, outOfHome)
 }
 
-// masquerading translates addresses on the way out, so that what comes back takes the same link.
-func masquerading(match string) string {
-	return "table inet provider { chain out { type nat hook postrouting priority 100; " + match + " masquerade; }; }"
-}
+func masquerade(ns *netns.NS, match string) error { return ns.Run("nft", masquerading(match)) }
 
 // wireServer joins hag and srv, and makes hag a host where a concentrator runs well.
 func (w *World) wireServer() error {
@@ -117,11 +115,7 @@ func (w *World) wireServer() error {
 			return err
 		}
 	} else {
-		server, err := linkemu.Open(w.SRV, "eth0", linkemu.Ethernet)
-		if err != nil {
-			return err
-		}
-		line, err := w.join(server, w.HAG, "srv0", linkemu.Ethernet, s, s, 99)
+		line, err := w.join(w.SRV, "eth0", w.HAG, "srv0", linkemu.Ethernet, s, s, 99)
 		if err != nil {
 			return err
 		}
@@ -155,11 +149,7 @@ func (w *World) wireLink(i int) error {
 		return err
 	}
 	w.Providers = append(w.Providers, provider)
-	router, err := w.machine.Port(i)
-	if err != nil {
-		return err
-	}
-	line, err := w.join(router, provider, "cust", l.Kind, l.Up, l.Down, uint64(i))
+	line, err := w.join(w.CPE, l.Device, provider, "cust", l.Kind, l.Up, l.Down, uint64(i))
 	if err != nil {
 		return err
 	}
@@ -168,64 +158,92 @@ func (w *World) wireLink(i int) error {
 		return err
 	}
 	if l.NAT {
-		if err := provider.Run("nft", masquerading("oifname core")); err != nil {
+		if err := masquerade(provider, "oifname core"); err != nil {
 			return err
 		}
 	}
-	if err := provider.Script(w.providerAddresses(i)); err != nil {
+	if err := w.address(i); err != nil {
 		return err
 	}
 	return w.core(i)
 }
 
-// join makes an emulated line from the router's end, which it owns from now on, to a new device of the provider.
-func (w *World) join(router *linkemu.Port, provider *netns.NS, peer string, kind linkemu.Kind, up, down linkemu.Shape, seed uint64) (*linkemu.Link, error) {
-	b, err := linkemu.Open(provider, peer, kind)
+// join makes an emulated line between two namespaces.
+func (w *World) join(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind, up, down linkemu.Shape, seed uint64) (*linkemu.Link, error) {
+	a, b, err := w.ports(router, device, provider, peer, kind)
 	if err != nil {
-		router.Close()
 		return nil, err
 	}
-	line, err := linkemu.New(router, b, up, down, seed)
+	line, err := linkemu.New(a, b, up, down, seed)
 	if err == nil {
 		w.atClose(line.Close)
 	}
 	return line, err
 }
 
-// providerAddresses is the provider's end of a line.
-func (w *World) providerAddresses(i int) string {
-	l, lines := w.Links[i], ""
-	if !l.NoV4 {
-		lines = fmt.Sprintf("addr add %v/24 dev cust\n", w.Gateway4(i))
-		if l.Kind == linkemu.PPP {
-			lines = fmt.Sprintf("addr add %v peer %v dev cust\n", w.Gateway4(i), w.Address4(i))
-		}
+// ports makes the devices at both ends of a line.
+func (w *World) ports(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind) (a, b *linkemu.Port, err error) {
+	open := linkemu.Open
+	if w.machine != nil && router == w.CPE {
+		open = w.machine.Port
 	}
-	if !l.NoV6 {
-		lines += fmt.Sprintf("addr add %v/64 dev cust nodad\n", w.Gateway6(i))
+	if a, err = open(router, device, kind); err != nil {
+		return nil, nil, err
 	}
-	return lines
+	if b, err = linkemu.Open(provider, peer, kind); err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, b, nil
 }
 
-// addressing is what the router is told: its addresses at home and on all links, and for each link default routes with
-// a metric of their own.
-func (w *World) addressing() string {
-	lines := "addr add " + Router4 + "/24 dev " + LANDevice + "\naddr add " + Router6 + "/64 dev " + LANDevice + " nodad\n"
-	for i, l := range w.Links {
-		via4, via6 := "via "+w.Gateway4(i).String()+" ", "via "+w.Gateway6(i).String()+" "
-		peer := fmt.Sprintf("%v/24", w.Address4(i))
-		if l.Kind == linkemu.PPP {
-			via4, via6 = "", ""
-			peer = fmt.Sprintf("%v peer %v", w.Address4(i), w.Gateway4(i))
-		}
-		if !l.NoV4 {
-			lines += fmt.Sprintf("addr add %s dev %s\nroute add default %sdev %s metric %d\n", peer, l.Device, via4, l.Device, 10+i)
-		}
-		if !l.NoV6 {
-			lines += fmt.Sprintf("addr add %v/64 dev %s nodad\nroute add ::/0 %sdev %s metric %d\n", w.Address6(i), l.Device, via6, l.Device, 10+i)
+// Addresses sets a link's addresses and default routes again where they are missing, as netifd does when a device appears.
+func (w *World) Addresses(i int) error {
+	l, via6 := w.Links[i], w.Gateway6(i)
+	var b strings.Builder
+	for _, f := range []struct {
+		family     string
+		skip       bool
+		addr       netip.Addr
+		bits, more string
+		all        string
+		via        netip.Addr
+	}{{"-4", l.NoV4, w.Address4(i), "/24", "", "default", w.Gateway4(i)}, {"-6", l.NoV6, w.Address6(i), "/64", " nodad", "::/0", via6}} {
+		if !f.skip {
+			fmt.Fprintf(&b, "ip %s addr flush dev %s scope global\nip %s addr replace %v%s dev %s%s\n", f.family, l.Device, f.family, f.addr, f.bits, l.Device, f.more)
+			fmt.Fprintf(&b, "ip %s route replace %s via %v dev %s metric %d\n", f.family, f.all, f.via, l.Device, 10+i)
 		}
 	}
-	return lines
+	return w.CPE.Run("sh", "-ec", b.String())
+}
+
+// address gives both ends of a line their addresses and the router its default route: a metric for each link.
+func (w *World) address(i int) error {
+	l, provider := w.Links[i], w.Providers[i]
+	var here, there strings.Builder
+	via4, via6 := "via "+w.Gateway4(i).String()+" ", "via "+w.Gateway6(i).String()+" "
+	if l.Kind == linkemu.PPP {
+		via4, via6 = "", ""
+	}
+	if !l.NoV4 {
+		if l.Kind == linkemu.PPP {
+			fmt.Fprintf(&here, "addr add %v peer %v dev %s\n", w.Address4(i), w.Gateway4(i), l.Device)
+			fmt.Fprintf(&there, "addr add %v peer %v dev cust\n", w.Gateway4(i), w.Address4(i))
+		} else {
+			fmt.Fprintf(&here, "addr add %v/24 dev %s\n", w.Address4(i), l.Device)
+			fmt.Fprintf(&there, "addr add %v/24 dev cust\n", w.Gateway4(i))
+		}
+		fmt.Fprintf(&here, "route add default %sdev %s metric %d\n", via4, l.Device, 10+i)
+	}
+	if !l.NoV6 {
+		fmt.Fprintf(&here, "addr add %v/64 dev %s nodad\n", w.Address6(i), l.Device)
+		fmt.Fprintf(&there, "addr add %v/64 dev cust nodad\n", w.Gateway6(i))
+		fmt.Fprintf(&here, "route add ::/0 %sdev %s metric %d\n", via6, l.Device, 10+i)
+	}
+	if err := provider.Script(there.String()); err != nil {
+		return err
+	}
+	return w.atRouter(here.String())
 }
 
 // core joins a provider with hag: 10.60.i.0/24 and 2001:db8:60i::/64 between them.

@@ -45,7 +45,7 @@ type Config struct {
 	Settings Settings
 	// ServerDelay is the one-way delay between concentrator and server.
 	ServerDelay linkemu.Shape
-	// On makes the machine that the router runs on; nil: the namespace cpe. World.AtClose ends it.
+	// On makes the machine that the router runs on; nil: the namespace cpe.
 	On func(*World) (Machine, error)
 }
 
@@ -75,7 +75,7 @@ type World struct {
 	server, concentrator *Process
 	internet             *linkemu.Link // concentrator to server, if delayed
 	counters             *os.File      // /proc/net/dev of the router; nil: the lines know
-	machine              Machine
+	machine              *Machine      // nil: the namespace cpe
 	spawn                chan func()
 	closers              []func()
 }
@@ -131,8 +131,12 @@ func Make(c Config, dir string, bin Binaries) (w *World, err error) {
 	if err := w.wire(); err != nil {
 		return w, fmt.Errorf("build the namespaces: %w", err)
 	}
-	w.Router = w.machine.Router
-	return w, nil
+	if w.machine != nil {
+		w.Router = w.machine.Router
+		return w, nil
+	}
+	w.Router = w.local()
+	return w, w.openCounters()
 }
 
 // Close ends all processes and removes all namespaces.
@@ -143,7 +147,7 @@ func (w *World) Close() {
 	w.closers = nil
 }
 
-// AtClose runs fn when the world ends, before what was there earlier is removed.
+// AtClose has Close do something more, before what it did so far.
 func (w *World) AtClose(fn func()) { w.atClose(fn) }
 
 func (w *World) atClose(fn func()) { w.closers = append(w.closers, fn) }

@@ -9,8 +9,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +98,9 @@ func (j job) table(folder string) error {
 			return err
 		}
 		took := time.Since(begin)
+		if err := j.byArch(t); err != nil {
+			return err
+		}
 		size, err := cross.Measure(j.binary(t))
 		if err != nil {
 			return err
@@ -121,6 +126,21 @@ func (j job) table(folder string) error {
 		return fmt.Errorf("over budget:\n  %s\n%s", strings.Join(over, "\n  "), j.builder.Blame(budget))
 	}
 	fmt.Println("all within budget")
+	return nil
+}
+
+// byArch lays a target's binary down under the name of each package architecture, where OpenWrt's build takes it from
+// (SPILLWAY_PREBUILT of openwrt/net/spillway/Makefile).
+func (j job) byArch(t cross.Target) error {
+	for _, arch := range t.Arches {
+		name := filepath.Join(j.out, "cross", "spillway-"+arch)
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Link(j.binary(t), name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -161,9 +181,7 @@ func (j job) packages() error {
 	if err := os.RemoveAll(folder); err != nil { // no stale version may get into the sums
 		return err
 	}
-	if err := j.table(folder); err != nil {
-		return err
-	}
+	over := j.table(folder) // what is over budget is packed too, and fails at the end
 	luci, ok, err := cross.LuCIPackage(j.root, j.release, j.epoch)
 	if err != nil {
 		return err
@@ -186,7 +204,7 @@ func (j job) packages() error {
 		return err
 	}
 	fmt.Printf("%d files and SHA256SUMS in %s\n", strings.Count(sums, "\n"), folder)
-	return nil
+	return over
 }
 
 // materials writes a bill of materials per target.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"spillway/cross"
 	"spillway/openwrt/uci"
 )
 
@@ -230,5 +231,52 @@ func TestLuaCollector(t *testing.T) {
 		if !strings.Contains(string(out), want+"\n") {
 			t.Errorf("lacks %s in\n%s", want, out)
 		}
+	}
+}
+
+func TestRecipeChoosesTheTargetOfEachArchitecture(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("no make on PATH")
+	}
+	for _, target := range cross.Targets() {
+		for _, arch := range target.Arches {
+			cmd := exec.Command("make", "-s", "-f", "-", "print", "ARCH_PACKAGES="+arch)
+			cmd.Stdin = strings.NewReader("include ./arch.mk\nprint:\n\t@echo $(SPILLWAY_TARGET)\n")
+			out, err := cmd.CombinedOutput()
+			if got := strings.TrimSpace(string(out)); err != nil || got != target.Name {
+				t.Errorf("%s: %q, want %s (%v)", arch, got, target.Name, err)
+			}
+		}
+	}
+}
+
+func TestPackagesHoldWhatIsHere(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "spillway")
+	if err := os.WriteFile(binary, []byte("binary"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root, err := cross.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := cross.DaemonPackage(root, "0.1.0-r1", "mips_24kc", binary, cross.Epoch(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(p.Depends, " "); got != "nftables kmod-nft-tproxy kmod-nft-socket" {
+		t.Errorf("depends on %q", got)
+	}
+	conf := ""
+	for _, f := range p.Files {
+		if f.Conf {
+			conf += f.Path
+		}
+	}
+	if conf != "etc/config/spillway" || len(p.Files) < 7 || p.Description == "" {
+		t.Errorf("conffiles %q, %d files, description %q", conf, len(p.Files), p.Description)
+	}
+	pages, ok, err := cross.LuCIPackage(root, "0.1.0-r1", cross.Epoch(root))
+	if err != nil || !ok || len(pages.Files) < 10 {
+		t.Errorf("LuCI's package: %v, %d files, %v", ok, len(pages.Files), err)
 	}
 }

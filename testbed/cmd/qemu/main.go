@@ -164,7 +164,7 @@ func (o options) runGuest(ctx context.Context, g qemu.Guest, bin world.Binaries,
 		if s.Name == "thousands" {
 			s = scenario.Thousands(f.Connections)
 		}
-		ok, err := o.play(ctx, b, s, f.Forward)
+		ok, err := o.play(ctx, b, s, min(f.Forward, f.Relayed.Mbit))
 		if errors.Is(err, qemu.ErrNotHere) {
 			fmt.Printf("%s: skipped: %v\n", s.Name, err)
 			continue

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command scenario lists and plays scenarios against a router in namespaces.
+// Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
 //	scenario [-v] [-keep DIR] NAME...      "all": every one
@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"spillway/testbed/policybench"
 	"spillway/testbed/scenario"
 	"spillway/testbed/world"
 )
@@ -37,7 +38,7 @@ func main() {
 
 func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	if len(names) == 0 || names[0] == "list" {
-		for _, s := range scenario.All() {
+		for _, s := range known() {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
 		}
 		return nil
@@ -50,9 +51,16 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 		return stand(ctx, bin, keep)
 	}
 	failed := 0
-	for _, s := range scenario.All() {
-		if names[0] != "all" && !slices.Contains(names, s.Name) || ctx.Err() != nil {
-			continue
+	list := scenario.Every()
+	if names[0] != "all" {
+		list = slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return !slices.Contains(names, s.Name) })
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%q: no scenario of that name; `scenario list` lists them", names)
+	}
+	for _, s := range list {
+		if ctx.Err() != nil {
+			break
 		}
 		ok, err := one(ctx, s, bin, verbose, keep)
 		if err != nil {
@@ -68,6 +76,11 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	return ctx.Err()
 }
 
+// known are all scenarios there are.
+func known() []scenario.Scenario {
+	return append(scenario.Every(), policybench.All(20*time.Second)...)
+}
+
 func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {
 	dir, remove, err := directory(keep)
 	if err != nil {
@@ -79,7 +92,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := s.Ready(w); err != nil {
 		return false, err
 	}
 	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
@@ -117,7 +130,7 @@ func stand(ctx context.Context, bin world.Binaries, keep string) error {
 		return err
 	}
 	defer w.Close()
-	if err := scenario.Ready(w); err != nil {
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		fmt.Println(err)
 	}
 	fmt.Printf("logs and control socket in %s; Ctrl-C ends it\n", dir)

@@ -4,7 +4,7 @@
 'require ui';
 'require spillway.api as api';
 
-const marks = { ok: '✔', fail: '✘', skip: '–' };
+const marks = { ok: '✔', warn: '!', fail: '✘', skip: '–', blocked: '–' };
 
 /* A check: what was found, and for a failure what to do about it. One that another's failure explains stands under it. */
 function item(check) {
@@ -13,20 +13,21 @@ function item(check) {
 		body.push(E('p', {}, check.remedy));
 	if (check.command)
 		body.push(E('p', {}, E('code', {}, check.command)));
-	if (check.needs && check.result == 'skip')
+	if (check.result == 'blocked')
 		body.push(E('p', {}, _('Not checked: %s has to be well first.').format(check.needs)));
-	return E('li', { 'class': check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
+	return E('li', { 'class': check.result == 'blocked' || check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
 		E('span', { 'class': 'sw-mark-' + check.result, 'aria-label': check.result }, marks[check.result] || '?'),
 		E('div', {}, body)
 	]);
 }
 
 function summary(answer) {
-	if (answer.checks == null)
+	if (answer.ok == null)
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
-	const failed = answer.checks.filter(function(c) { return c.result == 'fail'; }).length;
-	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') },
-		failed ? _('%d of %d checks failed.').format(failed, answer.checks.length) : _('All %d checks are well.').format(answer.checks.length));
+	const checks = answer.checks || [];
+	const failed = checks.filter(function(c) { return c.result == 'fail'; }).length;
+	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') }, checks.length == 0 ? _('There was nothing to check.') :
+		failed ? _('%d of %d checks failed.').format(failed, checks.length) : _('All %d checks are well.').format(checks.length));
 }
 
 return view.extend({
@@ -36,8 +37,7 @@ return view.extend({
 		const result = E('div');
 
 		function show(answer) {
-			const checks = (answer.checks || []).slice();
-			result.replaceChildren(summary(answer), E('ul', { 'class': 'sw-checks' }, checks.map(item)));
+			result.replaceChildren(summary(answer), E('ul', { 'class': 'sw-checks' }, (answer.checks || []).map(item)));
 		}
 
 		const again = E('button', {

@@ -85,7 +85,6 @@ function links(m) {
 	o.rmempty = true;
 	o = value(s, 'line', 'device', _('Device'), _('Instead of an interface: a device that netifd does not manage.'), 'wwan0');
 	o.modalonly = true;
-	o.depends('interface', '');
 	choice(s, 'line', 'role', _('Role'), null, [ [ 'primary', _('Primary') ], [ 'overflow', _('Overflow') ], [ 'backup', _('Backup') ], [ 'off', _('Off') ] ]);
 	value(s, 'line', 'down_kbit', _('Download'), _('In kbit/s. Without it the modem is asked, or the capacity is learnt.'), _('learnt'), 'uinteger');
 	value(s, 'line', 'up_kbit', _('Upload'), _('In kbit/s.'), _('learnt'), 'uinteger');

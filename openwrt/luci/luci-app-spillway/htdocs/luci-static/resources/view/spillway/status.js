@@ -61,13 +61,14 @@ function quota() {
 /* A select that gives a link another role until the daemon starts again. */
 function roleSelect(name) {
 	const select = E('select', {
-		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the next reload'),
+		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the daemon starts again'),
 		'change': function(ev) {
 			return api.set(name, ev.target.value).catch(function(e) {
 				ui.addNotification(null, E('p', _('The role of %s was not changed: %s').format(name, e.message)), 'danger');
 			});
 		}
 	}, [ 'primary', 'overflow', 'backup', 'off' ].map(function(r) { return E('option', { 'value': r }, words.role(r)); }));
+	select.appendChild(E('option', { 'value': 'configured' }, _('As configured')));
 	return select;
 }
 
@@ -76,8 +77,8 @@ function card(link, colour) {
 	const state = E('span'), why = E('p'), graph = chart.create(colour), facts = E('dl', { 'class': 'sw-facts' }), bar = quota();
 	const role = L.hasViewPermission() ? roleSelect(link.name) : E('span');
 	return {
-		node: E('section', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
-			E('header', {}, [ E('b', {}, link.name), state ]), why, graph.node, facts, bar.node ]),
+		node: E('div', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
+			E('div', { 'class': 'sw-head' }, [ E('b', {}, link.name), state ]), why, graph.node, facts, bar.node ]),
 		update: function(l, samples) {
 			state.replaceChildren(badge(l.usable ? l.state : 'dead', l.usable ? words.state(l.state) : _('Not usable')));
 			draw.text(why, l.why || '');
@@ -131,8 +132,10 @@ function cards(history) {
 
 /* What a connection carried on each link, as a bar of the links' colours. */
 function shareBar(flow, links) {
-	const parts = flow.subflows && flow.subflows.length ? flow.subflows : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
+	const parts = flow.subflows && flow.subflows.length ? flow.subflows.slice() : [ { link: flow.link, rx_bytes: flow.rx_bytes, tx_bytes: flow.tx_bytes } ];
 	const total = parts.reduce(function(n, p) { return n + p.rx_bytes + p.tx_bytes; }, 0) || 1;
+	const place = function(p) { return links.findIndex(function(l) { return l.name == p.link; }); };
+	parts.sort(function(a, b) { return place(a) - place(b); });
 	const title = parts.map(function(p) { return p.link + ': ' + words.size(p.rx_bytes + p.tx_bytes); }).join(', ');
 	return E('div', { 'class': 'sw-share', 'title': title }, parts.map(function(p) {
 		return E('i', { 'style': 'flex:' + Math.max(0.001, (p.rx_bytes + p.tx_bytes) / total) + ';background:' + draw.colour(links, p.link) });
@@ -209,11 +212,24 @@ return view.extend({
 	render: function(data) {
 		const history = chart.history();
 		const head = sentence(), scene = picture.create(), boxes = cards(history), flows = flowTable(), times = timeline();
+		const body = E('div', {}, [
+			scene.node,
+			E('h3', {}, _('Links')),
+			boxes.node,
+			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.')),
+			E('h3', {}, _('Connections')),
+			flows.node,
+			E('h3', {}, _('What changed, and why')),
+			times.node
+		]);
 		let last = data[0];
 
 		function show(s, f, w) {
 			last = s;
 			head.update(s);
+			body.style.display = s.state == null ? 'none' : ''; /* without a daemon there is nothing to draw */
+			if (s.state == null)
+				return;
 			history.add(s);
 			scene.update(s);
 			boxes.update(s);
@@ -225,21 +241,17 @@ return view.extend({
 		poll.add(function() {
 			return Promise.all([ api.status(), flows.read(), api.why() ]).then(function(d) { show(d[0], d[1], d[2]); });
 		}, SECONDS);
-		window.addEventListener('resize', function() { scene.update(last); });
+		window.addEventListener('resize', function() {
+			if (last.state != null)
+				scene.update(last);
+		});
 		window.requestAnimationFrame(function() { show(data[0], data[1], data[2]); }); /* once the boxes have their width */
 
 		return E('div', { 'class': 'sw' }, [
 			E('link', { 'rel': 'stylesheet', 'href': L.resource('spillway/style.css') }),
 			E('h2', {}, _('Spillway')),
 			head.node,
-			scene.node,
-			E('h3', {}, _('Links')),
-			boxes.node,
-			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.')),
-			E('h3', {}, _('Connections')),
-			flows.node,
-			E('h3', {}, _('What changed, and why')),
-			times.node
+			body
 		]);
 	},
 

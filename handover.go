@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A binary is replaced without a connection noticing: the new process asks the old one over the control socket for the door's
+// listening sockets, and gets duplicates of them. The old one stops accepting, leaves the kernel's state as it is, lets its connections
+// finish, and ends. SYNs that arrive meanwhile wait in the sockets' queue, which is one and the same.
+
+// handoverMethod is asked by a successor. It is no method of the ubus object.
+const handoverMethod = "handover"
+
+// maxHanded bounds how many sockets are taken: one for each family is all there are.
+const maxHanded = 8
+
+// takeOver asks the daemon at path for its listening sockets. nil without an error: none answers there.
+func takeOver(path string) ([]*os.File, error) {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return nil, nil
+	}
+	defer conn.Close()
+	c := conn.(*net.UnixConn)
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write([]byte(`{"method":"` + handoverMethod + `"}` + "\n")); err != nil {
+		return nil, fmt.Errorf("ask the daemon to hand over: %w", err)
+	}
+	line, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4*maxHanded))
+	n, m, _, _, err := c.ReadMsgUnix(line, rights)
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's listening sockets: %w", err)
+	}
+	files, err := receivedFiles(rights[:m])
+	if err != nil {
+		return nil, err
+	}
+	var r response
+	if err := json.Unmarshal(line[:n], &r); err != nil || r.Error != "" || len(files) == 0 {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, errors.Join(fmt.Errorf("the daemon does not hand over: %s", r.Error), err)
+	}
+	return files, nil
+}
+
+// receivedFiles takes descriptors out of a control message.
+func receivedFiles(rights []byte) ([]*os.File, error) {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's listening sockets: %w", err)
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue // of another kind
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "listener"))
+		}
+	}
+	return files, nil
+}
+
+// handOver answers a successor on its connection: the listening sockets with the answer line. When it returns true this process is to end
+// without touching the kernel.
+func (h *house) handOver(c *net.UnixConn) bool {
+	files, err := h.relay.Listeners()
+	if err == nil && len(files) == 0 {
+		err = errors.New("the door is closed now; start without -takeover")
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		out, _ := json.Marshal(response{Error: err.Error()})
+		c.Write(append(out, '\n'))
+		return false
+	}
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	if _, _, err := c.WriteMsgUnix([]byte(`{"result":{}}`+"\n"), unix.UnixRights(fds...), nil); err != nil {
+		h.log.Warn("hand over the listening sockets", "error", err)
+		return false
+	}
+	h.log.Info("handed over to a successor; finishing the connections that live", "connections", h.relay.Stats().Sessions)
+	return true
+}
+
+// finishMost is how long the connections of a process that has handed over may go on.
+const finishMost = time.Hour
+
+// takeTime lets connections finish for finishMost instead of relay.stop_within.
+func (h *house) takeTime() {
+	c := h.relayConfig()
+	c.DrainTimeout = max(c.DrainTimeout, finishMost)
+	if err := h.relay.SetConfig(c); err != nil {
+		h.log.Warn("time to finish", "error", err)
+	}
+}
+
+// isHandover tells whether a request line is a successor's.
+func isHandover(line []byte) bool {
+	var r request
+	return json.Unmarshal(line, &r) == nil && r.Method == handoverMethod
+}

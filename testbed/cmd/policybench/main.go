@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command policybench measures what the policy promises, in several rounds, and writes medians to
+// build/bench/policy.json.
+//
+//	policybench [-rounds 3] [-length 20s] [-only NAME,...]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"spillway/testbed/policybench"
+	"spillway/testbed/scenario"
+	"spillway/testbed/world"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 3, "how often everything is measured; medians are kept")
+	length := flag.Duration("length", 20*time.Second, "how long each scenario of quiet demand lasts; these are played in the first round only")
+	only := flag.String("only", "", "names of scenarios, comma-separated; empty: all")
+	out := flag.String("json", "build/bench/policy.json", "file for the figures")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *rounds, *length, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "policybench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds int, length time.Duration, only, out string) error {
+	bin, err := world.Build()
+	if err != nil {
+		return err
+	}
+	var all policybench.Collection
+	failed := 0
+	for round := range rounds {
+		list := policybench.All(length)
+		for i, s := range list {
+			skip := round > 0 && strings.HasPrefix(s.Name, "quiet-") || only != "" && !slices.Contains(strings.Split(only, ","), s.Name)
+			if skip || ctx.Err() != nil {
+				continue
+			}
+			fmt.Printf("round %d of %d, %d of %d: %s: %s\n", round+1, rounds, i+1, len(list), s.Name, s.About)
+			findings, err := play(ctx, s, bin)
+			if err != nil {
+				fmt.Printf("  %v\n", err)
+				failed++
+				continue
+			}
+			for _, f := range findings {
+				fmt.Printf("  %-22s %10.1f %s\n", f.Key, f.Figure, f.Unit)
+			}
+			all.Add(round, findings)
+		}
+	}
+	fmt.Println()
+	all.Print(os.Stdout)
+	bonded, alone := all.Median("web_ms_bonded"), all.Median("web_ms_dsl_alone")
+	if bonded > 0 && alone > 0 {
+		fmt.Printf("  %-22s %9.2f        short requests beside bulk: both links against DSL alone, aim ≤ 1.1\n", "web_latency_ratio", bonded/alone)
+	}
+	text, err := all.JSON()
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(out), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(out, append(text, '\n'), 0o644)
+	}
+	if failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d scenarios could not be played", failed))
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+// play plays one scenario in a world of its own.
+func play(ctx context.Context, s scenario.Scenario, bin world.Binaries) ([]scenario.Finding, error) {
+	dir, err := os.MkdirTemp("", "spillway-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	w, err := s.World(dir, bin)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if err := s.Ready(w); err != nil {
+		return nil, err
+	}
+	run, err := scenario.Play(ctx, w, s, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, w.Logs(2000))
+	}
+	return run.Findings(), nil
+}
