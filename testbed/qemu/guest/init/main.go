@@ -80,14 +80,17 @@ func load(path string) error {
 
 // serve answers the host until it hangs up.
 func serve() error {
-	const path = "/dev/vport0p1"
+	var found []string
 	for range 500 {
-		if _, err := os.Stat(path); err == nil {
+		if found, _ = filepath.Glob("/dev/vport*p1"); len(found) > 0 {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	port, err := os.OpenFile(path, os.O_RDWR, 0)
+	if len(found) == 0 {
+		return errors.New("there is no virtio serial port")
+	}
+	port, err := os.OpenFile(found[0], os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
