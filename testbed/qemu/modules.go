@@ -4,8 +4,6 @@ package qemu
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +29,7 @@ func modules(kernel string) ([]module, error) {
 		found = usr
 	}
 	if err != nil || len(found) == 0 {
-		return nil, errors.Join(err, fmt.Errorf("kernel in %s has no modules", kernel))
+		return nil, err // all built in
 	}
 	dir := found[0]
 	files, depends, err := dependencies(dir)
