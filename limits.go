@@ -17,13 +17,11 @@ func descriptors() int {
 	return int(l.Cur)
 }
 
-// spareDescriptors are for all but connections: netlink, control socket, commands, probes, accepts under way.
-const spareDescriptors = 64
-
 // sessionsWithin is the most connections, configured or the relay's own default (0), that so many descriptors suffice for: two
 // each. Without it the door would stay open and connections be accepted that nobody can serve.
 func sessionsWithin(configured, descriptors int) int {
-	most := max(8, (descriptors-spareDescriptors)/2)
+	spare := 64 + descriptors/32 // netlink, control socket, commands, probes, and what waits at the door when it closes
+	most := max(8, (descriptors-spare)/2)
 	if configured == 0 && most >= relay.DefaultMaxSessions {
 		return 0
 	}

@@ -83,7 +83,8 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	for _, l := range c.Links {
 		h.names = append(h.names, l.Device)
 	}
-	h.addrs = literal(c.Concentrators)
+	h.transparent = transparent(c)
+	h.addrs, h.numbers = literal(c.Concentrators), numberRules(c.Rules, nil)
 	n := len(c.Links)
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error
@@ -107,6 +108,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.setCapacities()
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
 	h.relay.OnState(h.poke)
+	h.relay.OnBulk(h.monitor.Poke)
 	return h, nil
 }
 
@@ -302,27 +304,28 @@ func (h *house) watchJoins(ctx context.Context) error {
 	return nil
 }
 
-// resolveNames keeps the concentrators' addresses up to date, and begins anew when the configuration changed.
+// resolveNames keeps the addresses of concentrators and of the rules' domains up to date, and begins anew when the
+// configuration changed.
 func (h *house) resolveNames(ctx context.Context) error {
 	for ctx.Err() == nil {
 		round, cancel := context.WithCancel(ctx)
-		list := h.currentConfig().Concentrators
-		done := make(chan struct{})
-		go func() {
+		c := h.currentConfig()
+		var tasks sync.WaitGroup
+		tasks.Go(func() {
 			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
 				select {
 				case h.resolved <- a:
 				case <-round.Done():
 				}
-			}}.run(round, list)
-			close(done)
-		}()
+			}}.run(round, c.Concentrators)
+		})
+		tasks.Go(func() { domains{systemLookup(), h.log, h.kernel.AddDomain}.run(round, c.Rules) })
 		select {
 		case <-ctx.Done():
 		case <-h.rename:
 		}
 		cancel()
-		<-done
+		tasks.Wait()
 	}
 	return nil
 }

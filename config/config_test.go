@@ -34,7 +34,7 @@ func TestMinimalHasTheDocumentedDefaults(t *testing.T) {
 		t.Errorf("links = %+v", c.Links)
 	}
 	got := c.Policy
-	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.92, OverflowEnterFor: 500 * time.Millisecond,
+	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.95, OverflowEnterFor: 600 * time.Millisecond,
 		OverflowLeave: 0.85, OverflowLeaveFor: 2 * time.Second, HoldUp: 10 * time.Second, Standby: "off", NeverWorse: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
@@ -133,7 +133,7 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"lan device", `interfaces = ["br-lan"]`, `interfaces = ["eth1"]`, `"eth1" is a LAN interface too`},
 		{"no lan", `interfaces = ["br-lan"]`, ``, `x.toml:1: lan.interfaces: missing`},
 		{"idle", `[lan]`, "[relay]\nidle_timeout = \"1h\"\n[lan]", `x.toml:2: relay.idle_timeout: 1h0m0s is out of range; write a duration from 2h4m0s`},
-		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.92)`},
+		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.95)`},
 		{"share", `[lan]`, "[policy]\noverflow_enter = 1.5\n[lan]", `overflow_enter: 1.5 is out of range`},
 		{"duration", `[lan]`, "[policy]\nhold_up = \"10\"\n[lan]", `"10" is not a duration`},
 		{"rule action", `[lan]`, "[[rule]]\nname = \"a\"\ndst = [\"192.0.2.1\"]\naction = \"drop\"\n[lan]", `x.toml:4: rule[0].action: "drop" is not one of`},

@@ -27,7 +27,7 @@ type flow struct {
 	conn     atomic.Pointer[engine.Conn]
 	src, dst netip.AddrPort
 	local    netip.AddrPort
-	rule     *rule
+	rule     *Rule
 	act      Action
 	up       *upstream // nil: straight to the server
 	link     *PlanLink

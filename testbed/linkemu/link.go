@@ -4,6 +4,7 @@ package linkemu
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -160,8 +161,15 @@ func (l *Link) Replace(open func() (router, provider *Port, err error)) (err err
 		l.down.line.Flush(l.free)
 		l.router.Close()
 		l.provider.Close()
+		unix.Write(l.poke, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // the thread's wait keeps the devices alive
 		var router, provider *Port
-		if router, provider, err = open(); err != nil {
+		for range 100 {
+			if router, provider, err = open(); !errors.Is(err, unix.EBUSY) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
 			return
 		}
 		l.router, l.provider = router, provider

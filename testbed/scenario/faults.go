@@ -114,8 +114,12 @@ func concentratorFaults() []fault {
 			length: dead, requests: 10, bulkBreaks: true, native: true},
 	}
 	for _, i := range impostors() {
+		requests := 15.0
+		if i.slow {
+			requests = 60 // all that wait for it until the first has waited for 5 s
+		}
 		list = append(list, fault{name: "concentrator-" + i.name, about: i.about + ": new connections go natively",
-			events: []Event{do(happens, i.name, i.replace)}, length: dead, requests: 15, slowest: 6000, bulkBreaks: true, native: true})
+			events: []Event{do(happens, i.name, i.replace)}, length: dead, requests: requests, slowest: 6000, bulkBreaks: true, native: true})
 	}
 	return list
 }
