@@ -57,14 +57,15 @@ func Guests() []Guest {
 	}
 	amd64 := Guest{
 		Userland: "amd64", Build: []string{"GOARCH=amd64", "GOAMD64=v1"},
-		QEMU: "qemu-system-x86_64", Machine: []string{"-accel", "tcg"}, Memory: 128, Console: "ttyS0", Bus: "pci", Package: "qemu-system-x86",
+		QEMU: "qemu-system-x86_64", Machine: []string{"-accel", "tcg"}, Memory: 256, // the kernel takes 45 by itself
+		Console: "ttyS0", Bus: "pci", Package: "qemu-system-x86",
 	}
 	with := func(g Guest, name, about string, k Kernel) Guest {
 		g.Name, g.About, g.Kernel = name, about, k
 		return g
 	}
 	mips64 := with(malta, "mips64el-6.12", "64-bit MIPS kernel, 32-bit programs", Kernel{Arch: "mips64el", Suite: backports, Package: "linux-image-5kc-malta"})
-	mips64.QEMU, mips64.Machine = "qemu-system-mips64el", []string{"-M", "malta", "-cpu", "5KEc"}
+	mips64.QEMU, mips64.Machine, mips64.Memory = "qemu-system-mips64el", []string{"-M", "malta", "-cpu", "5KEc"}, 128 // the kernel takes more than half of 64
 	big := with(malta, "mips-be", "big-endian MIPS, the kernel built by `make qemu-be`", Kernel{Built: "malta-be"})
 	big.QEMU, big.Userland, big.Build = "qemu-system-mips", "", []string{"GOARCH=mips", "GOMIPS=softfloat"}
 	return []Guest{

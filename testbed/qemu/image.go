@@ -40,6 +40,9 @@ func (d Debian) Prepare(g Guest) (Image, error) {
 	}
 	image := Image{Bin: dir, Initramfs: filepath.Join(dir, "initramfs")}
 	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
+	if len(images) == 0 { // as kernels are packed since 2026
+		images, _ = filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*/vmlinu*"))
+	}
 	if len(images) != 1 {
 		return image, fmt.Errorf("guest %s: %d kernels in %s", g.Name, len(images), kernel)
 	}

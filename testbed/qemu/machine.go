@@ -82,10 +82,10 @@ func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, cons
 		m.cmd.Process.Kill()
 	})
 	if err := errors.Join(m.askQMP(nil), m.askQMP(map[string]any{"execute": "qmp_capabilities"})); err != nil {
-		return nil, errors.Join(err, m.End())
+		return nil, errors.Join(err, m.fell())
 	}
 	if err := m.ask(guest.Request{Do: guest.Hello}, &m.About, bootLimit); err != nil {
-		return nil, fmt.Errorf("%w\nthe console's end:\n%s", errors.Join(err, m.End()), m.Console(3000))
+		return nil, fmt.Errorf("%w\nthe console's end:\n%s", errors.Join(err, m.fell()), m.Console(3000))
 	}
 	m.Took = time.Since(begin)
 	return m, nil
@@ -238,6 +238,15 @@ func (m *Machine) End() error {
 	m.cmd.Process.Kill()
 	<-m.done
 	return nil
+}
+
+// fell waits a moment for an emulator that hung up and returns what it said.
+func (m *Machine) fell() error {
+	select {
+	case <-m.done:
+	case <-time.After(time.Second):
+	}
+	return m.End()
 }
 
 // Console is the end of what the guest has printed.

@@ -92,9 +92,9 @@ type Cost struct {
 	Machine float64 `json:"machine_s_per_gib"` // everything: interrupts and forwarding too
 }
 
-// connections is how many a guest must carry: 300 in 64 MB, 1,000 in 128 MB.
+// connections is how many a guest must carry: 300 on MIPS, where routers have 64 MB, 1,000 elsewhere.
 func (g Guest) connections() int {
-	if g.Memory <= 64 {
+	if strings.HasPrefix(g.QEMU, "qemu-system-mips") {
 		return 300
 	}
 	return 1000
