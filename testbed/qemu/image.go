@@ -20,6 +20,7 @@ import (
 type Image struct {
 	Kernel, Initramfs string // paths
 	Bin               string // directory of the programs built for the guest
+	Rules             bool   // there is nft
 }
 
 // Prepare fetches, builds and packs what a guest needs, in the cache.
@@ -52,6 +53,8 @@ func (d Debian) Prepare(g Guest) (Image, error) {
 			return image, err
 		}
 	}
+	_, err = os.Stat(filepath.Join(userland, "usr/sbin/nft"))
+	image.Rules = err == nil
 	return image, image.pack(kernel, userland)
 }
 
@@ -83,7 +86,7 @@ func (i Image) pack(kernel, userland string) (err error) {
 	a := NewArchive(z)
 	for _, step := range []func() error{
 		func() error { return i.programs(a) },
-		func() error { return system(a, userland) },
+		func() error { return i.system(a, userland) },
 		func() error { return drivers(a, kernel) },
 		a.Close, z.Close,
 	} {
@@ -126,10 +129,13 @@ func drivers(a *Archive, kernel string) error {
 }
 
 // system adds busybox, for a person at the console, and nft with its libraries.
-func system(a *Archive, userland string) error {
+func (i Image) system(a *Archive, userland string) error {
 	if content, err := os.ReadFile(filepath.Join(userland, "bin/busybox")); err == nil {
 		a.File("bin/busybox", 0o755, content)
 		a.Symlink("bin/sh", "busybox")
+	}
+	if !i.Rules {
+		return nil
 	}
 	content, err := os.ReadFile(filepath.Join(userland, "usr/sbin/nft"))
 	if err != nil {

@@ -148,6 +148,11 @@ func (o options) runGuest(ctx context.Context, g qemu.Guest, bin world.Binaries,
 	if err != nil {
 		return nil, err
 	}
+	if !image.Rules {
+		defer remove()
+		fmt.Println("  there is no nft for this guest: no scenarios")
+		return nil, b.Bare(dir, os.Stdout)
+	}
 	f, err := b.Measure(dir, o.transfer)
 	remove()
 	if err != nil {
