@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,8 @@ func boot() error {
 		}
 	}
 	os.MkdirAll("/var/run", 0o755)
+	// As the package's procd script has it: with the kernel's 4096, one LAN host may not have a thousand connections.
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 65536, Max: 65536})
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/")
 	a, err := about()
