@@ -179,6 +179,7 @@ func (b Bench) cost(w *world.World, m *Machine, d traffic.Demand) (c Cost, err e
 // crowd holds many connections at once and then uses each.
 func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 	f.Connections = b.Guest.connections()
+	sockets, most := "", 0
 	done := make(chan error, 1)
 	var r traffic.Result
 	go func() (err error) {
@@ -192,6 +193,7 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 			f.Failed = r.Failed + r.Bad
 			if f.Failed > 0 {
 				b.log("of %d connections %d failed: %s", f.Connections, f.Failed, strings.Join(r.Errors, "; "))
+				b.log("TCP when it held most memory, in pages: %s", sockets)
 			}
 			return err
 		case <-time.After(500 * time.Millisecond):
@@ -200,11 +202,28 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 		if err := m.Ask(guest.Request{Do: guest.Measure}, &u); err != nil {
 			return errors.Join(err, <-done)
 		}
+		if now, pages := m.sockets(); pages > most {
+			sockets, most = now, pages
+		}
 		f.Connected, f.Peak, f.OOM = max(f.Connected, u.RSS), u.Peak, u.OOM
 		if f.Available == 0 || u.Available < f.Available {
 			f.Available = u.Available
 		}
 	}
+}
+
+// sockets is what the guest's TCP holds and how much memory it may, for people, and the pages that it holds.
+func (m *Machine) sockets() (text string, pages int) {
+	stat, limits := "", ""
+	m.Ask(guest.Request{Do: guest.Read, Path: "/proc/net/sockstat"}, &stat)
+	m.Ask(guest.Request{Do: guest.Read, Path: "/proc/sys/net/ipv4/tcp_mem"}, &limits)
+	for line := range strings.Lines(stat) {
+		if _, mem, ok := strings.Cut(line, " mem "); ok && strings.HasPrefix(line, "TCP:") {
+			fmt.Sscan(mem, &pages)
+			text = strings.TrimSpace(line) + "; tcp_mem " + strings.Join(strings.Fields(limits), " ")
+		}
+	}
+	return text, pages
 }
 
 func (b Bench) log(format string, a ...any) {

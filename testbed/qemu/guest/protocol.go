@@ -29,6 +29,7 @@ const (
 	NFT     Verb = "nft"     // Text is a ruleset; "": result is the one that there is
 	Start   Verb = "start"   // write Text to Path and run the daemon with this configuration
 	Write   Verb = "write"   // write Text to Path
+	Read    Verb = "read"    // result: the content of Path
 	Signal  Verb = "signal"  // send Signal to the daemon
 	Ended   Verb = "ended"   // result: whether the daemon has ended, as a string of how; "": it runs
 	Control Verb = "control" // send the line Text to the control socket Path; result: the answer's line

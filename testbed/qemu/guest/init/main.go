@@ -137,6 +137,9 @@ func (d *daemon) do(r guest.Request) (any, error) {
 		return nft(r.Text)
 	case guest.Write:
 		return nil, write(r.Path, r.Text)
+	case guest.Read:
+		text, err := os.ReadFile(r.Path)
+		return string(text), err
 	case guest.Start:
 		if err := write(r.Path, r.Text); err != nil {
 			return nil, err
