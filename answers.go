@@ -92,7 +92,7 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		Goroutines: runtime.NumGoroutine(),
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
-	s.Doors.Open = st.DoorOpen
+	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
 	alive := 0
 	for _, u := range up {
 		s.Concentrators = append(s.Concentrators, concentratorStatus(u))
@@ -106,6 +106,8 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		}
 	}
 	switch {
+	case !h.apply.ready():
+		s.State, s.Why = "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
 	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
 		s.State, s.Why = "blocked", "no concentrator answers, so connections are refused: "+reasons(up)
 	case alive == 0:

@@ -15,7 +15,7 @@ const apiVersion = 1
 type Status struct {
 	API           int                  `json:"api"`
 	Version       string               `json:"version"`
-	State         string               `json:"state"` // "running", "direct", "blocked", "waiting", "stopping"
+	State         string               `json:"state"` // "starting", "running", "direct", "blocked", "waiting"
 	Since         time.Time            `json:"since"` // of State
 	Uptime        int64                `json:"uptime"`
 	Why           string               `json:"why"`

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	suspicion = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
-	idleProbe = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
+	suspicion      = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
+	suspicionFirst = 1800 * time.Millisecond // when nobody knows how long an answer takes
+	idleProbe      = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
 )
 
 // heardNow notes a sign of life.
@@ -20,8 +21,10 @@ func (u *upstream) heardNow() { u.heard.Store(time.Now().UnixNano()) }
 
 func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.UnixNano() }
 
-// answered notes how long an answer took.
+// answered notes how long an answer took. Part of it may have been the server's, so that more than two seconds are not
+// believed.
 func (u *upstream) answered(took time.Duration) {
+	took = min(took, 2*time.Second)
 	old := time.Duration(u.usual.Load())
 	if old == 0 {
 		old = took
@@ -33,13 +36,13 @@ func (u *upstream) answered(took time.Duration) {
 func (u *upstream) patience() time.Duration {
 	usual := time.Duration(u.usual.Load())
 	if usual == 0 {
-		return probeTimeout
+		return suspicionFirst
 	}
 	return min(max(suspicion, 4*usual), 3*probeTimeout)
 }
 
 // suspect finds out whether an upstream that keeps a connection waiting is dead, or merely the server is slow: it is
-// asked over all links at once. One whose connections still move octets is not dead, however long its answer takes.
+// asked over all links, those that cost money a little later. One whose connections still move octets is not dead, however long its answer takes.
 func (r *Relay) suspect(u *upstream) {
 	if u.Protocol == Transparent || !u.up() || !u.suspected.CompareAndSwap(false, true) {
 		return
@@ -51,17 +54,26 @@ func (r *Relay) suspect(u *upstream) {
 		link *PlanLink
 		err  error
 	}
-	answers, asked := make(chan answer), 0
+	answers, asked, patience := make(chan answer), 0, u.patience()
+	ctx, enough := context.WithCancel(context.Background())
+	defer enough()
 	for _, link := range r.plan.Load().links(Bond) {
 		for _, a := range u.Addrs {
 			asked++
-			go func() { answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, u.patience())} }()
+			go func() {
+				if link.Metered && !passes(ctx, patience/3) { // only when the others are silent
+					answers <- answer{a, link, errFamily}
+					return
+				}
+				answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, time.Until(began.Add(patience)))}
+			}()
 		}
 	}
 	alive, silent := map[netip.AddrPort]bool{}, map[netip.AddrPort]answer{}
 	for range asked {
 		if a := <-answers; a.err == nil {
 			alive[a.from] = true
+			enough()
 		} else if !errors.Is(a.err, errFamily) {
 			silent[a.from] = a
 		}
@@ -79,6 +91,18 @@ func (r *Relay) suspect(u *upstream) {
 			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
 			return
 		}
+	}
+}
+
+// passes waits, and tells whether it was for the whole time.
+func passes(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

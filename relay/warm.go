@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -129,10 +130,10 @@ func containsUpstream(list []*upstream, u *upstream) bool {
 }
 
 // refill drops what is cold and makes what lacks; false when that failed. An upstream that is out, or not the first
-// choice, gets none.
+// choice, gets none, and none is made on a link that costs money.
 func (r *Relay) refill(ctx context.Context, u *upstream, want int) bool {
 	links := r.plan.Load().links(Bond)
-	if u.Protocol != Convert || !u.up() || len(links) == 0 || !r.preferred(u) {
+	if u.Protocol != Convert || !u.up() || len(links) == 0 || links[0].Metered || !r.preferred(u) {
 		want = 0
 	}
 	p, now := &u.warm, time.Now()
@@ -148,16 +149,22 @@ func (r *Relay) refill(ctx context.Context, u *upstream, want int) bool {
 	p.list = kept
 	lack := want - len(kept)
 	p.mu.Unlock()
+	var all sync.WaitGroup
+	var failed atomic.Bool
 	for range lack {
-		w, err := r.heat(ctx, u, links[0])
-		if err != nil {
-			return false
-		}
-		p.mu.Lock()
-		p.list = append(p.list, w)
-		p.mu.Unlock()
+		all.Go(func() {
+			w, err := r.heat(ctx, u, links[0])
+			if err != nil {
+				failed.Store(true)
+				return
+			}
+			p.mu.Lock()
+			p.list = append(p.list, w)
+			p.mu.Unlock()
+		})
 	}
-	return true
+	all.Wait()
+	return !failed.Load()
 }
 
 // preferred tells whether no upstream that works has a lower priority.

@@ -41,9 +41,9 @@ func TestConcentratorsFail(t *testing.T) {
 	must(h.StartConcentrator("-token", token))
 	p2, err := h.Start(h.HAG, "second", h.Bin.Concentrator, "-listen", world.Concentrator4+":5125", "-allow-clients", "0.0.0.0/0")
 	must(err)
-	// 203.0.113.99 is nobody's, 198.51.100.10 the second's: as a DHCP client's script has it.
+	// nobody listens at 203.0.113.1, at 198.51.100.10 the second does: as a DHCP client's script has it.
 	file := h.Dir + "/dhcp"
-	must(writeFile(file, fmt.Sprintf("interface=dsl\nopt224=08%x%x\n", addr4("203.0.113.99"), addr4(world.Concentrator4))))
+	must(writeFile(file, fmt.Sprintf("interface=dsl\nopt224=08%x%x\n", addr4("203.0.113.1"), addr4(world.Concentrator4))))
 	must(h.Router.Start(h.TOML() + fmt.Sprintf(second, file)))
 
 	via := func(what, upstream string) *Talk {

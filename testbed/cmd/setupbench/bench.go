@@ -133,6 +133,12 @@ func (b *bench) measure(ctx context.Context, c cell, all []way) error {
 
 // use has the router go a way. Each visit has an upstream of a new name, so that nothing learnt before is kept.
 func (b *bench) use(w way, round int) error {
+	if err := world.WaitFor("the end of the round before", 30*time.Second, func() bool {
+		s, err := b.Router.Status()
+		return err == nil && s.Sessions == 0
+	}); err != nil {
+		return err
+	}
 	w.up.Name = fmt.Sprintf("%s-%d", w.up.Name, round)
 	b.Settings.Relay = w.relay
 	if err := b.Router.Reload(w.up.TOML(b.Home)); err != nil {
