@@ -25,6 +25,10 @@ func (f Figures) Print(w io.Writer) {
 	cost("spillway", f.Relayed)
 	row("spillway relative to the yardstick", "%.2f by the process, %.2f by the machine", f.Relayed.Process/f.Spliced.Process, f.Relayed.Machine/f.Spliced.Machine)
 	row("RSS idle, MB", "%.1f", mb(f.Idle))
-	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%.1f, at most %.1f; %.1f left to others; %d connections failed, %d processes killed",
-		mb(f.Connected), mb(f.Peak), mb(f.Available), f.Failed, f.OOM)
+	aim := ""
+	if f.Memory <= 64 {
+		aim = " (aim < 10)"
+	}
+	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%.1f%s, at most %.1f; %.1f left to others; %d connections failed, %d processes killed",
+		mb(f.Connected), aim, mb(f.Peak), mb(f.Available), f.Failed, f.OOM)
 }
