@@ -62,6 +62,7 @@ type house struct {
 	usage       usageFile
 	started     time.Time
 	boot        uint64           // of the machine's run
+	v6          bool             // the kernel has IPv6
 	tell        func(Transition) // ubus' event; never nil
 	sysctl      sysctlCache
 	still       still
@@ -82,7 +83,7 @@ type house struct {
 // a fiftieth of a core.
 const (
 	lookBusy  = 50 * time.Millisecond
-	lookIdle  = 2 * time.Second // linkmon's snapshots, each second, bring a look as well
+	lookIdle  = time.Second
 	lookShare = 50
 	restAfter = 3 * time.Second
 	// waitingTurn is the pace while a removal waits for others to join.
@@ -142,7 +143,7 @@ func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 // what stands still all at once is what the looks are for.
 func (h *house) lookEvery(now time.Time) time.Duration {
 	for i := range h.snap.Links {
-		if l := &h.snap.Links[i]; l.DownRate+l.UpRate >= quietBit {
+		if l, v := &h.snap.Links[i], &h.senses[i].verdict; l.DownRate+l.UpRate >= quietBit || v.Suspect {
 			h.moved = now
 		}
 	}
@@ -172,13 +173,16 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time) {
-	h.plan = h.machine.Step(observe(now, h.boot, &h.snap, h.senses))
+	seen := observe(now, h.boot, &h.snap, h.senses)
+	h.plan = h.machine.Step(seen)
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
 	stepPaths(now, h.paths, h.views())
 	h.enforce(now)
-	if p := relayPlan(&h.plan, &h.snap); !samePlan(p, h.given) {
+	p := relayPlan(&h.plan, &h.snap)
+	p.NoSYNData = unlikeLinks(&h.plan, &seen)
+	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
 	}
@@ -248,7 +252,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {

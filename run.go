@@ -94,6 +94,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
+	h.v6 = h.kernel.HasIPv6()
 	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {
 		return nil, err
 	}

@@ -120,8 +120,19 @@ func (r *Relay) shutDoor() {
 	r.door.open = false
 }
 
+// takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
 func (r *Relay) takeQueued(fd int) {
-	for {
+	for range 3 {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+		if err != nil || info.Unacked == 0 { // of a listener: how many wait to be accepted
+			return
+		}
+		r.takeSome(fd, int(info.Unacked))
+	}
+}
+
+func (r *Relay) takeSome(fd, most int) {
+	for range most {
 		n, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		if err != nil {
 			return
