@@ -88,7 +88,7 @@ func (s *Stage) Enter(c Contestant) (p *Proc, err error) {
 		return nil, err
 	}
 	before := counters(s.cpe, "MPTcpExt")["MPCapableSYNTX"]
-	if p, err = s.Start(s.cpe, "relay-"+strings.ReplaceAll(c.Name, " ", ""), args...); err != nil {
+	if p, err = s.Start(s.cpe, "relay-"+strings.NewReplacer(" ", "", "/", "").Replace(c.Name), args...); err != nil {
 		return nil, err
 	}
 	err = await("a connection that "+c.Name+" relays over MPTCP", 20*time.Second, func() bool {
@@ -146,7 +146,8 @@ action = "bypass"
 
 func haproxy(s *Stage) ([]string, error) {
 	file, err := s.write("haproxy.cfg", fmt.Sprintf(`global
-  maxconn 50000
+  maxconn %d
+  maxpipes 500
   nbthread 1
 defaults
   mode tcp
@@ -159,19 +160,19 @@ frontend lan
   default_backend hag
 backend hag
   server hag %s:%d
-`, relayPort, hagAddr, forwardPort))
-	return []string{"mptcpize", "run", s.bin.find("haproxy"), "-db", "-q", "-f", file}, err
+`, s.most, relayPort, hagAddr, forwardPort))
+	return []string{"mptcpize", "run", s.bin.find("haproxy"), "-db", "-f", file}, err
 }
 
 func redsocks(s *Stage) ([]string, error) {
 	file, err := s.write("redsocks.conf", fmt.Sprintf(`base {
   log_debug = off; log_info = off; log = stderr; daemon = off; redirector = iptables;
-  redsocks_conn_max = 50000; rlimit_nofile = 200000;
+  redsocks_conn_max = %d;
 }
 redsocks {
   local_ip = 0.0.0.0; local_port = %d; ip = %s; port = %d; type = socks5;
 }
-`, relayPort, hagAddr, socksPort))
+`, s.most, relayPort, hagAddr, socksPort))
 	return []string{"mptcpize", "run", s.bin.find("redsocks"), "-c", file}, err
 }
 

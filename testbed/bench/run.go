@@ -34,6 +34,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 		return err
 	}
 	defer s.Close()
+	r.Idle = s.most
 	for round := range o.Rounds {
 		var one, five, fifteen float64
 		load, _ := os.ReadFile("/proc/loadavg")
@@ -79,7 +80,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o O
 		if round > 0 || o.Quick && n > 1000 || !wanted("memory") {
 			continue
 		}
-		user, kernel, err := s.Memory(n, p)
+		user, kernel, err := s.Memory(min(n, s.most), p)
 		if err != nil {
 			return fmt.Errorf("%d idle connections: %w", n, err)
 		}
@@ -87,7 +88,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o O
 			e.Add(fmt.Sprintf("memory%d.user", n), user)
 		}
 		e.Add(fmt.Sprintf("memory%d.kernel", n), kernel)
-		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f octets each\n", c.Name, "memory", n, user, kernel)
+		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f octets each\n", c.Name, "memory", min(n, s.most), user, kernel)
 		time.Sleep(time.Second)
 	}
 	for _, w := range Works(o.Scale) {

@@ -36,6 +36,7 @@ type Stage struct {
 	bin                Programs
 	procs              []*Proc
 	spaces             []*netns.NS
+	most               int // idle connections that descriptors allow
 }
 
 // NewStage builds it. Close takes it down. The calling goroutine must be locked to the main thread: processes end with
@@ -48,9 +49,8 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 		}
 	}()
 	netns.Sweep()
-	// Ten thousand connections are twenty thousand descriptors; children inherit the limit.
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 200_000, Max: 200_000}); err != nil {
-		return s, fmt.Errorf("raise the limit of open files: %w", err)
+	if err := s.raiseFiles(); err != nil {
+		return s, err
 	}
 	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "hag": &s.hag, "srv": &s.srv} {
 		if *ns, err = netns.Make(name); err != nil {
@@ -58,7 +58,7 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 		}
 		s.spaces = append(s.spaces, *ns)
 		for _, v := range []string{"net.ipv4.ip_forward=1", "net.ipv4.tcp_no_metrics_save=1", "net.mptcp.blackhole_timeout=0",
-			"net.ipv4.ip_local_port_range=1024 65535", "net.core.somaxconn=8192", "net.ipv4.tcp_max_syn_backlog=8192"} {
+			"net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=8192", "net.ipv4.tcp_max_syn_backlog=8192"} {
 			key, value, _ := strings.Cut(v, "=")
 			if err = (*ns).Sysctl(key, value); err != nil {
 				return s, fmt.Errorf("sysctl %s: %w", v, err)
@@ -71,6 +71,24 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 	return s, s.farEnds()
 }
 
+// raiseFiles gets descriptors for ten thousand connections, two each, or as many as may be had; children inherit the limit.
+func (s *Stage) raiseFiles() error {
+	const want = 100_000
+	var have syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &have); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	limit := syscall.Rlimit{Cur: want, Max: max(want, have.Max)}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil { // no right to do that
+		limit = syscall.Rlimit{Cur: min(want, have.Max), Max: have.Max}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return fmt.Errorf("raise the limit of open files to %d: %w", limit.Cur, err)
+		}
+	}
+	s.most = min(10_000, int(limit.Cur)/2-1000) // HAProxy wants some for its pipes
+	return nil
+}
+
 // Close ends all processes and removes all namespaces.
 func (s *Stage) Close() {
 	for i := len(s.procs) - 1; i >= 0; i-- {
@@ -81,6 +99,8 @@ func (s *Stage) Close() {
 	}
 }
 
+// wire joins them. hag knows the way to the LAN for connections whose ports an earlier contestant has used: conntrack remembers
+// them as not translated.
 func (s *Stage) wire() error {
 	for _, v := range []struct {
 		a *netns.NS
@@ -115,6 +135,7 @@ route add local default dev lo table 901
 addr add 100.64.1.1/24 dev lte
 addr add 203.0.113.1/24 dev srv0
 addr add ` + hagAddr + `/32 dev lo
+route add 192.168.1.0/24 via 100.64.0.2
 mptcp limits set subflows 8 add_addr_accepted 8
 `,
 		s.srv: "addr add " + serverAddr + "/24 dev eth0\naddr add " + otherAddr + "/24 dev eth0\nroute add default via 203.0.113.1\n",
@@ -143,7 +164,7 @@ func (s *Stage) farEnds() error {
 		return err
 	}
 	if p := s.bin.find("microsocks"); p != "" {
-		if _, err := s.Start(s.hag, "microsocks", "mptcpize", "run", p, "-q", "-i", hagAddr, "-p", fmt.Sprint(socksPort)); err != nil {
+		if _, err := s.Start(s.hag, "microsocks", "mptcpize", "run", p, "-i", hagAddr, "-p", fmt.Sprint(socksPort)); err != nil {
 			return err
 		}
 	}

@@ -125,6 +125,9 @@ func (r *Report) heading() string {
 	fmt.Fprintf(&b, "%s: %d processors (%s), Linux %s; %s.\n`%s`, medians of %d rounds; load average of others before the rounds: %s.\n",
 		r.When.Format("2006-01-02"), r.Processors, r.Machine, r.Kernel, strings.Join(names, ", "), r.Command, r.Rounds,
 		strings.Trim(fmt.Sprintf("%.1f", r.Load), "[]"))
+	if r.Idle > 0 && r.Idle < 10_000 {
+		fmt.Fprintf(&b, "Where it says 10,000 connections they were %d: no more open files are allowed here.\n", r.Idle)
+	}
 	for _, e := range r.Entries {
 		if e.Missing != "" {
 			fmt.Fprintf(&b, "Missing: %s (%s).\n", e.Name, e.Missing)
