@@ -2,10 +2,11 @@
 
 // Package bench measures Spillway's relay beside others doing the same work on the same machine in the same run:
 //
-//	lan ── cpe ═╦═ hag ── srv
+//	lan ── cpe ═╦═ isp ── hag ── srv
 //	            ╚═
 //
-// lan is a host, cpe the router with the relay under test, hag the far end of all relays, srv a server. The devices have
+// lan is a host, cpe the router with the relay under test, isp the provider, whose devices towards cpe are shaped, hag the far
+// end of all relays, srv a server. The devices have
 // no segmentation offload, so that the router sees MTU-size frames as its small network cards would show them. Everybody
 // intercepts the same connections and goes to hag over MPTCP on two links, where it can.
 //

@@ -84,8 +84,8 @@ func (s *Stage) queues(c Contestant, p *Proc, length time.Duration, add func(str
 	}
 	defer s.shape(Lines{})
 	for name, up := range map[string]bool{"down": false, "up": true} {
-		o, err := s.load(p, 30*time.Second, demand{Flows: 4, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
-			Ramp: 5 * time.Second, For: length})
+		o, err := s.load(p, 30*time.Second, demand{Flows: 16, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
+			Ramp: 10 * time.Second, For: length})
 		if err != nil {
 			return fmt.Errorf("long queues, %s: %s: %w", name, c.Name, err)
 		}

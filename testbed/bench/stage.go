@@ -26,17 +26,18 @@ const (
 	relayPort   = 4000 // of the relay under test
 )
 
-// links are the devices between cpe and hag.
+// links are the devices between cpe and isp. What passes isp has left its sender's queues: the sender's own limits of what it
+// queues (TCP small queues) end there, as on the Internet.
 var links = [2]string{"dsl", "lte"}
 
 // Stage is the namespaces with the far ends.
 type Stage struct {
-	lan, cpe, hag, srv *netns.NS
-	dir                string
-	bin                Programs
-	procs              []*Proc
-	spaces             []*netns.NS
-	most               int // idle connections that descriptors allow
+	lan, cpe, isp, hag, srv *netns.NS
+	dir                     string
+	bin                     Programs
+	procs                   []*Proc
+	spaces                  []*netns.NS
+	most                    int // idle connections that descriptors allow
 }
 
 // NewStage builds it. Close takes it down. The calling goroutine must be locked to the main thread: processes end with
@@ -52,7 +53,7 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 	if err := s.raiseFiles(); err != nil {
 		return s, err
 	}
-	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "hag": &s.hag, "srv": &s.srv} {
+	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "isp": &s.isp, "hag": &s.hag, "srv": &s.srv} {
 		if *ns, err = netns.Make(name); err != nil {
 			return s, err
 		}
@@ -65,10 +66,31 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 			}
 		}
 	}
+	if err = s.useCubic(); err != nil {
+		return s, err
+	}
 	if err = s.wire(); err != nil {
 		return s, err
 	}
 	return s, s.farEnds()
+}
+
+// useCubic gives everybody the congestion control that most of the Internet has: a machine's own default may be another, and
+// BBR without any delay on the way sends by twos and threes. Where cubic is a restricted one it is allowed for that moment.
+func (s *Stage) useCubic() error {
+	const name, allowed = "net.ipv4.tcp_congestion_control", "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+	before, err := os.ReadFile(allowed)
+	if err == nil && !strings.Contains(" "+strings.TrimSpace(string(before))+" ", " cubic ") {
+		if os.WriteFile(allowed, []byte(strings.TrimSpace(string(before))+" cubic"), 0o644) == nil {
+			defer os.WriteFile(allowed, before, 0o644)
+		}
+	}
+	for _, ns := range s.spaces {
+		if err := ns.Sysctl(name, "cubic"); err != nil {
+			return fmt.Errorf("sysctl %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // raiseFiles gets descriptors for ten thousand connections, two each, or as many as may be had; children inherit the limit.
@@ -99,7 +121,7 @@ func (s *Stage) Close() {
 	}
 }
 
-// wire joins them. hag knows the way to the LAN for connections whose ports an earlier contestant has used: conntrack remembers
+// wire joins them. isp and hag know the way to the LAN for connections whose ports an earlier contestant has used: conntrack remembers
 // them as not translated.
 func (s *Stage) wire() error {
 	for _, v := range []struct {
@@ -108,7 +130,8 @@ func (s *Stage) wire() error {
 		b *netns.NS
 		y string
 	}{
-		{s.lan, "eth0", s.cpe, "lan0"}, {s.cpe, links[0], s.hag, links[0]}, {s.cpe, links[1], s.hag, links[1]}, {s.hag, "srv0", s.srv, "eth0"},
+		{s.lan, "eth0", s.cpe, "lan0"}, {s.cpe, links[0], s.isp, links[0]}, {s.cpe, links[1], s.isp, links[1]},
+		{s.isp, "core", s.hag, "core"}, {s.hag, "srv0", s.srv, "eth0"},
 	} {
 		if err := netns.Veth(v.a, v.x, v.b, v.y); err != nil {
 			return err
@@ -131,11 +154,17 @@ rule add from 100.64.1.2 lookup 900 priority 900
 rule add fwmark 0x900/0xf00 lookup 901 priority 901
 route add local default dev lo table 901
 `,
-		s.hag: `addr add 100.64.0.1/24 dev dsl
+		s.isp: `addr add 100.64.0.1/24 dev dsl
 addr add 100.64.1.1/24 dev lte
+addr add 10.60.0.2/24 dev core
+route add default via 10.60.0.1
+route add 192.168.1.0/24 via 100.64.0.2
+`,
+		s.hag: `addr add 10.60.0.1/24 dev core
+route add 100.64.0.0/16 via 10.60.0.2
 addr add 203.0.113.1/24 dev srv0
 addr add ` + hagAddr + `/32 dev lo
-route add 192.168.1.0/24 via 100.64.0.2
+route add 192.168.1.0/24 via 10.60.0.2
 mptcp limits set subflows 8 add_addr_accepted 8
 `,
 		s.srv: "addr add " + serverAddr + "/24 dev eth0\naddr add " + otherAddr + "/24 dev eth0\nroute add default via 203.0.113.1\n",
@@ -189,7 +218,7 @@ type Lines struct {
 // shape makes the lines so.
 func (s *Stage) shape(l Lines) error {
 	for i, device := range links {
-		for ns, mbit := range map[*netns.NS]float64{s.hag: l.Down[i], s.cpe: l.Up[i]} {
+		for ns, mbit := range map[*netns.NS]float64{s.isp: l.Down[i], s.cpe: l.Up[i]} {
 			ns.Run("tc", "qdisc", "del", "dev", device, "root") // an error says that there was none
 			if mbit == 0 {
 				continue
