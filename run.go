@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +38,9 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	}
 	if err := dropPrivileges(); err != nil {
 		return err
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2) // the relay's loop keeps one while it is busy (relay/engine)
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(c.LogLevel))
@@ -282,7 +286,7 @@ func (h *house) watchJoins(ctx context.Context) error {
 			case h.joins <- e.Local.Addr():
 			default: // the loop has others to look at
 			}
-		})
+		}, mptcp.EventSubEstablished)
 		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
 			h.log.Debug("path-manager events", "error", err)
 			select {

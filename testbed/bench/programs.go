@@ -32,7 +32,7 @@ type Programs struct {
 // find gives the path of an installed peer, "" without.
 func (p Programs) find(name string) string { return p.others[name] }
 
-// Build makes what is missing below root/build: the yardsticks, the two programs, and the peers written in Go, which may
+// Build makes what is missing below root/build (SPILLWAY_BIN names another directory for the daemon alone): the yardsticks, the two programs, and the peers written in Go, which may
 // take so long together. What can't be had is named when its turn comes.
 func Build(ctx context.Context, root string, patience time.Duration, log io.Writer) (p Programs, err error) {
 	dir := filepath.Join(root, "build", "bench")
@@ -51,6 +51,9 @@ func Build(ctx context.Context, root string, patience time.Duration, log io.Writ
 		if err := command(ctx, root, nil, c...); err != nil {
 			return p, err
 		}
+	}
+	if given := os.Getenv("SPILLWAY_BIN"); given != "" {
+		p.Spillway = filepath.Join(given, "spillway")
 	}
 	for _, path := range []string{p.Spillway, p.Concentrator} {
 		if _, err := os.Stat(path); err != nil {
