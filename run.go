@@ -36,6 +36,7 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	if err != nil {
 		return usageError{err}
 	}
+	easeTimers()
 	if err := dropPrivileges(); err != nil {
 		return err
 	}
