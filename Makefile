@@ -8,8 +8,14 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Packages whose tests use network namespaces run one after the other, without the race detector.
 NETPKGS ?= ./...
 
-.PHONY: all demo test lint unit net deps
+# What `make net` leaves to targets of their own: a browser, and emulated machines.
+LATER := /testbed/luci|/testbed/qemu
+
+.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 $(BUILD)/spillway: FORCE
 	@mkdir -p $(BUILD)
@@ -22,20 +28,72 @@ FORCE:
 deps:
 	@sh testbed/deps
 
+## demo         the main job, live, on network namespaces; ends with a table and build/demo.json
 demo: deps all
 	$(GO) build -o $(BUILD)/demo ./testbed/cmd/demo
 	$(BUILD)/demo
 
+## test         everything that a change must pass: lint, unit, net
 test: lint unit net
 
+## lint         gofmt, vet, staticcheck, licences
 lint: deps
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: the files above are not formatted: gofmt -w ."; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
 	@missing=$$(git ls-files '*.go' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0'); test -z "$$missing" || { echo "no SPDX line in: $$missing"; exit 1; }
+	$(GO) run ./cross/cmd/audit
 
+## unit         unit tests and fuzz seeds, with the race detector
 unit: deps
 	$(GO) test -race -short ./...
 
-net: deps all
-	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $(NETPKGS)
+## net          tests on namespaces, with the real kernel
+net: all
+	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $$($(GO) list ./... | grep -Ev '$(LATER)')
+
+## joined       the pages in a browser, on a real daemon; screenshots in build/screens
+joined: all
+	@command -v chromium >/dev/null || sh testbed/deps chromium fonts-dejavu-core
+	@command -v node >/dev/null || sh testbed/deps nodejs npm
+	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/luci
+
+## scenarios    all scenarios, with the aims beside the figures
+scenarios: deps all
+	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
+	$(BUILD)/scenario run all
+
+## soak         churn, flaps and reloads for SOAK (2m); fails when anything grows
+SOAK ?= 2m
+soak: deps all
+	$(GO) run ./testbed/cmd/soak -for $(SOAK)
+
+## matrix       bonded against the best single link, over rates, delays, loss and buffers
+matrix: deps all
+	$(GO) run ./testbed/cmd/matrix
+
+## fuzz         every parser for FUZZTIME (20s) each
+FUZZTIME ?= 20s
+fuzz:
+	@sh testbed/fuzz $(FUZZTIME)
+
+## bench-policy what overflow and failover reach; build/bench/policy.json
+bench-policy: deps all
+	$(GO) run ./testbed/cmd/policybench
+
+## cross        all targets, sizes against the budget
+cross:
+	@sh testbed/deps squashfs-tools xz-utils
+	$(GO) run ./cross/cmd/cross table
+## sizes        what each dependency costs
+sizes:
+	$(GO) run ./cross/cmd/cross sizes
+## packages     .ipk and .apk in build/packages
+packages:
+	@sh testbed/deps squashfs-tools xz-utils
+	$(GO) run ./cross/cmd/cross packages
+## test-cross   unit tests on mips, mipsle, arm and arm64 (qemu-user)
+test-cross:
+	@sh testbed/deps qemu-user-static
+	$(GO) run ./cross/cmd/archtest

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"spillway/config"
@@ -88,9 +89,10 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		API: apiVersion, Version: version, Uptime: int64(now.Sub(h.started).Seconds()), Why: h.plan.Why, Mode: h.cfg.Policy.Mode,
 		OverflowDown: h.plan.OverflowDown, OverflowUp: h.plan.OverflowUp, Sessions: st.Sessions,
 		Links: h.links(now), Rules: hits, Counters: counters(st), Warnings: h.warnings(),
+		Goroutines: runtime.NumGoroutine(),
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
-	s.Doors.Open = st.DoorOpen
+	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
 	alive := 0
 	for _, u := range up {
 		s.Concentrators = append(s.Concentrators, concentratorStatus(u))
@@ -104,6 +106,8 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		}
 	}
 	switch {
+	case !h.apply.ready():
+		s.State, s.Why = "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
 	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
 		s.State, s.Why = "blocked", "no concentrator answers, so connections are refused: "+reasons(up)
 	case alive == 0:
@@ -156,7 +160,7 @@ func concentratorStatus(u relay.UpstreamStatus) ConcentratorStatus {
 // counters are the relay's, by names that metrics use.
 func counters(s relay.Stats) map[string]uint64 {
 	return map[string]uint64{
-		"accepted": uint64(s.Accepted), "relayed": uint64(s.Relayed), "blocked": uint64(s.Blocked), "no_link": uint64(s.NoLink),
+		"accepted": uint64(s.Accepted), "warm": uint64(s.Warm), "relayed": uint64(s.Relayed), "blocked": uint64(s.Blocked), "no_link": uint64(s.NoLink),
 		"no_upstream": uint64(s.NoUpstream), "refused": uint64(s.Refused), "host_limited": uint64(s.HostLimited), "failed": uint64(s.Failed),
 		"retried": uint64(s.Retried), "reset": uint64(s.Reset), "idle_closed": uint64(s.IdleClosed), "destination_errors": uint64(s.Destination),
 		"receive_bytes": s.Down, "transmit_bytes": s.Up,
@@ -250,14 +254,10 @@ func flowStatus(f relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) Fl
 	return x
 }
 
-// ruleHits joins nft's counters with the relay's.
+// ruleHits are the rules with nft's counters.
 func (h *house) ruleHits() []RuleStatus {
-	nft, _ := h.kernel.Hits() // without a table there are none
-	in := map[string]int64{}
-	for _, r := range h.relay.Stats().RuleHits {
-		in[r.Name] += r.Hits
-	}
-	return ruleStatuses(h.currentConfig().Rules, nft, in)
+	hits, _ := h.kernel.Hits() // without a table there are none
+	return ruleStatuses(h.currentConfig().Rules, hits)
 }
 
 // warnings are what somebody should know though all works.
@@ -269,13 +269,13 @@ func (h *house) warnings() []string {
 	return out
 }
 
-// ruleStatuses lists the rules in order. A rule that names addresses for the relay counts there, the others in nft.
-func ruleStatuses(rules []config.Rule, nft map[string]kernel.Counter, in map[string]int64) []RuleStatus {
+// ruleStatuses lists the rules in order, and where they act: nft tells connections apart, and what is relayed the relay.
+func ruleStatuses(rules []config.Rule, hits map[string]kernel.Counter) []RuleStatus {
 	out := make([]RuleStatus, 0, len(rules))
 	for _, r := range rules {
-		s := RuleStatus{Name: r.Name, Action: r.Action, Where: "nft", Hits: nft[r.Name].Packets}
-		if n, relayed := in[r.Name]; relayed {
-			s.Where, s.Hits = "relay", uint64(n)
+		s := RuleStatus{Name: r.Name, Action: r.Action, Where: "nft", Hits: hits[r.Name].Packets}
+		if _, relayed := relayActions[r.Action]; relayed {
+			s.Where = "relay"
 		}
 		out = append(out, s)
 	}

@@ -35,6 +35,9 @@ const (
 	applyMost  = 30 * time.Second
 	// applyPause gathers hints: our own changes come back as hints too, and a burst of foreign ones is one.
 	applyPause = 50 * time.Millisecond
+	// applyEvery compares without a hint: somebody may have flushed the endpoints or written a sysctl, and the kernel tells
+	// nobody of that.
+	applyEvery = 15 * time.Second
 )
 
 func newApplier(k *kernel.Reconciler, log *slog.Logger) *applier {
@@ -78,15 +81,18 @@ func (a *applier) again() {
 func (a *applier) run(ctx context.Context) error {
 	wait, failing := time.Duration(0), ""
 	for {
-		var retry <-chan time.Time
+		next := applyEvery
 		if wait > 0 {
-			retry = time.After(wait)
+			next = wait
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.wake:
-		case <-retry:
+		case <-time.After(next):
+			if wait == 0 && !a.ready() {
+				continue // nothing is wanted yet
+			}
 		}
 		ops, err := a.kernel.Apply(ctx, a.wanted())
 		for _, op := range ops {

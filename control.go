@@ -41,25 +41,31 @@ type house struct {
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
-	machine *policy.Machine
-	senses  []sense
-	paths   []pathState
-	joined  []bool
-	snap    linkmon.Snapshot
-	plan    policy.Plan
-	given   relay.Plan // what the relay was last told
-	ruleset kernel.Ruleset
-	edge    time.Time // when a time window changes the ruleset
-	flows   []mptcp.Subflow
-	looked  time.Time     // at the subflows
-	look    time.Duration // what a look costs
-	repeats []repeat
-	history history
-	usage   usageFile
-	started time.Time
-	boot    uint64           // of the machine's run
-	tell    func(Transition) // ubus' event; never nil
-	sysctl  sysctlCache
+	numbers map[string]int     // of the relay's rules
+	// transparent: there may be connections with LAN hosts' own addresses. Once there were, their answers are always looked for.
+	transparent bool
+	machine     *policy.Machine
+	senses      []sense
+	paths       []pathState
+	joined      []bool
+	snap        linkmon.Snapshot
+	plan        policy.Plan
+	given       relay.Plan // what the relay was last told
+	ruleset     kernel.Ruleset
+	edge        time.Time // when a time window changes the ruleset
+	flows       []mptcp.Subflow
+	looked      time.Time     // at the subflows
+	moved       time.Time     // when a link carried something last
+	look        time.Duration // what a look costs
+	repeats     []repeat
+	history     history
+	usage       usageFile
+	started     time.Time
+	boot        uint64           // of the machine's run
+	v6          bool             // the kernel has IPv6
+	tell        func(Transition) // ubus' event; never nil
+	sysctl      sysctlCache
+	still       still
 
 	state      string // as last told
 	stateSince time.Time
@@ -79,6 +85,9 @@ const (
 	lookBusy  = 50 * time.Millisecond
 	lookIdle  = time.Second
 	lookShare = 50
+	restAfter = 3 * time.Second
+	// waitingTurn is the pace while a removal waits for others to join.
+	waitingTurn = 20 * time.Millisecond
 )
 
 // control is the loop: observe, Step, want, apply.
@@ -115,26 +124,30 @@ func (h *house) control(ctx context.Context) error {
 // turn makes one round, and tells when the next is due though nothing is heard.
 func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 	now := time.Now()
-	busy := h.relay.Stats().Sessions > 0
-	if fresh || now.Sub(h.looked) >= h.lookEvery(busy) {
-		h.lookAtSubflows(now, busy)
+	every := h.lookEvery(now)
+	if fresh || now.Sub(h.looked) >= every {
+		h.lookAtSubflows(now, h.relay.Stats().Sessions > 0)
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
 	h.decide(now)
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
-	switch {
-	case waiting(h.paths):
-		return 20 * time.Millisecond
-	case busy:
-		return h.lookEvery(true)
+	if waiting(h.paths) {
+		return waitingTurn
 	}
-	return h.lookEvery(false)
+	return every
 }
 
-func (h *house) lookEvery(busy bool) time.Duration {
-	if !busy {
+// lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
+// what stands still all at once is what the looks are for.
+func (h *house) lookEvery(now time.Time) time.Duration {
+	for i := range h.snap.Links {
+		if l, v := &h.snap.Links[i], &h.senses[i].verdict; l.DownRate+l.UpRate >= quietBit || v.Suspect {
+			h.moved = now
+		}
+	}
+	if now.Sub(h.moved) >= restAfter {
 		return lookIdle
 	}
 	return max(lookBusy, lookShare*h.look)
@@ -153,6 +166,7 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		return
 	}
 	h.flows = flows
+	h.resetStill(now)
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
 }
@@ -184,7 +198,11 @@ func (h *house) views() []pathView {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
 	}
-	if waiting(h.paths) {
+	losing := false // a dead link still has subflows
+	for i := range views {
+		losing = losing || views[i].dead && h.paths[i].want != endpointNone
+	}
+	if losing || waiting(h.paths) {
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views
@@ -193,8 +211,11 @@ func (h *house) views() []pathView {
 // countLonely counts, by link, the connections whose only established subflow is there.
 func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) {
 	for _, group := range mptcp.Group(flows) {
-		on := -1
+		on, plain := -1, 0
 		for i := range group {
+			if group[i].Fallback {
+				plain = 1
+			}
 			if group[i].Established {
 				link := linkOf(group[i].Local.Addr(), links)
 				if on >= 0 && link != on {
@@ -206,6 +227,7 @@ func countLonely(views []pathView, flows []mptcp.Subflow, links []linkmon.Link) 
 		}
 		if on >= 0 {
 			views[on].lonely++
+			views[on].plain += plain
 		}
 	}
 }
@@ -227,7 +249,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.kernel.HasIPv6())
+	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {
@@ -245,6 +267,9 @@ func (h *house) enforce(now time.Time) {
 func (h *house) subflowJoined(local netip.Addr) {
 	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
 		h.joined[i] = true
+		if waiting(h.paths) {
+			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
+		}
 	}
 }
 

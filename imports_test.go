@@ -29,11 +29,11 @@ var rooms = map[string]room{
 	"mptcp":   {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink", "github.com/mdlayher/genetlink"}, because: "mptcp knows the kernel's MPTCP and none of our rooms"},
 	"policy":  {because: "policy decides by values alone: no clock, no socket, no goroutine", mayNot: []string{"net", "os", "sync", "context", "net/netip"}},
 	"linkmon": {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"}, because: "linkmon senses; it neither decides nor does"},
-	"kernel": {may: []string{"mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"},
+	"kernel": {may: []string{"command", "mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"},
 		because: "kernel does what it is told, whoever decided it"},
 	"relay":       {may: []string{"convert", "socks", "mptcp", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
 	"socks":       {because: "socks is a language: octets and values, nothing else", mayNot: []string{"net", "os"}},
-	"doctor":      {thirds: []string{"golang.org/x/sys/unix"}, because: "doctor judges what package main measured"},
+	"doctor":      {may: []string{"command"}, thirds: []string{"golang.org/x/sys/unix"}, because: "doctor judges what package main measured"},
 	"openwrt/uci": {because: "uci is a language: it turns one text into another"},
 	"config":      {thirds: []string{"github.com/BurntSushi/toml"}, because: "config turns text into values; package main hands them to the rooms"},
 	"concentrator": {may: []string{"convert", "mptcp", "concentrator"}, thirds: []string{"golang.org/x/sys/unix", "github.com/BurntSushi/toml"},
@@ -94,7 +94,7 @@ func checkImports(t *testing.T, name, dir string, r room) {
 
 // What the router's binary links must fit a router's flash.
 func TestNothingHeavyIsLinked(t *testing.T) {
-	heavy := []string{"net/http", "crypto/tls", "text/template", "html/template", "regexp", "encoding/xml", "go/parser", "testing"}
+	heavy := []string{"net/http", "crypto/tls", "text/template", "html/template", "regexp", "encoding/xml", "os/exec", "go/parser", "testing"}
 	seen := map[string]bool{}
 	var visit func(path string)
 	visit = func(path string) {

@@ -178,6 +178,26 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 	}
 }
 
+// The format wants all samples of a name in one group.
+func TestMetricsAreGrouped(t *testing.T) {
+	var b bytes.Buffer
+	writeMetrics(&b, example())
+	seen, last := map[string]bool{}, ""
+	for line := range strings.SplitSeq(strings.TrimSpace(b.String()), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.SplitN(line, " ", 2)[0], "{")
+		if name != last && seen[name] {
+			t.Errorf("%s comes in two groups", name)
+		}
+		seen[name], last = true, name
+	}
+	if len(seen) < 20 {
+		t.Errorf("only %d names", len(seen))
+	}
+}
+
 func TestDoctorFailsWithExitCodeOne(t *testing.T) {
 	path := serve(t, func(context.Context, string, json.RawMessage) (any, error) {
 		return Doctor{OK: false, Checks: []CheckStatus{{Name: "carrier dsl", Result: "fail", What: "no carrier", Remedy: "plug it in", Command: "ip link show dsl"}}}, nil

@@ -41,7 +41,7 @@ func samples(subflows []mptcp.Subflow, links []linkmon.Link) [][]linkmon.PathSam
 			Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
 			Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
 			Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
-			AppLimited: t.AppLimited,
+			DataSegs: t.DataSegsIn, AppLimited: t.AppLimited,
 		})
 	}
 	return out

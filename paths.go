@@ -31,6 +31,9 @@ const (
 	// joinTime is how long a link that has just begun to carry is given to join the live connections before a dead one's subflows are
 	// removed. Removal tells the peer by the remaining subflows: without any, nobody would hear it. An event ends the wait sooner.
 	joinTime = 250 * time.Millisecond
+	// lonelyMost bounds how long a dead link's subflows are kept for connections that have no other one yet: without any the
+	// connection may never get another.
+	lonelyMost = time.Second
 	// leaveMost bounds how long a link that is not wanted any more waits for connections that have no other subflow.
 	leaveMost = 30 * time.Second
 )
@@ -40,12 +43,14 @@ type pathView struct {
 	plan   policy.State
 	dead   bool // not usable, or a blackhole
 	lonely int  // live MPTCP connections whose only established subflow is here
+	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
 }
 
 // stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
 func stepPaths(now time.Time, states []pathState, views []pathView) {
 	carrying := false // some link carries, and its subflows have joined or had the time to
+	carried := time.Duration(0)
 	for i := range states {
 		s, v := &states[i], &views[i]
 		if v.plan == policy.Off {
@@ -70,6 +75,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 		}
 		if s.want == endpointActive && !v.dead && (v.joined || now.Sub(s.active) >= joinTime) {
 			carrying = true
+			carried = max(carried, now.Sub(s.active))
 		}
 	}
 	for i := range states {
@@ -78,7 +84,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			continue
 		}
 		switch {
-		case v.dead && carrying:
+		case v.dead && carrying && (v.lonely <= v.plain || carried >= lonelyMost):
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.

@@ -37,6 +37,17 @@ func TestPaths(t *testing.T) {
 			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, ""},
 			{joinTime, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, "the time has passed"},
 		},
+		"LTE stands by, and a connection has not joined it yet": {
+			{0, pathView{plan: first}, pathView{plan: standby}, [2]endpointWant{active, backup}, ""},
+			{time.Second, pathView{plan: off, dead: true, lonely: 3, plain: 2}, pathView{plan: first}, [2]endpointWant{active, active}, "one of three can still be saved"},
+			{100 * time.Millisecond, pathView{plan: off, dead: true, lonely: 2, plain: 2}, pathView{plan: first}, [2]endpointWant{none, active}, "it has joined"},
+		},
+		"a join takes too long": {
+			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
+			{time.Second, pathView{plan: off, dead: true, lonely: 1}, pathView{plan: first}, [2]endpointWant{active, active}, ""},
+			{joinTime, pathView{plan: off, dead: true, lonely: 1}, pathView{plan: first}, [2]endpointWant{active, active}, "its SYN may have been lost"},
+			{lonelyMost, pathView{plan: off, dead: true, lonely: 1}, pathView{plan: first}, [2]endpointWant{none, active}, ""},
+		},
 		"LTE stood by": {
 			{0, pathView{plan: first}, pathView{plan: standby}, [2]endpointWant{active, backup}, ""},
 			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, "the subflows are there: nothing to wait for"},

@@ -61,7 +61,8 @@ func (h *house) adopt(c *config.Config) error {
 		paths  []pathState
 		names  []string
 		addrs  [][]netip.AddrPort
-	}{h.senses, h.paths, h.names, h.addrs}
+		rules  map[string]int
+	}{h.senses, h.paths, h.names, h.addrs, h.numbers}
 	if !sameLinks(old, c) {
 		h.senses, h.paths, h.names = make([]sense, len(c.Links)), make([]pathState, len(c.Links)), make([]string, len(c.Links))
 		h.joined, h.repeats = make([]bool, len(c.Links)), make([]repeat, len(c.Links))
@@ -77,15 +78,18 @@ func (h *house) adopt(c *config.Config) error {
 	}
 	h.addrs = literal(c.Concentrators) // names are the resolver's task; the loop doesn't wait for it
 	for i, u := range c.Concentrators {
-		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool { return o.Address == u.Address && o.Port == u.Port }); j >= 0 {
+		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool {
+			return o.Address == u.Address && o.Port == u.Port && o.Learn == u.Learn
+		}); j >= 0 {
 			h.addrs[i] = before.addrs[j]
 		}
 	}
-	h.cfg = c
+	h.cfg, h.numbers = c, numberRules(c.Rules, h.numbers)
 	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
-		h.cfg, h.senses, h.paths, h.names, h.addrs = old, before.senses, before.paths, before.names, before.addrs
+		h.cfg, h.senses, h.paths, h.names, h.addrs, h.numbers = old, before.senses, before.paths, before.names, before.addrs, before.rules
 		return fmt.Errorf("%s: %w", h.file, err)
 	}
+	h.transparent = h.transparent || transparent(c)
 	if err := h.monitor.SetConfig(linkmonConfig(c, h.names)); err != nil {
 		return fmt.Errorf("%s: %w", h.file, err)
 	}
@@ -144,7 +148,8 @@ func (h *house) adoptDevices(names []string) {
 // render makes the nft text anew: something it is made of changed, or a time window begins or ends.
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
-	t := nftTable(h.cfg, h.names, h.addrs, port4, port6)
+	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
+	t.Conntrack, t.Transparent = kernel.HasConntrack(), h.transparent
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))
@@ -172,6 +177,7 @@ func (h *house) sysctls() map[string]string {
 	if h.sysctl.values == nil || !slices.Equal(devices, h.sysctl.devices) {
 		h.sysctl = sysctlCache{devices, h.kernel.Sysctls(kernel.SysctlOptions{
 			Devices: devices, FastOpenNoCookie: !h.features.FastOpenNoCookie, ReceiveMax: receiveBuffer(h.cfg.Relay.ReceiveBuffer, memory()),
+			AcceptMark: len(h.numbers) > 0,
 		})}
 	}
 	return h.sysctl.values
@@ -179,5 +185,7 @@ func (h *house) sysctls() map[string]string {
 
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
-	return relayConfig(h.cfg, h.addrs, func(string, netip.Addr) bool { return false })
+	c := relayConfig(h.cfg, h.addrs, h.numbers)
+	c.MaxSessions = sessionsWithin(c.MaxSessions, descriptors())
+	return c
 }

@@ -22,6 +22,7 @@ const (
 	resolveFirst = time.Second
 	resolveMost  = time.Minute
 	resolveWait  = 5 * time.Second
+	learnAgain   = 10 * time.Second // a file that a DHCP client writes is read anew
 )
 
 // lookup is the resolver, as function fields: two questions.
@@ -41,11 +42,14 @@ func systemLookup() lookup {
 	}
 }
 
-// resolve finds a concentrator's addresses: its own, those of its name, or those of its SRV record's targets in the record's order
-// (RFC 2782). A transparent concentrator has none.
+// resolve finds a concentrator's addresses: its own, those of its name, those of its SRV record's targets in the record's order
+// (RFC 2782), or those that DHCP brought. A transparent concentrator has none.
 func resolve(ctx context.Context, c config.Concentrator, ask lookup) ([]netip.AddrPort, error) {
 	if c.Protocol == "transparent" {
 		return nil, nil
+	}
+	if c.Learn != "" {
+		return learn(c)
 	}
 	if a, err := netip.ParseAddr(c.Address); err == nil {
 		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), c.Port)}, nil
@@ -122,6 +126,9 @@ func (r resolver) run(ctx context.Context, list []config.Concentrator) error {
 			wait = resolveFirst
 			if !named(list) {
 				return nil // nothing that could change
+			}
+			if slices.ContainsFunc(list, func(c config.Concentrator) bool { return c.Learn != "" }) {
+				pause = learnAgain
 			}
 		}
 		select {

@@ -52,61 +52,51 @@ func policyConfig(c *config.Config) policy.Config {
 	return out
 }
 
-// relayConfig is what the relay must know. addrs are the concentrators' resolved addresses, by their index.
-func relayConfig(c *config.Config, addrs [][]netip.AddrPort, domains func(name string, a netip.Addr) bool) relay.Config {
+// connectWithin is how long a connection may take to reach its server. A full line with a deep buffer delays the handshake by
+// seconds, and loses some of its packets: RFC 6298 asks for a second before the first repetition, and doubles it.
+const connectWithin = 15 * time.Second
+
+// relayConfig is what the relay must know. addrs are the concentrators' resolved addresses, by their index; numbers are the
+// rules'.
+func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]int) relay.Config {
 	out := relay.Config{
-		Block:       c.Policy.OnConcentratorDown == "block",
-		MaxSessions: c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
-		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race,
+		Block:          c.Policy.OnConcentratorDown == "block",
+		ConnectTimeout: connectWithin,
+		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
+		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
+		Rules: relayRules(c.Rules, numbers), RuleMask: kernel.MarkRule,
 	}
 	for i, u := range c.Concentrators {
 		if len(addrs[i]) == 0 && u.Protocol != "transparent" {
 			continue // its name is not resolved yet
 		}
 		out.Upstreams = append(out.Upstreams, relay.Upstream{Name: u.Name, Protocol: u.Protocol, Addrs: addrs[i], FastOpen: u.FastOpen,
-			User: u.User, Password: u.Password, Priority: u.Priority, Weight: u.Weight})
-	}
-	for _, r := range c.Rules {
-		action, relayed := map[string]relay.Action{"primary": relay.Primary, "bond": relay.Bond, "no-lte": relay.NoLTE}[r.Action]
-		if !relayed {
-			continue // bypass and block are nft's
-		}
-		rule := relay.Rule{Name: r.Name, Src: r.Src, Dst: r.Dst, Action: action}
-		for _, p := range r.DstPort {
-			rule.Ports = append(rule.Ports, relay.PortRange{First: p.First, Last: p.Last})
-		}
-		if len(r.Domain) > 0 {
-			rule.Domain = func(a netip.Addr) bool { return domains(r.Name, a) }
-		}
-		if w := window(r); w != (kernel.Window{}) {
-			rule.Active = w.Holds
-		}
-		out.Rules = append(out.Rules, rule)
+			User: u.User, Password: u.Password, Cookie: u.Cookie, Priority: u.Priority, Weight: u.Weight})
 	}
 	return out
 }
 
 // nftTable is nft's share. addrs as in relayConfig; the ports are the door's.
-func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, port4, port6 uint16) kernel.Table {
-	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay"}
+func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, numbers map[string]int, port4, port6 uint16) kernel.Table {
+	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay",
+		Rules: tableRules(c.Rules, numbers)}
 	for _, a := range addrs {
 		out.Concentrators = append(out.Concentrators, a...)
 	}
-	for _, r := range c.Rules {
-		rule := kernel.TableRule{Name: r.Name, Src: r.Src, Dst: r.Dst, DSCP: r.DSCP, Interfaces: r.Interface, Window: window(r),
-			Action: map[string]kernel.Action{"bypass": kernel.ActionBypass, "block": kernel.ActionBlock}[r.Action]}
-		if len(r.Domain) > 0 {
-			rule.DomainSet = domainSet(r.Name)
-		}
-		for _, m := range r.MAC {
-			rule.MAC = append(rule.MAC, parseMAC(m))
-		}
-		for _, p := range r.DstPort {
-			rule.DstPorts = append(rule.DstPorts, kernel.PortRange{First: p.First, Last: p.Last})
-		}
-		out.Rules = append(out.Rules, rule)
-	}
 	return out
+}
+
+// transparent tells whether the relay makes connections with LAN hosts' own addresses.
+func transparent(c *config.Config) bool {
+	return slices.ContainsFunc(c.Concentrators, func(u config.Concentrator) bool { return u.Protocol == "transparent" })
+}
+
+// inward are the interfaces from which packets for other machines may be the relay's.
+func inward(lan, devices []string, transparent bool) []string {
+	if !transparent {
+		return lan
+	}
+	return slices.Concat(lan, known(devices))
 }
 
 // window is when a rule holds.
@@ -119,16 +109,6 @@ func window(r config.Rule) kernel.Window {
 		w.From, w.To = time.Duration(r.Hours.From)*time.Minute, time.Duration(r.Hours.To)*time.Minute
 	}
 	return w
-}
-
-// domainSet is the name of a rule's pair of nft sets, which dnsmasq's nftset may fill as well.
-func domainSet(rule string) string {
-	return "d_" + strings.Map(func(r rune) rune {
-		if r == '-' || r == '.' {
-			return '_'
-		}
-		return r
-	}, rule)
 }
 
 func parseMAC(s string) kernel.MAC {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -87,16 +88,18 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	for _, l := range c.Links {
 		h.names = append(h.names, l.Device)
 	}
-	h.addrs = literal(c.Concentrators)
+	h.transparent = transparent(c)
+	h.addrs, h.numbers = literal(c.Concentrators), numberRules(c.Rules, nil)
 	n := len(c.Links)
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error
 	if !h.features.MPTCP {
 		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
 	}
-	if h.kernel, err = kernel.New(kernel.Options{}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
+	h.v6 = h.kernel.HasIPv6()
 	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), log.With("room", "linkmon")); err != nil {
 		return nil, err
 	}
@@ -111,6 +114,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.setCapacities()
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
 	h.relay.OnState(h.poke)
+	h.relay.OnBulk(h.monitor.Poke)
 	return h, nil
 }
 
@@ -278,8 +282,14 @@ func (h *house) poke() {
 // watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
 func (h *house) watchJoins(ctx context.Context) error {
 	wait := time.Second
+	var compared time.Time
 	for ctx.Err() == nil {
 		err := mptcp.Events(ctx, func(e mptcp.Event) {
+			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
+				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
+				compared = time.Now()
+				time.AfterFunc(applyFirst, h.poke)
+			}
 			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
 				return
 			}
@@ -300,27 +310,28 @@ func (h *house) watchJoins(ctx context.Context) error {
 	return nil
 }
 
-// resolveNames keeps the concentrators' addresses up to date, and begins anew when the configuration changed.
+// resolveNames keeps the addresses of concentrators and of the rules' domains up to date, and begins anew when the
+// configuration changed.
 func (h *house) resolveNames(ctx context.Context) error {
 	for ctx.Err() == nil {
 		round, cancel := context.WithCancel(ctx)
-		list := h.currentConfig().Concentrators
-		done := make(chan struct{})
-		go func() {
+		c := h.currentConfig()
+		var tasks sync.WaitGroup
+		tasks.Go(func() {
 			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
 				select {
 				case h.resolved <- a:
 				case <-round.Done():
 				}
-			}}.run(round, list)
-			close(done)
-		}()
+			}}.run(round, c.Concentrators)
+		})
+		tasks.Go(func() { domains{systemLookup(), h.log, h.kernel.AddDomain}.run(round, c.Rules) })
 		select {
 		case <-ctx.Done():
 		case <-h.rename:
 		}
 		cancel()
-		<-done
+		tasks.Wait()
 	}
 	return nil
 }

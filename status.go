@@ -15,7 +15,7 @@ const apiVersion = 1
 type Status struct {
 	API           int                  `json:"api"`
 	Version       string               `json:"version"`
-	State         string               `json:"state"` // "running", "direct", "blocked", "waiting", "stopping"
+	State         string               `json:"state"` // "starting", "running", "direct", "blocked", "waiting"
 	Since         time.Time            `json:"since"` // of State
 	Uptime        int64                `json:"uptime"`
 	Why           string               `json:"why"`
@@ -29,6 +29,7 @@ type Status struct {
 	Counters      map[string]uint64    `json:"counters"`
 	Rules         []RuleStatus         `json:"rules"`
 	Warnings      []string             `json:"warnings"`
+	Goroutines    int                  `json:"goroutines"` // of the daemon, for whoever looks for a leak
 }
 
 // DoorStatus tells whether new LAN connections are intercepted.

@@ -37,10 +37,10 @@ func familiesOf(addrs [][]netip.AddrPort) families {
 const subflowLimit = 8
 
 // want joins what was decided with what was sensed: what the kernel should hold.
-func want(ruleset kernel.Ruleset, sysctls map[string]string, snap *linkmon.Snapshot, paths []pathState, f families, v6 bool) kernel.State {
+func want(inward []string, ruleset kernel.Ruleset, sysctls map[string]string, snap *linkmon.Snapshot, paths []pathState, f families, v6 bool) kernel.State {
 	s := kernel.State{
 		Ruleset: ruleset, Sysctls: sysctls, Limits: mptcp.Limits{Subflows: subflowLimit},
-		Rules: kernel.LocalRules(v6), Routes: kernel.LocalRoutes(v6),
+		Rules: kernel.LocalRules(inward, v6), Routes: kernel.LocalRoutes(v6),
 	}
 	for i := range snap.Links {
 		l := &snap.Links[i]

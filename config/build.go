@@ -49,7 +49,7 @@ func (p *parser) build(raw *rawFile) *Config {
 	for i := range raw.Rule {
 		c.Rules = append(c.Rules, p.rule(i, &raw.Rule[i]))
 	}
-	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.rules(c)
 	return c
 }
 
@@ -121,11 +121,17 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		Protocol: p.choice(k("protocol"), raw.Protocol, "convert", "socks5", "socks4a", "transparent"),
 		FastOpen: p.choice(k("fast_open"), raw.FastOpen, "auto", "always", "never"),
 		Weight:   int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
-		Name:     or(raw.Name, raw.Address),
+		Name:     or(raw.Name, raw.Address), Cookie: raw.Cookie, Learn: raw.Learn,
+		LearnCode: int(p.number(k("learn_code"), raw.LearnCode, 224, 1, 65535)),
 	}
 	srv := strings.HasPrefix(c.Address, "_")
 	c.Port = uint16(p.number(k("port"), raw.Port, 0, 1, 65535))
 	switch addr, err := netip.ParseAddr(c.Address); {
+	case c.Learn != "":
+		c.Name = or(raw.Name, "learnt")
+		if c.Address != "" || c.Protocol == "transparent" || !strings.HasPrefix(c.Learn, "/") {
+			p.fail(k("learn"), "it brings the address: write the whole path of a file, leave address away, and protocol \"transparent\" needs none")
+		}
 	case c.Protocol == "transparent":
 		// The concentrator is on the path; it has no address of its own.
 	case c.Address == "":
@@ -143,6 +149,9 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	if raw.Port == nil && !srv && c.Protocol != "transparent" {
 		p.fail(k("port"), "missing: RFC 8803 names no default port; write the one the concentrator listens on, e.g. port = 5124")
 	}
+	if c.Cookie != "" && (c.Protocol != "convert" || len(c.Cookie) > 255) {
+		p.fail(k("cookie"), "a cookie belongs to protocol \"convert\" and has at most 255 octets")
+	}
 	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
 		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
 	}
@@ -156,8 +165,8 @@ func (p *parser) policy(raw *rawPolicy) Policy {
 	c := Policy{
 		Mode:               p.choice("policy.mode", raw.Mode, "overflow", "backup", "bond", "smallest-delay", "primary-only"),
 		OnConcentratorDown: p.choice("policy.on_concentrator_down", raw.OnConcentratorDown, "direct", "block"),
-		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.92),
-		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 500*time.Millisecond, 50*time.Millisecond, time.Hour),
+		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.95),
+		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 600*time.Millisecond, 50*time.Millisecond, time.Hour),
 		OverflowLeave:      p.share("policy.overflow_leave", raw.OverflowLeave, 0.85),
 		OverflowLeaveFor:   p.duration("policy.overflow_leave_for", raw.OverflowLeaveFor, 2*time.Second, 100*time.Millisecond, time.Hour),
 		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 100*time.Millisecond, time.Hour),
@@ -179,7 +188,31 @@ func (p *parser) relay(raw *rawRelay) Relay {
 		DSCP:          p.choice("relay.dscp", raw.DSCP, "keep", "clear"),
 		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
 		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
+		Warm:          int(p.number("relay.warm", raw.Warm, 0, 0, 64)),
 		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
+	}
+}
+
+// mostRelayed is how many rules the mark of a packet can name (kernel.MaxRules).
+const mostRelayed = 63
+
+// rules checks what holds between rules.
+func (p *parser) rules(c *Config) {
+	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.unique("rule", len(c.Rules), func(i int) string { // as their nft sets are named
+		if r := &c.Rules[i]; len(r.Domain) > 0 {
+			return strings.NewReplacer("-", "_", ".", "_").Replace(r.Name)
+		}
+		return ""
+	})
+	relayed := 0
+	for i, r := range c.Rules {
+		if r.Action != "bypass" && r.Action != "block" {
+			if relayed++; relayed > mostRelayed {
+				p.fail(key("rule", i, "action"), "more than %d rules with the actions \"primary\", \"bond\" and \"no-lte\": join some, each key takes any number of values", mostRelayed)
+				return
+			}
+		}
 	}
 }
 

@@ -80,15 +80,18 @@ type Hours struct{ From, To int }
 
 // Concentrator is one upstream.
 type Concentrator struct {
-	Name     string
-	Address  string // address, host name, or SRV name beginning with "_convert._tcp."
-	Port     uint16
-	Protocol string // "convert", "socks5", "socks4a", "transparent"
-	FastOpen string // "auto", "always", "never"
-	User     string
-	Password string
-	Priority int // lower is tried first
-	Weight   int
+	Name      string
+	Address   string // address, host name, or SRV name beginning with "_convert._tcp."
+	Port      uint16
+	Protocol  string // "convert", "socks5", "socks4a", "transparent"
+	FastOpen  string // "auto", "always", "never"
+	User      string
+	Password  string
+	Priority  int // lower is tried first
+	Weight    int
+	Cookie    string // convert only; "": none but what the concentrator asks for
+	Learn     string // file with the DHCP options that bring the addresses; Address is "" then
+	LearnCode int
 }
 
 // Policy is which link carries what.
@@ -113,6 +116,7 @@ type Relay struct {
 	DSCP          string        // "keep" or "clear"
 	NativeServers string        // "keep" or "bypass"
 	Race          string        // "off", "auto", "always"
+	Warm          int           // connections to the concentrator kept established in advance
 	ReceiveBuffer int           // octets, of the socket to the concentrator; 0: by RAM
 }
 

@@ -34,7 +34,7 @@ func TestMinimalHasTheDocumentedDefaults(t *testing.T) {
 		t.Errorf("links = %+v", c.Links)
 	}
 	got := c.Policy
-	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.92, OverflowEnterFor: 500 * time.Millisecond,
+	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.95, OverflowEnterFor: 600 * time.Millisecond,
 		OverflowLeave: 0.85, OverflowLeaveFor: 2 * time.Second, HoldUp: 10 * time.Second, Standby: "off", NeverWorse: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
@@ -124,6 +124,11 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"wrong type", `port = 5124`, `port = "5124"`, `x.toml:12: concentrator.port: incompatible types`},
 		{"range", `port = 5124`, `port = 70000`, `x.toml:12: concentrator[0].port: 70000 is out of range; write a number from 1 to 65535`},
 		{"no port", "port = 5124\n", ``, `x.toml:10: concentrator[0].port: missing: RFC 8803 names no default port`},
+		{"cookie of another protocol", `port = 5124`, "port = 5124\nprotocol = \"socks5\"\ncookie = \"x\"", `x.toml:14: concentrator[0].cookie: a cookie belongs to protocol "convert"`},
+		{"learnt and told", `port = 5124`, "port = 5124\nlearn = \"/tmp/x\"", `x.toml:13: concentrator[0].learn: it brings the address`},
+		{"learn code", `port = 5124`, "port = 5124\nlearn_code = 0", `x.toml:13: concentrator[0].learn_code: 0 is out of range`},
+		{"warm", "[lan]", "[relay]\nwarm = 100\n[lan]", `x.toml:2: relay.warm: 100 is out of range`},
+		{"one set for two rules", "[[link]]", "[[rule]]\nname = \"a-b\"\ndomain = [\"x.net\"]\naction = \"bond\"\n[[rule]]\nname = \"a.b\"\ndomain = [\"y.net\"]\naction = \"bond\"\n[[link]]", `x.toml:8: rule[1].name: "a_b" is used by rule 1 as well`},
 		{"no device", "device = \"eth1\"\n", ``, `x.toml:3: link[0].device: missing`},
 		{"two names", `name = "lte"`, `name = "dsl"`, `x.toml:7: link[1].name: "dsl" is used by link 1 as well`},
 		{"bad role", `role = "overflow"`, `role = "spare"`, `x.toml:9: link[1].role: "spare" is not one of "primary", "overflow", "backup", "off"`},
@@ -133,7 +138,7 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"lan device", `interfaces = ["br-lan"]`, `interfaces = ["eth1"]`, `"eth1" is a LAN interface too`},
 		{"no lan", `interfaces = ["br-lan"]`, ``, `x.toml:1: lan.interfaces: missing`},
 		{"idle", `[lan]`, "[relay]\nidle_timeout = \"1h\"\n[lan]", `x.toml:2: relay.idle_timeout: 1h0m0s is out of range; write a duration from 2h4m0s`},
-		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.92)`},
+		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.95)`},
 		{"share", `[lan]`, "[policy]\noverflow_enter = 1.5\n[lan]", `overflow_enter: 1.5 is out of range`},
 		{"duration", `[lan]`, "[policy]\nhold_up = \"10\"\n[lan]", `"10" is not a duration`},
 		{"rule action", `[lan]`, "[[rule]]\nname = \"a\"\ndst = [\"192.0.2.1\"]\naction = \"drop\"\n[lan]", `x.toml:4: rule[0].action: "drop" is not one of`},

@@ -41,15 +41,18 @@ type rawLink struct {
 }
 
 type rawConcentrator struct {
-	Name     string `toml:"name"`
-	Address  string `toml:"address"`
-	Port     *int64 `toml:"port"`
-	Protocol string `toml:"protocol"`
-	FastOpen string `toml:"fast_open"`
-	User     string `toml:"user"`
-	Password string `toml:"password"`
-	Priority int64  `toml:"priority"`
-	Weight   *int64 `toml:"weight"`
+	Name      string `toml:"name"`
+	Address   string `toml:"address"`
+	Port      *int64 `toml:"port"`
+	Protocol  string `toml:"protocol"`
+	FastOpen  string `toml:"fast_open"`
+	User      string `toml:"user"`
+	Password  string `toml:"password"`
+	Priority  int64  `toml:"priority"`
+	Weight    *int64 `toml:"weight"`
+	Cookie    string `toml:"cookie"`
+	Learn     string `toml:"learn"`
+	LearnCode *int64 `toml:"learn_code"`
 }
 
 type rawPolicy struct {
@@ -72,6 +75,7 @@ type rawRelay struct {
 	DSCP          string `toml:"dscp"`
 	NativeServers string `toml:"native_servers"`
 	Race          string `toml:"race"`
+	Warm          *int64 `toml:"warm"`
 	ReceiveBuffer int64  `toml:"receive_buffer"`
 }
 

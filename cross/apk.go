@@ -34,7 +34,7 @@ func APK(p Package) ([]byte, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	p.Files = append(slices.Clone(p.Files), apkLists(p)...)
+	p.Files = append(p.Files, apkLists(p)...)
 	if err := p.validate(); err != nil {
 		return nil, err
 	}

@@ -234,6 +234,24 @@ func TestPackageOf(t *testing.T) {
 	}
 }
 
+func TestDependency(t *testing.T) {
+	modules := []string{"github.com/mdlayher/netlink", "golang.org/x/sys"}
+	for pkg, want := range map[string]string{
+		"golang.org/x/sys/unix":               "golang.org/x/sys",
+		"github.com/mdlayher/netlink/nlenc":   "github.com/mdlayher/netlink",
+		"github.com/mdlayher/netlinkother":    "github.com/mdlayher/netlinkother",
+		"net/http":                            "net/http",
+		"spillway/kernel":                     "spillway/kernel",
+		"internal/poll":                       "runtime and internal",
+		"vendor/golang.org/x/net/dns/message": "runtime and internal",
+		"main":                                "main",
+	} {
+		if got := Dependency(pkg, modules); got != want {
+			t.Errorf("%s belongs to %q, want %q", pkg, got, want)
+		}
+	}
+}
+
 func TestGrowthNamesTheCulprit(t *testing.T) {
 	got := Growth(map[string]int64{"net": 100, "a": 5000}, map[string]int64{"net": 100, "a": 9000, "net/http": 700000, "b": 10}, 1000)
 	want := []string{"net/http: +700000 octets (new)", "a: +4000 octets (5000 before)"}
@@ -403,6 +421,12 @@ func TestRepositoryPackages(t *testing.T) {
 	must(t, err)
 	if ok {
 		packages = append(packages, luci)
+		for _, language := range []string{"de", "fr"} {
+			path := "usr/lib/lua/luci/i18n/spillway." + language + ".lmo"
+			if !slices.ContainsFunc(luci.Files, func(f File) bool { return f.Path == path && len(f.Data) > 0 }) {
+				t.Errorf("luci-app-spillway has no %s", path)
+			}
+		}
 	}
 	for _, p := range packages {
 		ipk, apk, err := WriteBoth(p, t.TempDir())

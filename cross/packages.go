@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"spillway/openwrt/luci/lmo"
 )
 
 // Folders of the OpenWrt packages, below the module's root.
@@ -67,6 +69,11 @@ func LuCIPackage(root, version string, at time.Time) (p Package, ok bool, err er
 		}
 		files = append(files, tree...)
 	}
+	catalogues, err := translations(folder)
+	if err != nil {
+		return Package{}, false, fmt.Errorf("package luci-app-spillway: %w", err)
+	}
+	files = append(files, catalogues...)
 	depends := r.Depends()
 	if !slices.Contains(depends, "luci-base") {
 		depends = append(depends, "luci-base")
@@ -75,6 +82,28 @@ func LuCIPackage(root, version string, at time.Time) (p Package, ok bool, err er
 		Name: "luci-app-spillway", Version: version, Arch: "all", Section: "luci", Description: r.Var("LUCI_TITLE"),
 		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: depends, Files: files, Time: at,
 	}, true, nil
+}
+
+// translations compiles po/LANG/spillway.po to what LuCI reads.
+func translations(folder string) ([]File, error) {
+	sources, err := filepath.Glob(filepath.Join(folder, "po", "*", "spillway.po"))
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, source := range sources {
+		po, err := os.ReadFile(source)
+		if err != nil {
+			return nil, err
+		}
+		data, err := lmo.FromPO(string(po))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", source, err)
+		}
+		language := filepath.Base(filepath.Dir(source))
+		files = append(files, File{Path: "usr/lib/lua/luci/i18n/spillway." + language + ".lmo", Mode: 0o644, Data: data})
+	}
+	return files, nil
 }
 
 // BaseVersion is the version of the recipe, "0.1.0" when it doesn't say.

@@ -35,11 +35,12 @@ type Package struct {
 	Time                 time.Time // of every file in it
 }
 
-// validate orders the files and refuses what a router couldn't install.
+// validate orders a copy of the files and refuses what a router couldn't install.
 func (p *Package) validate() error {
 	if p.Name == "" || p.Version == "" || p.Arch == "" || len(p.Files) == 0 {
 		return fmt.Errorf("package %q: a name, version, architecture and files are needed", p.Name)
 	}
+	p.Files = slices.Clone(p.Files) // the caller's order stays
 	slices.SortFunc(p.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
 	for i, f := range p.Files {
 		if !fs.ValidPath(f.Path) || f.Path == "." {

@@ -110,31 +110,19 @@ func packageOf(symbol string) string {
 	return p
 }
 
-// Dependency names what a package belongs to in the budget: each package of ours by itself, a package of a module
-// of others by its module, one of the standard library by its first word.
+// Dependency names what a package belongs to in the budget: a package of a module of others belongs to its module, what
+// lies below the standard library to one heap, any other package is itself.
 func Dependency(pkg string, modules []string) string {
-	switch {
-	case strings.HasPrefix(pkg, "("), pkg == "main":
-		return pkg
-	case strings.HasPrefix(pkg, "spillway/"):
-		return pkg
-	}
 	for _, m := range modules {
 		if pkg == m || strings.HasPrefix(pkg, m+"/") {
 			return m
 		}
 	}
-	first, _, _ := strings.Cut(pkg, "/")
-	switch first {
-	case "internal", "vendor":
-		return "runtime and internal"
-	case "runtime":
+	switch first, _, _ := strings.Cut(pkg, "/"); first {
+	case "internal", "vendor", "runtime":
 		return "runtime and internal"
 	}
-	if first == "encoding" || first == "log" {
-		return pkg
-	}
-	return first
+	return pkg
 }
 
 // Sum adds the weights of packages up by dependency.

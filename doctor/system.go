@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/command"
 )
 
 // commandTime bounds each command that a check runs.
@@ -29,11 +30,11 @@ func System(ctx context.Context) *World {
 			return names
 		},
 		Space: space,
-		LookPath: func(command string) bool {
-			_, err := exec.LookPath(command)
+		LookPath: func(name string) bool {
+			_, err := command.Find(name)
 			return err == nil
 		},
-		Run: func(command string, args ...string) (string, error) { return run(ctx, "", command, args...) },
+		Run: func(name string, args ...string) (string, error) { return run(ctx, "", name, args...) },
 		NftCheck: func(ruleset string) error {
 			_, err := run(ctx, ruleset, "nft", "-c", "-f", "-")
 			return err
@@ -49,16 +50,14 @@ func System(ctx context.Context) *World {
 }
 
 // run runs a command; the error carries what it complained about.
-func run(ctx context.Context, stdin, command string, args ...string) (string, error) {
+func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
+	out, err := command.Run(ctx, stdin, name, args...)
 	if err != nil {
-		return string(out), fmt.Errorf("%s: %w: %s", command, err, firstLine(string(out)))
+		return out, fmt.Errorf("%w: %s", err, firstLine(out))
 	}
-	return string(out), nil
+	return out, nil
 }
 
 func firstLine(s string) string {

@@ -14,7 +14,7 @@ import (
 )
 
 func someRules() []Rule {
-	return slices.Concat(LocalRules(true), LinkRules(0, dsl), LinkRules(31, lte6))
+	return slices.Concat(LocalRules([]string{"br-lan", "br-guest"}, true), LinkRules(0, dsl), LinkRules(31, lte6))
 }
 
 func someRoutes() []Route {

@@ -42,7 +42,7 @@ func (r *Reconciler) Conflicts() ([]string, error) {
 
 // ruleConflicts judges a rule that isn't ours.
 func ruleConflicts(r Rule) (found []string) {
-	if bits := r.Mark & (MarkLocal | MarkDial); bits != 0 && r.Mask != 0 {
+	if bits := r.Mark & (MarkLocal | MarkDial | MarkRule); bits != 0 && r.Mask != 0 {
 		found = append(found, fmt.Sprintf("`%v` uses our mark bits %#x: give its owner another mark", r, bits))
 	}
 	switch {

@@ -29,7 +29,7 @@ func two() State {
 			LinkRoute(1, 4, netip.Addr{}, lte),
 			LinkRoute(1, 4, netip.MustParseAddr("fe80::1"), lte6),
 		}),
-		Rules: slices.Concat(LocalRules(false), LinkRules(0, dsl), LinkRules(1, lte), LinkRules(1, lte6)),
+		Rules: slices.Concat(LocalRules([]string{"br-lan"}, false), LinkRules(0, dsl), LinkRules(1, lte), LinkRules(1, lte6)),
 		Endpoints: []mptcp.Endpoint{
 			{ID: EndpointID(0, false), Addr: dsl, IfIndex: 3, Flags: mptcp.FlagSubflow},
 			{ID: EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow | mptcp.FlagBackup},
@@ -54,7 +54,8 @@ ip route add local default dev 1 table 7700
 ip route add default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
 ip route add default dev 4 src 10.2.2.2 table 7702
 ip -6 route add default via fe80::1 dev 4 src 2001:db8:2::2 table 7702
-ip rule add pref 900 fwmark 0x10000000/0x10000000 lookup 7700
+ip rule add pref 900 iif br-lan fwmark 0x10000000/0x10000000 lookup 7700
+ip rule add pref 901 fwmark 0x10000000/0x10000000 lookup 254 suppress_prefixlength 0
 ip rule add pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule add pref 911 from 10.1.1.2 lookup 7701
 ip rule add pref 912 from 10.2.2.2 lookup 254 suppress_prefixlength 0
@@ -72,7 +73,7 @@ ip mptcp endpoint change id 253 nobackup
 		{"failover: LTE carries before DSL goes", two(), func(s *State) {
 			s.Endpoints = []mptcp.Endpoint{{ID: EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow}}
 			s.Routes = slices.Delete(s.Routes, 1, 2)
-			s.Rules = slices.Delete(s.Rules, 1, 3)
+			s.Rules = slices.Delete(s.Rules, 2, 4)
 		}, `
 ip mptcp endpoint change id 253 nobackup
 ip mptcp endpoint del id 255 10.1.1.2
@@ -98,7 +99,7 @@ ip mptcp endpoint change id 255 backup
 			a := netip.MustParseAddr("10.1.1.77")
 			s.Endpoints[0].Addr = a
 			s.Routes[1].Src = a
-			s.Rules[1].From, s.Rules[2].From = a, a
+			s.Rules[2].From, s.Rules[3].From = a, a
 		}, `
 ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701
 ip rule add pref 910 from 10.1.1.77 lookup 254 suppress_prefixlength 0
@@ -130,7 +131,8 @@ nft load table inet spillway (bbbb prerouting:9)
 nft delete table inet spillway
 ip mptcp endpoint del id 255 10.1.1.2
 ip mptcp endpoint del id 253 10.2.2.2
-ip rule del pref 900 fwmark 0x10000000/0x10000000 lookup 7700
+ip rule del pref 900 iif br-lan fwmark 0x10000000/0x10000000 lookup 7700
+ip rule del pref 901 fwmark 0x10000000/0x10000000 lookup 254 suppress_prefixlength 0
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
 ip rule del pref 912 from 10.2.2.2 lookup 254 suppress_prefixlength 0

@@ -3,24 +3,22 @@
 package kernel
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
+
+	"spillway/command"
 )
 
 // findNFT is nft's path; the bare name when it is nowhere, for an error that says so.
 func findNFT() string {
-	for _, path := range []string{"nft", "/usr/sbin/nft", "/sbin/nft"} {
-		if found, err := exec.LookPath(path); err == nil {
-			return found
-		}
+	if path, err := command.Find("nft"); err == nil {
+		return path
 	}
 	return "nft"
 }
@@ -32,17 +30,12 @@ const nftTimeout = time.Minute
 func (r *Reconciler) run(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, r.nft, "-f", "-")
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Stdin = strings.NewReader(text)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	if errors.Is(err, exec.ErrNotFound) {
+	said, err := command.Run(ctx, text, r.nft, "-f", "-")
+	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("install nftables: %w", err)
 	}
 	if err != nil {
-		said := strings.TrimSpace(stderr.String())
+		said = strings.TrimSpace(said)
 		return fmt.Errorf("nft -f -: %w: %s", err, said[:min(len(said), 400)])
 	}
 	return nil

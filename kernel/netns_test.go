@@ -122,14 +122,14 @@ func (h *house) want(table Table) State {
 		Ruleset: rules,
 		Routes: append(LocalRoutes(true), LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("fd01::1%dsl"), a("fd01::2")),
 			LinkRoute(1, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(1, l, netip.Addr{}, a("fd02::2"))),
-		Rules: slices.Concat(LocalRules(true), LinkRules(0, a("10.1.1.2")), LinkRules(0, a("fd01::2")), LinkRules(1, a("10.2.2.2")), LinkRules(1, a("fd02::2"))),
+		Rules: slices.Concat(LocalRules([]string{"br-lan"}, true), LinkRules(0, a("10.1.1.2")), LinkRules(0, a("fd01::2")), LinkRules(1, a("10.2.2.2")), LinkRules(1, a("fd02::2"))),
 		Endpoints: []mptcp.Endpoint{
 			LinkEndpoint(0, d, a("10.1.1.2"), false), LinkEndpoint(0, d, a("fd01::2%dsl"), false), LinkEndpoint(1, l, a("10.2.2.2"), true),
 		},
 		Limits: mptcp.Limits{Subflows: 7, AddAddrs: 1},
 	}
 	h.must(h.cpe.Do(func() error {
-		s.Sysctls = h.rec.Sysctls(SysctlOptions{Devices: []string{"dsl", "lte"}, FastOpenNoCookie: true, ReceiveMax: 64 << 20, StaleLossCount: 2})
+		s.Sysctls = h.rec.Sysctls(SysctlOptions{Devices: []string{"dsl", "lte"}, FastOpenNoCookie: true, ReceiveMax: 64 << 20, StaleLossCount: 2, AcceptMark: true})
 		return nil
 	}))
 	return s

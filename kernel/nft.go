@@ -20,6 +20,9 @@ type Table struct {
 	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
 	// forwards that family natively.
 	Door4, Door6 uint16
+	// Transparent takes answers from the links for the relay that are addressed to LAN hosts: of connections that it made
+	// with a LAN host's own address.
+	Transparent bool
 	// RelayNative sends connections of LAN hosts that speak MPTCP themselves to the relay too; else they pass.
 	RelayNative bool
 	// Refuse resets every connection that would be relayed (on_concentrator_down = "block").
@@ -28,14 +31,17 @@ type Table struct {
 	Concentrators []netip.AddrPort
 	// OpenConcentrators lets LAN hosts talk to the upstreams' ports themselves; else they are refused.
 	OpenConcentrators bool
-	Rules             []TableRule // first match wins
+	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
+	// flood of SYNs makes the kernel use SYN cookies.
+	Conntrack bool
+	Rules     []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
 type Action uint8
 
 const (
-	ActionRelay  Action = iota // to the relay, later rules do not matter; the relay knows which way
+	ActionRelay  Action = iota // to the relay, which knows the way by Number; later rules do not matter
 	ActionBypass               // forwarded natively
 	ActionBlock                // reset
 )
@@ -45,6 +51,7 @@ const (
 type TableRule struct {
 	Name       string
 	Action     Action
+	Number     int // of a rule with ActionRelay, 1 to MaxRules: RuleMark of it is in the accepted socket's mark; 0: none
 	Src, Dst   []netip.Prefix
 	DomainSet  string // name of a pair of sets NAME4 and NAME6 with timeouts, for AddDomain and dnsmasq
 	MAC        []MAC
@@ -97,7 +104,7 @@ const (
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
 	w := &writer{names: map[string]string{}}
-	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules)); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules, t.Conntrack)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
@@ -119,11 +126,22 @@ func (w *writer) prerouting(t Table) {
 	if len(t.Interfaces) == 0 {
 		return
 	}
+	if t.Transparent && len(t.Links) > 0 {
+		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), MarkLocal)
+	}
 	c.add("iifname != %s return", quotedSet(t.Interfaces))
 	c.add("meta l4proto != tcp return")
 	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
 	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
 	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	if t.Conntrack && !t.Refuse {
+		// An ACK that answers a SYN cookie has no socket yet. Only conntrack can tell it from one of a native connection, and
+		// which rule took its SYN.
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s tcp flags & (fin | syn | rst | ack) == ack ct mark & %#[2]x == %#[2]x tproxy %[3]s:%[4]d meta mark set ct mark accept",
+				d.family, MarkLocal, d.target, d.port)
+		}
+	}
 	c.add("%s return", isNotSYN)
 	c.add("fib daddr type local return")
 	if len(t.Links) > 0 {
@@ -146,16 +164,31 @@ func (w *writer) prerouting(t Table) {
 		return
 	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
-	for _, door := range []struct {
-		port           uint16
-		family, target string
-	}{{t.Door4, "ipv4", "ip to 127.0.0.1"}, {t.Door6, "ipv6", "ip6 to [::1]"}} {
-		if door.port != 0 {
-			w.counter(CounterRelayed)
-			c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x counter name %s accept",
-				door.family, door.target, door.port, MarkLocal, CounterRelayed)
+	track := ""
+	if t.Conntrack {
+		track = fmt.Sprintf("ct mark set ct mark | %#x ", MarkLocal)
+	}
+	for _, d := range t.doors() {
+		w.counter(CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
+			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+	}
+}
+
+// door is a listener as nft names it.
+type door struct {
+	family, target string
+	port           uint16
+}
+
+// doors are the open ones.
+func (t *Table) doors() (open []door) {
+	for _, d := range []door{{"ipv4", "ip to 127.0.0.1", t.Door4}, {"ipv6", "ip6 to [::1]", t.Door6}} {
+		if d.port != 0 {
+			open = append(open, d)
 		}
 	}
+	return open
 }
 
 // concentrators keeps the upstreams out of the relay, which would else talk to itself through them, and keeps LAN hosts
@@ -181,7 +214,7 @@ func (w *writer) concentrators(c *chain, t Table) {
 }
 
 // rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
-func (w *writer) rules(rules []TableRule) error {
+func (w *writer) rules(rules []TableRule, track bool) error {
 	if len(rules) == 0 {
 		return nil
 	}
@@ -192,6 +225,12 @@ func (w *writer) rules(rules []TableRule) error {
 		}
 		id := w.ruleID(i, r.Name)
 		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
+		if r.Number > 0 {
+			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", ^uint32(MarkRule), RuleMark(r.Number))
+			if track {
+				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", ^uint32(MarkRule), RuleMark(r.Number), verdict)
+			}
+		}
 		for _, match := range w.matches(id, r) {
 			c.add("%scounter name %s %s", match, id, verdict)
 		}
@@ -272,13 +311,16 @@ func (r TableRule) check() error {
 		}
 	}
 	if r.DomainSet != "" && !isName(r.DomainSet) {
-		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 24 at most, not r_ at the beginning", r.DomainSet)
+		return fmt.Errorf("domain set %q: a letter, then letters, digits and _, 40 at most, not r_ at the beginning", r.DomainSet)
 	}
 	if err := checkDevices(r.Interfaces); err != nil {
 		return err
 	}
 	if r.Action > ActionBlock {
 		return fmt.Errorf("unknown action %d", r.Action)
+	}
+	if r.Number < 0 || r.Number > MaxRules || r.Number > 0 && r.Action != ActionRelay {
+		return fmt.Errorf("number %d: 0 to %d, and only with a rule for the relay", r.Number, MaxRules)
 	}
 	return nil
 }
@@ -299,7 +341,7 @@ func isName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 24 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
+	return s != "" && len(s) <= 40 && !strings.HasPrefix(s, "r_") // which is how the rules' own sets begin
 }
 
 // ruleID is the nft name of the i-th rule's counter: unique, legible, free of what nft can't take, and the same when

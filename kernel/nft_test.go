@@ -29,7 +29,7 @@ func household() Table {
 		Door6:         5001,
 		Concentrators: []netip.AddrPort{netip.MustParseAddrPort("198.51.100.10:5124"), netip.MustParseAddrPort("[2001:db8:c::10]:5124")},
 		Rules: []TableRule{
-			{Name: "work laptop", Action: ActionRelay, MAC: []MAC{{0, 0x11, 0x22, 0x33, 0x44, 0x55}}},
+			{Name: "work laptop", Number: 17, Action: ActionRelay, MAC: []MAC{{0, 0x11, 0x22, 0x33, 0x44, 0x55}}},
 			{Name: "voip", Action: ActionBypass, Dst: prefixes("192.0.2.0/24", "192.0.2.7/32", "2001:db8:1::/48"), DSCP: []uint8{46, 34}},
 			{Name: "tv", Action: ActionBypass, Src: prefixes("192.168.1.9/32"), Dst: prefixes("203.0.113.0/24"), DomainSet: "streams"},
 			{Name: "tv", Action: ActionBypass, DomainSet: "streams", DstPorts: []PortRange{{443, 443}}},
@@ -44,8 +44,10 @@ func TestRender(t *testing.T) {
 	refuse := closed
 	refuse.Door4, refuse.Door6, refuse.Refuse = 5000, 5000, true
 	open := household()
-	open.OpenConcentrators, open.Rules, open.Door6 = true, nil, 0
-	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "empty": {}} {
+	open.OpenConcentrators, open.Rules, open.Door6, open.Conntrack = true, nil, 0, true
+	transparent := household()
+	transparent.Transparent, transparent.Conntrack, transparent.Rules = true, true, transparent.Rules[:1]
+	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "transparent": transparent, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Render(table)
 			if err != nil {
@@ -81,7 +83,7 @@ func TestRenderRefuses(t *testing.T) {
 		{TableRule{DstPorts: []PortRange{{0, 80}}}, `rule 1 "x": port range 0-80: write the lower first, from 1`},
 		{TableRule{Dst: []netip.Prefix{{}}}, `rule 1 "x": prefix invalid Prefix: write it as 192.0.2.0/24 or 2001:db8::/32`},
 		{TableRule{DSCP: []uint8{64}}, `rule 1 "x": dscp 64: 0 to 63`},
-		{TableRule{DomainSet: "a-b"}, `rule 1 "x": domain set "a-b": a letter, then letters, digits and _, 24 at most, not r_ at the beginning`},
+		{TableRule{DomainSet: "a-b"}, `rule 1 "x": domain set "a-b": a letter, then letters, digits and _, 40 at most, not r_ at the beginning`},
 		{TableRule{Interfaces: []string{`a" accept`}}, `rule 1 "x": interface "a\" accept": not a device's name`},
 		{TableRule{Action: 9}, `rule 1 "x": unknown action 9`},
 	} {

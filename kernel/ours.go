@@ -25,11 +25,16 @@ const (
 	TableName = "spillway"
 
 	// MarkLocal is the one bit of the firewall mark, which is also its mask, of packets that the relay's own sockets
-	// are to receive though their destination is elsewhere.
+	// are to receive though their destination is elsewhere; of the conntrack mark too, of connections that it receives.
 	MarkLocal = 0x10000000
 	// MarkDial is the bit for the relay's own connections that must not be taken for LAN traffic by another
 	// package's rules: a mark for DialOptions.Mark and for the administrator to match. We match it nowhere.
 	MarkDial = 0x20000000
+	// MarkRule is the mask of the bits by which nft tells the relay which rule took a connection: the socket that is accepted
+	// inherits its SYN's mark (tcp_fwmark_accept). RuleMark makes such a mark.
+	MarkRule = 0xcf000000
+	// MaxRules is how many rules of the relay's can be told apart; 0 is none.
+	MaxRules = 63
 
 	// MaxLinks is how many links the numbers below leave room for.
 	MaxLinks = 32
@@ -41,6 +46,9 @@ const (
 
 	// priorityLocal precedes mwan3's first rule (1001), which would route the marked packet away.
 	priorityLocal = 900
+	// priorityReply is where the SYN-ACK of such a connection, which still bears the SYN's mark, finds the way to its LAN
+	// host, whatever other packages' rules make of their bits in it.
+	priorityReply = 901
 	// priorityLink + 2 × the link's index, and the one after it, are the link's `from` rules. They precede mwan3's mark
 	// rules (2001) and netifd's (10000): the source address that a subflow is bound to decides.
 	priorityLink = 910
@@ -110,11 +118,22 @@ func LinkEndpoint(link, ifindex int, addr netip.Addr, backup bool) mptcp.Endpoin
 // plain is an address as the kernel tells it, so that want and have compare equal: the device is named apart.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// LocalRules and LocalRoutes deliver marked packets to the relay's sockets. v6 is false where the kernel has no IPv6.
-func LocalRules(v6 bool) []Rule {
-	rules := []Rule{{Priority: priorityLocal, Mark: MarkLocal, Mask: MarkLocal, Table: tableLocal}}
-	if v6 {
-		rules = append(rules, Rule{Priority: priorityLocal, V6: true, Mark: MarkLocal, Mask: MarkLocal, Table: tableLocal})
+// RuleMark is the mark of the relay's rule n, 1 to MaxRules. Its bits lie on both sides of MarkLocal and MarkDial, where
+// no other package's masks are.
+func RuleMark(n int) uint32 { return uint32(n&15)<<24 | uint32(n>>4&3)<<30 }
+
+// LocalRules and LocalRoutes deliver marked packets from these interfaces to the relay's sockets. v6 is false where the
+// kernel has no IPv6.
+func LocalRules(interfaces []string, v6 bool) []Rule {
+	var rules []Rule
+	for _, family := range []bool{false, true} {
+		if family && !v6 {
+			break
+		}
+		for _, name := range interfaces {
+			rules = append(rules, Rule{Priority: priorityLocal, V6: family, Iif: name, Mark: MarkLocal, Mask: MarkLocal, Table: tableLocal})
+		}
+		rules = append(rules, Rule{Priority: priorityReply, V6: family, Mark: MarkLocal, Mask: MarkLocal, Table: tableMain, SuppressDefault: true})
 	}
 	return rules
 }
@@ -139,5 +158,5 @@ func OwnTable(t uint32) bool { return ourTable(t) }
 func ourTable(t uint32) bool { return t >= tableLocal && t < tableLink+MaxLinks }
 
 func ourPriority(p uint32) bool {
-	return p == priorityLocal || p >= priorityLink && p < priorityLink+2*MaxLinks
+	return p == priorityLocal || p == priorityReply || p >= priorityLink && p < priorityLink+2*MaxLinks
 }

@@ -43,6 +43,9 @@ func encodeRule(r Rule) ([]byte, error) {
 	ae.Uint32(unix.FRA_PRIORITY, r.Priority)
 	ae.Uint32(unix.FRA_TABLE, r.Table)
 	ae.Uint8(unix.FRA_PROTOCOL, protocol)
+	if r.Iif != "" {
+		ae.String(unix.FRA_IIFNAME, r.Iif)
+	}
 	if r.Mask != 0 {
 		ae.Uint32(unix.FRA_FWMARK, r.Mark)
 		ae.Uint32(unix.FRA_FWMASK, r.Mask)
@@ -73,6 +76,8 @@ func decodeRule(b []byte) (r Rule, ours bool, err error) {
 		switch ad.Type() {
 		case unix.FRA_SRC:
 			r.From, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.FRA_IIFNAME:
+			r.Iif = ad.String()
 		case unix.FRA_PRIORITY:
 			r.Priority = ad.Uint32()
 		case unix.FRA_TABLE:

@@ -42,6 +42,7 @@ type Rule struct {
 	Priority        uint32
 	V6              bool
 	From            netip.Addr // zero: any source
+	Iif             string     // device by which a packet came in; "": any, and our own
 	Mark, Mask      uint32     // Mask 0: any mark
 	Table           uint32
 	SuppressDefault bool // a default route found in Table does not count
@@ -85,6 +86,9 @@ func (r Rule) String() string {
 	if r.From.IsValid() {
 		fmt.Fprintf(&b, " from %v", r.From)
 	}
+	if r.Iif != "" {
+		fmt.Fprintf(&b, " iif %s", r.Iif)
+	}
 	if r.Mask != 0 {
 		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.Mask)
 	}
@@ -124,7 +128,7 @@ func compareRoutes(a, b Route) int {
 
 func compareRules(a, b Rule) int {
 	return cmp.Or(cmp.Compare(a.Priority, b.Priority), compareBool(a.V6, b.V6), a.From.Compare(b.From),
-		cmp.Compare(a.Mark, b.Mark), cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Table, b.Table), compareBool(a.SuppressDefault, b.SuppressDefault))
+		cmp.Compare(a.Iif, b.Iif), cmp.Compare(a.Mark, b.Mark), cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Table, b.Table), compareBool(a.SuppressDefault, b.SuppressDefault))
 }
 
 // compareEndpoints puts the first link first: the kernel makes subflows in the order of the endpoints.

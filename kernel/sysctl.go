@@ -15,6 +15,7 @@ type SysctlOptions struct {
 	Devices          []string // the links' devices, for rp_filter
 	FastOpenNoCookie bool     // also tcp_fastopen bit 0x4: where the socket option TCP_FASTOPEN_NO_COOKIE is missing
 	ReceiveMax       int      // octets, least maximum of tcp_rmem; 0: as it is
+	AcceptMark       bool     // accepted sockets inherit the mark of their SYN: TableRule.Number needs it
 	StaleLossCount   int      // net.mptcp.stale_loss_cnt; 0: as it is
 }
 
@@ -47,6 +48,9 @@ func wantSysctls(o SysctlOptions, was func(key string) (string, bool)) map[strin
 		}
 	}
 	set("net/mptcp/enabled", "1")
+	if o.AcceptMark {
+		set("net/ipv4/tcp_fwmark_accept", "1") // of IPv6 as well
+	}
 	// One unlucky connection would else keep the whole router from MPTCP for an hour.
 	set("net/mptcp/blackhole_timeout", "0")
 	if o.StaleLossCount > 0 {
@@ -107,4 +111,10 @@ func writeSysctl(key, value string) error {
 		err = cerr
 	}
 	return err
+}
+
+// HasConntrack tells whether connection tracking is there, as on every router that translates addresses.
+func HasConntrack() bool {
+	_, err := os.Stat("/proc/sys/net/netfilter/nf_conntrack_max")
+	return err == nil
 }

@@ -58,6 +58,15 @@ func (h *house) server() {
 // doors opens the relay's transparent listeners.
 func (h *house) doors() (l4, l6 *net.TCPListener) {
 	h.t.Helper()
+	l4, l6 = h.listeners()
+	greet(h.t, l4, "relay")
+	greet(h.t, l6, "relay")
+	return l4, l6
+}
+
+// listeners are the doors with nobody behind them.
+func (h *house) listeners() (l4, l6 *net.TCPListener) {
+	h.t.Helper()
 	h.must(h.cpe.Do(func() (err error) {
 		o := mptcp.ListenOptions{Transparent: true}
 		if l4, err = mptcp.Listen(h.t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), o); err != nil {
@@ -66,9 +75,21 @@ func (h *house) doors() (l4, l6 *net.TCPListener) {
 		l6, err = mptcp.Listen(h.t.Context(), netip.MustParseAddrPort("[::1]:0"), o)
 		return err
 	}))
-	greet(h.t, l4, "relay")
-	greet(h.t, l6, "relay")
+	h.t.Cleanup(func() { l4.Close(); l6.Close() })
 	return l4, l6
+}
+
+// macOf is the hardware address of a device.
+func (h *house) macOf(ns *netns.NS, device string) (m MAC) {
+	h.t.Helper()
+	h.must(ns.Do(func() error {
+		i, err := net.InterfaceByName(device)
+		if err == nil {
+			copy(m[:], i.HardwareAddr)
+		}
+		return err
+	}))
+	return m
 }
 
 func portOf(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
@@ -192,14 +213,7 @@ func TestRulesAct(t *testing.T) {
 	h := newHouse(t)
 	h.server()
 	l4, l6 := h.doors()
-	var mac MAC
-	h.must(h.lan.Do(func() error {
-		i, err := net.InterfaceByName("eth0")
-		if err == nil {
-			copy(mac[:], i.HardwareAddr)
-		}
-		return err
-	}))
+	mac := h.macOf(h.lan, "eth0")
 	other := mac
 	other[5] ^= 1
 	rule := func(r TableRule) []TableRule { r.Name = "rule"; return []TableRule{r} }

@@ -20,6 +20,7 @@ type PathSample struct {
 	Lost             uint32        // segments thought lost now
 
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
+	DataSegs                                           uint32 // packets with data received, repeated ones too
 
 	AppLimited bool // the last delivery was limited by the application, not by the path
 }
@@ -47,6 +48,7 @@ const (
 	otherPackets = 20                     // a second: more than what ARP, router advertisements and retransmissions of a dead path make
 	gapFactor    = 5                      // pauses between acknowledgements, as usual on the link, make a silence
 	gapMost      = 400 * time.Millisecond
+	deafRepeats  = 3               // packets with nothing new in a row from a peer that seems not to hear us
 	downloadMin  = 16 << 10        // octets of late: less is not a download whose end is suspect
 	progressOld  = 2 * time.Second // Step was not called for so long: what it saw before says nothing about now
 
@@ -93,6 +95,8 @@ type Health struct {
 
 // path is what Step remembers of one subflow.
 type path struct {
+	segs                           uint32 // DataSegs
+	repeat                         uint32 // of them since anything new came
 	acked, received, sent, retrans uint64
 	out                            time.Time // since when data is out without progress; zero: none is out
 	step                           uint32
@@ -114,7 +118,7 @@ func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 		h.heard(now, sum.heardAt, link)
 	}
 	h.queues(now, samples)
-	h.suspect = h.stopped(now, sum, len(samples))
+	h.suspect = h.stopped(now, sum, len(samples)) || sum.deaf && now.Sub(h.progress) >= max(silenceLeast, 3*sum.rttLeast(h.least))
 	h.late = dt > silenceLeast && !h.late // we ourselves were held up: the kernel may be as well, wait for a second look
 	h.judge(now, sum, link)
 	h.out = sum.out > 0
@@ -134,6 +138,7 @@ func (h *Health) resume(now time.Time) {
 
 // summary is one Step's view over all subflows.
 type summary struct {
+	deaf    bool      // the peer repeats itself on some subflow
 	moved   bool      // the peer was heard
 	heardAt time.Time // when, at the latest
 	out     int       // subflows with data out
@@ -173,7 +178,17 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 	}
 	moved, at := false, now.Add(-x.LastAck)
 	if known && x.BytesAcked >= p.acked && x.BytesReceived >= p.received && x.BytesSent >= p.sent {
-		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt
+		// A peer that repeats what it has sent hears nothing of us: the way there is cut, and its repetitions are no sign of life.
+		again := x.DataSegs - p.segs
+		switch {
+		case x.BytesReceived > p.received:
+			p.repeat = 0
+		case again < 1<<31:
+			p.repeat += again
+		}
+		deaf := again > 0 && x.BytesReceived == p.received && x.BytesAcked == p.acked
+		s.deaf = s.deaf || p.repeat >= deafRepeats
+		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt && !deaf
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
 		h.bad += float64(grown(p.retrans, x.BytesRetrans))
@@ -185,6 +200,7 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		moved = x.LastAck < progressOld // a newcomer has been answered, else it were not established
 		*p = path{}
 	}
+	p.segs = x.DataSegs
 	p.acked, p.received, p.sent, p.retrans, p.step = x.BytesAcked, x.BytesReceived, x.BytesSent, x.BytesRetrans, h.steps
 	switch {
 	case x.Unacked == 0:

@@ -284,6 +284,37 @@ func TestDownloadThatStopsIsSuspectAndAProbeDecides(t *testing.T) {
 	})
 }
 
+// The way there is cut, the way back is not: the peer repeats what it has sent, ever more seldom.
+func TestPeerThatRepeatsItselfDoesNotHearUs(t *testing.T) {
+	use := Use{Needed: true, InUse: true}
+	b := newBench(t, 1, 30*time.Millisecond)
+	b.run(5*time.Second, func(at time.Duration, x *PathSample) {
+		b.downloads(100_000)(at, x)
+		x.DataSegs += 70
+	})
+	pause, next := 200*time.Millisecond, 200*time.Millisecond
+	again := func(at time.Duration, x *PathSample) {
+		if at >= next {
+			pause *= 2
+			next += pause
+			x.DataSegs++
+			x.LastAck = time.Millisecond
+			b.link.RxPackets++
+		}
+	}
+	b.run(4*time.Second, again)
+	b.alive("before a probe")
+	if !b.verdict.Suspect || !b.h.NeedProbe(b.now, use, b.verdict) {
+		t.Fatalf("not suspect after 4 s of repetitions: %+v", b.verdict)
+	}
+	b.h.ProbeSent(b.now)
+	b.h.ProbeDone(b.now, false)
+	b.run(b.step, silence)
+	if !b.verdict.Dead {
+		t.Errorf("alive though a probe is lost as well: %+v", b.verdict)
+	}
+}
+
 func TestMeteredLinkIsNeverProbedForNothing(t *testing.T) {
 	b := newBench(t, 0, 0)
 	for range 100 {

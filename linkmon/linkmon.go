@@ -82,8 +82,8 @@ type Link struct {
 	Route4, Route6     bool       // a default route by this device exists, or the device is point-to-point and has an address
 
 	RxBytes, TxBytes, RxPackets, TxPackets uint64  // as the kernel counts them
-	DownRate, UpRate                       float64 // bit/s, smoothed over about 0.5 s
-	DownPeak, UpPeak                       float64 // bit/s, the highest smoothed rate of late (halved each 10 s)
+	DownRate, UpRate                       float64 // bit/s, mean of the last quarter second
+	DownPeak, UpPeak                       float64 // bit/s, the highest rate of late (halved each 10 s)
 
 	Usable bool   // up, carrier, and a source address with a way out in one family at least
 	Reason string // why it is not usable; "" when it is

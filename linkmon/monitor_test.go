@@ -224,9 +224,9 @@ func TestSilenceWhenNothingChanges(t *testing.T) {
 func TestCountersAreReadOftenUnderLoad(t *testing.T) {
 	s := newStage(t, twoLinks(), twoConfigs...)
 	s.play(t, func() {
-		for range 200 { // ten seconds of 20 Mbit/s
-			s.change(func(w *world) { w.devices[0].rxBytes += 125_000 })
-			time.Sleep(50 * time.Millisecond)
+		for range 1000 { // ten seconds of 20 Mbit/s
+			s.change(func(w *world) { w.devices[0].rxBytes += 25_000 })
+			time.Sleep(10 * time.Millisecond)
 		}
 		n, last := s.heard()
 		if l := last.Links[0]; !near(l.DownRate, 20e6, 0.1) || l.DownPeak < l.DownRate {

@@ -71,6 +71,9 @@ func (h *Health) ProbeDone(now time.Time, answered bool) {
 		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
 		if !h.dead {
 			h.progress, h.inBytes, h.inPeak = later(h.progress, now), 0, 0
+			for _, p := range h.paths {
+				p.repeat = 0 // the peer's repetitions have another cause
+			}
 		}
 		return
 	}

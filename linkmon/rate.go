@@ -8,18 +8,29 @@ import (
 )
 
 const (
-	rateTau      = 500 * time.Millisecond // time constant of the smoothing
+	// rateWindow is the time over which a rate is taken. A mean over a window reaches a new rate in that time; exponential smoothing
+	// of the same quiet would take three times as long to come near it, and overflow waits for that.
+	rateWindow   = 250 * time.Millisecond
+	rateSamples  = 16 // kept: more than the window holds at the quickest cadence
 	peakHalfLife = 10 * time.Second
 )
 
 // Rate turns one octet counter into bit/s. The zero value is ready.
 type Rate struct {
-	Bit  float64 // bit/s, exponentially smoothed over about 0.5 s
+	Bit  float64 // bit/s, the mean of the last rateWindow, or of the time between two readings if that is longer
 	Peak float64 // bit/s, the highest Bit of late, halved each 10 s
 
-	last    uint64
+	last    uint64 // counter
+	total   uint64 // octets since the beginning, whatever the counter did
 	at      time.Time
 	started bool
+	window  [rateSamples]rateSample // the newest first
+	n       int
+}
+
+type rateSample struct {
+	at    time.Time
+	total uint64
 }
 
 // Add takes the counter's value at an instant. An instant that is not after the last one only refreshes the
@@ -28,18 +39,25 @@ type Rate struct {
 func (r *Rate) Add(at time.Time, counter uint64) {
 	if !r.started {
 		r.started, r.last, r.at = true, counter, at
+		r.push(at)
 		return
 	}
 	dt := at.Sub(r.at)
 	if dt <= 0 {
 		return
 	}
-	bit := float64(grown(r.last, counter)) * 8 / dt.Seconds()
+	r.total += grown(r.last, counter)
 	r.last, r.at = counter, at
-	keep := math.Exp(-dt.Seconds() / rateTau.Seconds())
-	r.Bit = r.Bit*keep + bit*(1-keep)
-	if r.Bit < 1 { // less than a bit a second is silence: an idle link shall come to rest at zero
-		r.Bit = 0
+	r.push(at)
+	base := &r.window[1] // the newest that is as old as the window, else the oldest there is
+	for i := 1; i < r.n; i++ {
+		base = &r.window[i]
+		if at.Sub(base.at) >= rateWindow {
+			break
+		}
+	}
+	if span := at.Sub(base.at).Seconds(); span > 0 {
+		r.Bit = float64(r.total-base.total) * 8 / span
 	}
 	r.Peak = max(r.Bit, r.Peak*halved(dt, peakHalfLife))
 	if r.Peak < 1 {
@@ -47,8 +65,15 @@ func (r *Rate) Add(at time.Time, counter uint64) {
 	}
 }
 
+// push keeps a sample.
+func (r *Rate) push(at time.Time) {
+	copy(r.window[1:], r.window[:])
+	r.window[0] = rateSample{at, r.total}
+	r.n = min(r.n+1, rateSamples)
+}
+
 // Restart forgets the counter but not the rates: the device was replaced, its counter is another one.
-func (r *Rate) Restart() { r.started = false }
+func (r *Rate) Restart() { r.started, r.n = false, 0 }
 
 // grown is how far a counter has moved from a to b.
 func grown(a, b uint64) uint64 {

@@ -27,20 +27,25 @@ func TestRateOfASteadyStream(t *testing.T) {
 	}
 }
 
-func TestRateFollowsInHalfASecond(t *testing.T) {
+func TestRateFollowsWithinItsWindow(t *testing.T) {
 	var r Rate
 	at, octets := start, uint64(0)
 	run := func(d time.Duration, bit float64) {
 		for end := at.Add(d); at.Before(end); {
-			at = at.Add(50 * time.Millisecond)
-			octets += uint64(bit / 8 * 0.05)
+			at = at.Add(25 * time.Millisecond)
+			octets += uint64(bit / 8 * 0.025)
 			r.Add(at, octets)
 		}
 	}
 	r.Add(at, 0)
-	run(500*time.Millisecond, 10e6)
-	if !near(r.Bit, 10e6*(1-1/math.E), 0.05) {
-		t.Errorf("after one time constant: %.0f", r.Bit)
+	run(time.Second, 0)
+	run(rateWindow/2, 10e6)
+	if !near(r.Bit, 5e6, 0.05) {
+		t.Errorf("after half the window: %.0f", r.Bit)
+	}
+	run(rateWindow/2, 10e6)
+	if !near(r.Bit, 10e6, 0.05) {
+		t.Errorf("after the window: %.0f", r.Bit)
 	}
 	run(5*time.Second, 10e6)
 	run(2*time.Second, 0)

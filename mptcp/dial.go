@@ -28,7 +28,8 @@ type DialOptions struct {
 // Dial connects to remote. Keep-alive is off: Go's default of 15 s would run on every subflow, the metered ones
 // too. With FastOpen, Dial returns before a packet is sent: the first Write sends the SYN with its data, a refusal
 // comes back from Write or Read, and an unreachable peer only as a passed read deadline, so the caller sets one.
-// Errors are *net.OpError with the errno inside (errors.Is works); the end of ctx closes the socket.
+// Errors are *net.OpError with the errno inside (errors.Is works); when ctx ends before the connection is
+// there, the socket is closed.
 func Dial(ctx context.Context, remote netip.AddrPort, o DialOptions) (*net.TCPConn, error) {
 	d := net.Dialer{
 		KeepAlive:       -1, // without it a disabled KeepAliveConfig means "the default"

@@ -92,11 +92,11 @@ type Config struct {
 	Mode  Mode
 	Links []LinkConfig // at most MaxLinks; their order is the order of preference within a role
 
-	// OverflowEnter is the share of the primaries' capacity, 0.5 to 1, from which they are full. 0: 0.92.
+	// OverflowEnter is the share of the primaries' capacity, 0.5 to 1, from which they are full. 0: 0.95.
 	OverflowEnter float64
 	// OverflowLeave is the share below which everything fits into the primaries again, below OverflowEnter. 0: 0.85.
 	OverflowLeave float64
-	// OverflowEnterFor is how long the primaries must be full. 0: 500 ms.
+	// OverflowEnterFor is how long the primaries must be full. 0: 600 ms.
 	OverflowEnterFor time.Duration
 	// OverflowLeaveFor is how long everything must fit. 0: 2 s. It grows by itself, up to eightfold, when leaving proves rash.
 	OverflowLeaveFor time.Duration
@@ -161,9 +161,9 @@ func (c Config) withDefaults() Config {
 			*v = d
 		}
 	}
-	orFloat(&c.OverflowEnter, 0.92)
+	orFloat(&c.OverflowEnter, 0.95)
 	orFloat(&c.OverflowLeave, 0.85)
-	orTime(&c.OverflowEnterFor, 500*time.Millisecond)
+	orTime(&c.OverflowEnterFor, 600*time.Millisecond)
 	orTime(&c.OverflowLeaveFor, 2*time.Second)
 	orTime(&c.HoldUp, 10*time.Second)
 	orTime(&c.Drain, 2*time.Second)

@@ -111,11 +111,16 @@ func (s *step) wait(i int) time.Duration {
 	return time.Duration(float64(s.cfg.HoldUp) * math.Exp2(max(s.penalty(i)-1, 0)))
 }
 
-// watchLoss suspends a link that loses too much to be of use to the others. A few packets prove nothing.
+// fullShare is the share of a capacity from which losses are the queue's: more was sent than the line carries.
+const fullShare = 0.6
+
+// watchLoss suspends a link that loses too much to be of use to the others. A few packets prove nothing, and neither does
+// what a full line drops.
 func (s *step) watchLoss(i int) {
 	l, in := &s.mem.links[i], &s.in[i]
 	traffic := max(in.rate[down], in.rate[up]) >= trickle
-	lossy := in.loss > s.cfg.MaxLoss && l.state >= Active && traffic
+	full := in.queue[up] || in.cap[up] > 0 && in.rate[up] >= fullShare*in.cap[up]
+	lossy := in.loss > s.cfg.MaxLoss && l.state >= Active && traffic && !full
 	if l.lost.hold(s.clock, lossy) >= lostFor && l.suspension.until <= s.clock {
 		s.suspend(i, "%s loses %.0f %% of its packets", s.cfg.Links[i].Name, in.loss*100)
 	}

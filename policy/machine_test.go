@@ -135,7 +135,7 @@ func TestUploadApart(t *testing.T) {
 	if !p.OverflowUp || p.OverflowDown || p.Links[1].Down || !p.Links[1].Up {
 		t.Errorf("%+v", p)
 	}
-	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 0.5 s, so lte takes the overflow"; p.Why != want {
+	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 0.6 s, so lte takes the overflow"; p.Why != want {
 		t.Errorf("%q, want %q", p.Why, want)
 	}
 	o.Links[0].UpRate = 3.9e6 // 78 % and a queue: somebody else's
@@ -159,6 +159,17 @@ func TestFailoverInOneStep(t *testing.T) {
 				t.Errorf("%v, dead %v: %+v", mode, dead, p)
 			}
 		}
+	}
+}
+
+// TestFullPrimaryIsNotLossy: what a full line drops is no fault of the line.
+func TestFullPrimaryIsNotLossy(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].Loss = 0.4
+	o.Links[0].UpRate = 0.9 * c.Links[0].UpBit
+	if p := pass(m, &o, 20*time.Second); p.First != 0 {
+		t.Errorf("a full dsl is left for its losses: %s", p.Links[0].Why)
 	}
 }
 

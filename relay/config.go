@@ -16,13 +16,17 @@ const (
 	Transparent = "transparent" // draft-peirens: MPTCP to the server's own address, from the LAN host's own address
 )
 
+// DefaultMaxSessions is Config.MaxSessions when nothing is said.
+const DefaultMaxSessions = 4096
+
 // MinIdleTimeout is what RFC 5382 REQ-5 asks of anything that stands between two TCP hosts.
 const MinIdleTimeout = 2*time.Hour + 4*time.Minute
 
 // Config is all that the relay must be told. Zero values mean the default in brackets.
 type Config struct {
 	Upstreams []Upstream
-	Rules     []Rule // the relay's share, first match wins; no match is Bond
+	Rules     []Rule // the relay's share; a connection that bears the mark of none is Bond
+	RuleMask  uint32 // the bits of a mark that name a rule; 0: no rules
 
 	// Block refuses (RST) what comes while every upstream is out. Otherwise the door closes and the kernel
 	// forwards natively.
@@ -45,7 +49,10 @@ type Config struct {
 	NativeLife   time.Duration // how long that is believed [24 h]
 	IgnoreDSCP   bool          // do not copy the LAN connection's DSCP to the upstream's
 	Mark         uint32        // SO_MARK of upstream sockets, so that our own rules leave them alone [0: none]
-	Race         string        // "off", or "auto": a second link is tried when the first is silent for a second ["auto"]
+	// Race is "off", "auto": a second link is tried when the first is silent for a second, or "always": handshakes on two
+	// links at once, the first to be ready is used; then nothing is sent in a SYN ["auto"].
+	Race string
+	Warm int // connections to the preferred converter that are kept established in advance, 0 to 64
 }
 
 // Upstream is one concentrator (or proxy).
@@ -55,6 +62,7 @@ type Upstream struct {
 	Addrs          []netip.AddrPort // the first of a family that the link has is used; none with Transparent
 	FastOpen       string           // "auto", "always", "never": data in the SYN ["auto"]
 	User, Password string           // SOCKS only, 255 octets at most
+	Cookie         string           // Convert only: what the converter wants to see in each message; "": what it tells us, if anything
 	Pipeline       bool             // SOCKS5 without waiting for answers; not of the standard, and most servers allow it
 	Priority       int              // lower is preferred; the next is used when all of the former are out
 	Weight         int              // share among equals, 1 to 1000 [1]
@@ -74,21 +82,15 @@ func (a Action) String() string {
 	return [...]string{"bond", "primary", "no-lte", "block"}[a&3]
 }
 
-// Rule matches when all of its parts that are set do.
+// Rule says what becomes of the connections that the firewall gave to it.
 //
 // Primary and NoLTE use plain TCP: the kernel's path manager adds its endpoints to every MPTCP connection of the
 // namespace, so that only a connection without MPTCP is certain to stay where it began.
 type Rule struct {
-	Name     string
-	Src, Dst []netip.Prefix
-	Ports    []PortRange              // destination ports
-	Domain   func(a netip.Addr) bool  `json:"-"` // whether a destination belongs to the rule's names; nil: no names
-	Active   func(now time.Time) bool `json:"-"` // time window; nil: always
-	Action   Action
+	Name   string
+	Mark   uint32 // within Config.RuleMask, of the connection's SYN
+	Action Action
 }
-
-// PortRange is First to Last, both included.
-type PortRange struct{ First, Last uint16 }
 
 // Plan is what policy decided, joined with the links' addresses. It must not be changed after SetPlan.
 type Plan struct {
@@ -143,8 +145,11 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s %d: give %d to %d", n.name, n.v, n.min, n.max)
 		}
 	}
-	if c.Race != "" && c.Race != "off" && c.Race != "auto" {
-		return fmt.Errorf("race %q: give off or auto", c.Race)
+	if c.Race != "" && c.Race != "off" && c.Race != "auto" && c.Race != "always" {
+		return fmt.Errorf("race %q: give off, auto or always", c.Race)
+	}
+	if c.Warm < 0 || c.Warm > 64 {
+		return fmt.Errorf("%d warm connections: give 0 to 64", c.Warm)
 	}
 	return nil
 }
@@ -163,6 +168,9 @@ func (u *Upstream) validate() error {
 	case "", "auto", "always", "never":
 	default:
 		return fmt.Errorf("upstream %q fast open %q: give auto, always or never", u.Name, u.FastOpen)
+	}
+	if len(u.Cookie) > 255 {
+		return fmt.Errorf("upstream %q: a cookie has at most 255 octets", u.Name)
 	}
 	if len(u.User) > 255 || len(u.Password) > 255 {
 		return fmt.Errorf("upstream %q: user and password have at most 255 octets", u.Name)
@@ -185,7 +193,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
-	setInt(&c.MaxSessions, 4096)
+	setInt(&c.MaxSessions, DefaultMaxSessions)
 	setInt(&c.MaxPerHost, max(1, c.MaxSessions/2))
 	setInt(&c.LANBuffer, 256<<10)
 	setInt(&c.NotSentLowat, 128<<10)

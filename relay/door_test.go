@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -129,9 +130,9 @@ func newHome(t *testing.T) *home {
 		"route add default via 10.1.1.2 dev dsl\nroute add default via fd01::2 dev dsl\n" +
 		"route add default via 10.1.2.2 dev lte table 102\nroute add default via fd02::2 dev lte table 102\n" +
 		"rule add from 10.1.2.1 lookup 102\n" +
-		"rule add fwmark 1 lookup 100\nroute add local 0.0.0.0/0 dev lo table 100\nroute add local ::/0 dev lo table 100\n" +
+		"rule add iif br-lan fwmark 1/1 lookup 100\nroute add local 0.0.0.0/0 dev lo table 100\nroute add local ::/0 dev lo table 100\n" +
 		"mptcp limits set subflows 4 add_addr_accepted 4\n"))
-	must(h.cpe.Run("ip", "-6", "rule", "add", "fwmark", "1", "lookup", "100"))
+	must(h.cpe.Run("ip", "-6", "rule", "add", "iif", "br-lan", "fwmark", "1/1", "lookup", "100"))
 	must(h.cpe.Run("ip", "-6", "rule", "add", "from", "fd02::1", "lookup", "102"))
 	must(h.hag.Script("addr add 10.1.1.2/24 dev dsl\naddr add 10.1.2.2/24 dev lte\naddr add fd01::2/64 dev dsl nodad\naddr add fd02::2/64 dev lte nodad\n" +
 		"addr add 10.9.9.9/32 dev lo\naddr add fd09::9/128 dev lo nodad\naddr add 10.8.8.8/32 dev lo\naddr add fd08::8/128 dev lo nodad\n" +
@@ -143,6 +144,7 @@ func newHome(t *testing.T) *home {
 		must(h.cpe.Sysctl("net.ipv4.conf."+s+".rp_filter", "2"))
 	}
 	must(h.cpe.Sysctl("net.mptcp.blackhole_timeout", "0"))
+	must(h.cpe.Sysctl("net.ipv4.tcp_fwmark_accept", "1"))
 	must(h.hag.Sysctl("net.ipv4.tcp_fastopen", "0x602"))
 	return h
 }
@@ -179,8 +181,10 @@ func (h *home) relay(t *testing.T, cfg Config) {
 	rules := fmt.Sprintf(`table inet t { chain pre { type filter hook prerouting priority mangle;
 		iifname != "br-lan" return; meta l4proto != tcp return; fib daddr type local return
 		socket transparent 1 meta mark set 1 accept
-		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%d meta mark set 1 accept
-		meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:%d meta mark set 1 accept
+		tcp dport 666 meta mark set 0x10
+		tcp dport 7000-7099 meta mark set 0x20
+		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%d meta mark set meta mark | 1 accept
+		meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:%d meta mark set meta mark | 1 accept
 	}
 	}`, p.Port4, p.Port6)
 	nft := h.cpe.Command("nft", "-f", "-")
@@ -279,15 +283,18 @@ func TestHome(t *testing.T) {
 	home := t
 	h := newHome(t)
 	asked := make(chan netip.AddrPort, 100)
-	f := h.converter(t, converterAddr, func(c *net.TCPConn, m *convert.Message) {
-		asked <- m.Connect.Addr
+	asking := func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect != nil {
+			select {
+			case asked <- m.Connect.Addr:
+			default: // nobody counts that many
+			}
+		}
 		accepted(c, m)
-	})
+	}
+	f := h.converter(t, converterAddr, asking)
 	cfg := Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{converterAddr, converterAddr6}}},
-		Rules: []Rule{
-			{Name: "no", Ports: []PortRange{{666, 666}}, Action: Block},
-			{Name: "first", Ports: []PortRange{{7000, 7099}}, Dst: []netip.Prefix{netip.MustParsePrefix("10.8.0.0/16")}, Action: Primary},
-		}}
+		RuleMask: 0xf0, Rules: []Rule{{Name: "no", Mark: 0x10, Action: Block}, {Name: "first", Mark: 0x20, Action: Primary}}}
 	h.relay(t, cfg)
 	web, web6 := netip.MustParseAddrPort("10.8.8.8:80"), netip.MustParseAddrPort("[fd08::8]:80")
 
@@ -325,10 +332,20 @@ func TestHome(t *testing.T) {
 		if err == nil {
 			isReset(t, c)
 		}
-		h.echo(t, netip.AddrPortFrom(web.Addr(), 7005), 1000)
-		<-asked
-		s := h.tell(t, order{}).Stats
-		if s.Blocked != 1 || s.RuleHits[1].Hits != 1 {
+		for _, a := range []netip.Addr{web.Addr(), web6.Addr()} {
+			c, err := h.dial(t, netip.AddrPortFrom(a, 7005))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Write([]byte("hello"))
+			io.ReadFull(c, make([]byte, 5))
+			<-asked
+			taken := func(f Flow) bool { return f.Dst.Addr() == a && f.Rule == "first" && f.Action == "primary" && !f.MPTCP }
+			if p := h.tell(t, order{}); !slices.ContainsFunc(p.Flows, taken) {
+				t.Fatalf("%+v", p.Flows)
+			}
+		}
+		if s := h.tell(t, order{}).Stats; s.Blocked != 1 {
 			t.Fatalf("%+v", s)
 		}
 	})
@@ -364,11 +381,12 @@ func TestHome(t *testing.T) {
 		}()
 		f.Close()
 		if c, err := h.dial(t, native8080); err == nil {
+			c.CloseWrite()
 			io.ReadAll(c) // the one that finds out
 		}
 		until(t, "closed door", func() bool { return !h.tell(t, order{}).Stats.DoorOpen })
 		h.echo(t, native8080, 5000)
-		h.converter(home, converterAddr, accepted)
+		h.converter(home, converterAddr, asking)
 		until(t, "open door", func() bool { return h.tell(t, order{}).Stats.DoorOpen })
 		h.echo(t, native8080, 5000)
 	})
@@ -409,6 +427,16 @@ func TestHome(t *testing.T) {
 		s := h.tell(t, order{}).Stats
 		if s.Retried <= before {
 			t.Fatalf("%+v", s)
+		}
+		racing := cfg
+		racing.Race = "always"
+		h.tell(t, order{Config: &racing})
+		for len(asked) > 0 {
+			<-asked
+		}
+		h.echo(t, web, 5000)
+		if after := h.tell(t, order{Config: &cfg}).Stats; after.Retried != s.Retried || len(asked) != 1 {
+			t.Fatalf("racing: %d Connects, %+v", len(asked), after)
 		}
 		if err := h.hag.Run("nft", "delete table inet b"); err != nil {
 			t.Fatal(err)

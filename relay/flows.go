@@ -27,7 +27,7 @@ type flow struct {
 	conn     atomic.Pointer[engine.Conn]
 	src, dst netip.AddrPort
 	local    netip.AddrPort
-	rule     *rule
+	rule     *Rule
 	act      Action
 	up       *upstream // nil: straight to the server
 	link     *PlanLink
@@ -195,4 +195,29 @@ func (f *flow) askToken(c *engine.Conn) {
 			f.mptcp.Store(true)
 		}
 	})
+}
+
+// Abort resets a connection by its id (Flow.ID) on both sides, so that the LAN host tries again. With onlyMPTCP it leaves one
+// alone that has fallen back to plain TCP: what is said of its subflows is not true then. It tells whether it did.
+func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
+	r.flows.mu.Lock()
+	var c *engine.Conn
+	if i := r.flows.find(id); i < len(r.flows.list) && r.flows.list[i].id == id {
+		c = r.flows.list[i].conn.Load()
+	}
+	r.flows.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	may := !onlyMPTCP
+	c.Control(func(_, up int) {
+		// struct mptcp_info: mptcpi_flags is the 32-bit word at octet 8, its bit 0 MPTCP_INFO_FLAG_FALLBACK.
+		var info [16]byte
+		n, err := getsockopt(up, unix.SOL_MPTCP, mptcpInfo, info[:])
+		may = may || err == nil && n == len(info) && binary.NativeEndian.Uint32(info[8:])&1 == 0
+	})
+	if may {
+		c.Abort()
+	}
+	return may
 }

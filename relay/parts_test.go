@@ -86,48 +86,17 @@ func TestSOCKSRefusalIsAReset(t *testing.T) {
 	}
 }
 
-func TestFirstRuleWins(t *testing.T) {
-	p := netip.MustParsePrefix
-	cfg := Config{Rules: []Rule{
-		{Name: "child", Src: []netip.Prefix{p("192.168.1.7/32")}, Ports: []PortRange{{1, 79}, {6000, 7000}}, Action: Block},
-		{Name: "never", Active: func(time.Time) bool { return false }, Action: Block},
-		{Name: "video", Domain: func(a netip.Addr) bool { return a == netip.MustParseAddr("203.0.113.5") }, Action: NoLTE},
-		{Name: "work", Dst: []netip.Prefix{p("198.51.100.0/24"), p("2001:db8::/32")}, Action: Primary},
-		{Name: "rest of work", Dst: []netip.Prefix{p("198.51.0.0/16")}, Action: NoLTE},
-	}}
-	s := (*Relay)(nil).settle(cfg, nil)
-	for _, v := range []struct{ src, dst, want string }{
-		{"192.168.1.7:1000", "203.0.113.5:6500", "child"},
-		{"192.168.1.7:1000", "203.0.113.5:80", "video"},
-		{"192.168.1.8:1000", "198.51.100.9:6500", "work"},
-		{"192.168.1.8:1000", "198.51.101.9:6500", "rest of work"},
-		{"[fd00::1]:1000", "[2001:db8:1::9]:22", "work"},
-		{"192.168.1.8:1000", "192.0.2.1:443", ""},
-	} {
+func TestRuleByMark(t *testing.T) {
+	s := (*Relay)(nil).settle(Config{RuleMask: 0xf0, Rules: []Rule{
+		{Name: "child", Mark: 0x10, Action: Block}, {Name: "video", Mark: 0x20, Action: NoLTE}}}, nil)
+	for mark, want := range map[uint32]string{0: "", 0x10: "child", 0x10000021: "video", 0x30: ""} {
 		got := ""
-		if r := s.match(netip.MustParseAddrPort(v.src), netip.MustParseAddrPort(v.dst), time.Now()); r != nil {
+		if r := s.rule(mark); r != nil {
 			got = r.Name
 		}
-		if got != v.want {
-			t.Errorf("%s to %s: %q, want %q", v.src, v.dst, got, v.want)
+		if got != want {
+			t.Errorf("mark %#x: %q, want %q", mark, got, want)
 		}
-	}
-	again := (*Relay)(nil).settle(cfg, s)
-	if n := again.rules[3].hits.Load(); n != 2 {
-		t.Errorf("after a reload %d hits", n)
-	}
-}
-
-func BenchmarkTenThousandPrefixes(b *testing.B) {
-	var r Rule
-	for i := range 10_000 {
-		r.Dst = append(r.Dst, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24))
-	}
-	s := (*Relay)(nil).settle(Config{Rules: []Rule{r}}, nil)
-	src, dst := netip.MustParseAddrPort("192.168.1.7:1000"), netip.MustParseAddrPort("192.0.2.1:443")
-	now := time.Now()
-	for b.Loop() {
-		s.match(src, dst, now)
 	}
 }
 
@@ -153,7 +122,7 @@ func TestLinksOfAnAction(t *testing.T) {
 }
 
 func TestSYNDataRestsAfterTwoFailures(t *testing.T) {
-	u := (*settings)(nil).keep(Upstream{Name: "u", FastOpen: "auto"}, nil)
+	u := (*settings)(nil).keep(Upstream{Name: "u", Protocol: Convert, FastOpen: "auto"}, nil)
 	now := time.Now()
 	for i, fine := range []bool{true, false, true, false, false} {
 		if !u.fastOpen("dsl", now) {
@@ -190,7 +159,8 @@ func TestReactions(t *testing.T) {
 		{io.ErrUnexpectedEOF, true, never, false},
 		{errSilent, false, otherLink, false},
 		{unix.ENETUNREACH, true, otherLink, false},
-		{&nonsense{convert.ErrMagic}, false, otherUpstream, false},
+		{&nonsense{convert.ErrMagic}, false, otherLink, false},
+		{&nonsense{convert.ErrMagic}, true, never, false},
 		{errors.New("unheard of"), true, never, false},
 	} {
 		if re := react(v.err, v.exposed); re.retry != v.want || re.out != v.out {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"spillway/convert"
@@ -16,18 +17,13 @@ import (
 
 const probeTimeout = 3 * time.Second
 
-// probeUntil asks upstreams that are out whether they are back, for ever with growing pauses.
+// probeUntil asks upstreams and addresses that are out whether they are back, for ever with growing pauses, and the others
+// when nothing was heard of them for long.
 func (r *Relay) probeUntil(ctx context.Context) {
 	for ctx.Err() == nil {
 		next := time.Hour
 		for _, u := range r.settings.Load().upstreams {
-			if wait, out := u.probeIn(time.Now()); out {
-				next = min(next, wait)
-				if wait <= 0 {
-					r.ask(ctx, u)
-					next = 0
-				}
-			}
+			next = min(next, r.look(ctx, u))
 		}
 		if next == 0 {
 			continue
@@ -42,6 +38,24 @@ func (r *Relay) probeUntil(ctx context.Context) {
 	}
 }
 
+// look asks an upstream what is due to be asked, and tells how long nothing is.
+func (r *Relay) look(ctx context.Context, u *upstream) time.Duration {
+	wait, out := u.probeIn(time.Now())
+	if out {
+		if wait > 0 {
+			return wait
+		}
+		r.ask(ctx, u)
+		return 0
+	}
+	a, next := u.dueAddress(time.Now())
+	if next == 0 {
+		r.askAddress(ctx, u, a)
+		return 0
+	}
+	return min(next, r.askIdle(ctx, u, time.Now()))
+}
+
 // probeIn tells how long until an upstream that is out shall be asked.
 func (u *upstream) probeIn(now time.Time) (time.Duration, bool) {
 	u.mu.Lock()
@@ -54,7 +68,7 @@ func (r *Relay) ask(ctx context.Context, u *upstream) {
 	err := errors.New("no usable link")
 	p := r.plan.Load()
 	for _, link := range p.links(Bond) {
-		if err = r.greet(ctx, u, link); err == nil {
+		if err = r.greet(ctx, u, link, probeTimeout); err == nil {
 			u.good()
 			return
 		}
@@ -72,37 +86,43 @@ func (r *Relay) ask(ctx context.Context, u *upstream) {
 }
 
 // greet opens a connection to an upstream and asks what costs it nothing.
-func (r *Relay) greet(ctx context.Context, u *upstream, link *PlanLink) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
+func (r *Relay) greet(ctx context.Context, u *upstream, link *PlanLink, wait time.Duration) error {
 	if u.Protocol == Transparent {
 		return nil
 	}
-	err := errors.New("no address of a family the link has")
+	err := errFamily
 	for _, a := range u.Addrs {
-		local, ok := link.source(a.Addr())
-		if !ok {
+		if _, ok := link.source(a.Addr()); !ok {
 			continue
 		}
-		var c *net.TCPConn
-		o := mptcp.DialOptions{Local: local, Device: link.Device, Mark: r.settings.Load().Mark}
-		c, err = mptcp.Dial(ctx, a, o)
-		if err != nil && noMPTCP(err) {
-			o.PlainTCP = true
-			c, err = mptcp.Dial(ctx, a, o)
-		}
-		if err != nil {
-			continue
-		}
-		c.SetDeadline(time.Now().Add(probeTimeout))
-		err = u.hello(c)
-		c.SetLinger(0)
-		c.Close()
-		if err == nil {
+		if err = r.greetAddress(ctx, u, link, a, wait); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+func (r *Relay) greetAddress(ctx context.Context, u *upstream, link *PlanLink, a netip.AddrPort, wait time.Duration) error {
+	local, ok := link.source(a.Addr())
+	if !ok {
+		return errFamily
+	}
+	deadline := time.Now().Add(wait)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	o := mptcp.DialOptions{Local: local, Device: link.Device, Mark: r.settings.Load().Mark}
+	c, err := mptcp.Dial(ctx, a, o)
+	if err != nil && noMPTCP(err) {
+		o.PlainTCP = true
+		c, err = mptcp.Dial(ctx, a, o)
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(deadline)
+	c.SetLinger(0)
+	return u.hello(c)
 }
 
 func (u *upstream) hello(c *net.TCPConn) error {

@@ -34,6 +34,7 @@ type reaction struct {
 	weak        bool          // a failure that takes two to mean something
 	denied      bool          // an Error 32: means this destination or all of us, so it takes several in a row
 	link        bool          // the link's fault
+	pair        bool          // something between this link and the upstream answers for it
 	cookie      []byte        // use this one from now on
 	dropCookie  bool
 	noOptions   bool // no Extended Connect from now on
@@ -48,7 +49,10 @@ func react(err error, exposed bool) reaction {
 	}
 	var refusal *convert.Error
 	var reply *socks.Reply
+	var none *nonsense
 	switch {
+	case errors.As(err, &none) && !exposed:
+		return reaction{retry: otherLink, pair: true}
 	case errors.As(err, &refusal):
 		return reactConvert(refusal)
 	case errors.As(err, &reply):
@@ -72,10 +76,10 @@ func react(err error, exposed bool) reaction {
 	return reaction{retry: other, weak: true} // nonsense and the unknown
 }
 
-// isLinkError tells errors of our own side: no route, no such device, an address that is gone.
+// isLinkError tells errors of our own side: no route, no such device, an address that is gone, descriptors or memory that ran out.
 func isLinkError(err error) bool {
 	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL,
-		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM} {
+		unix.EADDRINUSE, unix.ENXIO, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -129,7 +133,7 @@ func (u *upstream) apply(re reaction, err error) {
 	if re.cookie != nil {
 		u.setCookie(re.cookie)
 	}
-	if re.dropCookie {
+	if re.dropCookie && u.Cookie == "" {
 		u.setCookie(nil)
 	}
 	if re.noOptions {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type Relay struct {
 	plan     atomic.Pointer[Plan]
 	onState  atomic.Pointer[func()]
 	probe    chan struct{} // one slot: an upstream went out
+	chill    chan struct{} // one slot: warm connections may lack
 	door     door
 	guests   guests
 	flows    flows
@@ -41,7 +43,6 @@ type Relay struct {
 type settings struct {
 	Config
 	upstreams []*upstream
-	rules     []rule
 }
 
 // New checks the configuration and prepares a relay; nothing listens yet. Run must be called to release it.
@@ -56,7 +57,7 @@ func New(cfg Config, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1)}
+	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1), chill: make(chan struct{}, 1)}
 	r.settings.Store(r.settle(cfg, nil))
 	r.plan.Store(&Plan{First: -1, Primary: -1})
 	return r, nil
@@ -68,16 +69,16 @@ func (r *Relay) settle(cfg Config, old *settings) *settings {
 	for _, u := range s.Upstreams {
 		s.upstreams = append(s.upstreams, old.keep(u, r))
 	}
-	for i := range s.Rules {
-		s.rules = append(s.rules, newRule(&s.Rules[i], old))
-	}
 	return s
 }
 
 // Run serves until ctx ends, then closes the door, lets connections finish for Config.DrainTimeout, resets the
 // rest and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
+	var warmer sync.WaitGroup
+	warmer.Go(func() { r.keepWarm(ctx) })
 	r.probeUntil(ctx)
+	warmer.Wait()
 	r.CloseDoor()
 	end := time.Now().Add(r.settings.Load().DrainTimeout)
 	for r.guests.total() > 0 && time.Now().Before(end) {
@@ -88,7 +89,10 @@ func (r *Relay) Run(ctx context.Context) error {
 }
 
 // SetPlan tells on which links new connections go. Established ones are not touched.
-func (r *Relay) SetPlan(p Plan) { r.plan.Store(&p) }
+func (r *Relay) SetPlan(p Plan) {
+	r.plan.Store(&p)
+	r.warmSoon()
+}
 
 // SetConfig replaces the configuration; established connections keep what they were given. An invalid one is
 // refused and the old one stays.
@@ -98,12 +102,16 @@ func (r *Relay) SetConfig(cfg Config) error {
 	}
 	r.settings.Store(r.settle(cfg, r.settings.Load()))
 	r.changed()
+	r.warmSoon()
 	return nil
 }
 
 // OnState names a function that is called, without locks held, when the door opens or closes or an upstream's
 // health changes.
 func (r *Relay) OnState(fn func()) { r.onState.Store(&fn) }
+
+// OnBulk names a function that is called when a connection begins to move much: rates are about to change. It must return at once.
+func (r *Relay) OnBulk(fn func()) { r.engine.OnBulk(fn) }
 
 // changed puts the door where it belongs now and tells main.
 func (r *Relay) changed() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -36,7 +37,7 @@ type session struct {
 	lan   *net.TCPConn
 	src   netip.AddrPort
 	dst   netip.AddrPort
-	rule  *rule
+	rule  *Rule
 	act   Action
 	dscp  uint8
 	early early
@@ -45,9 +46,10 @@ type session struct {
 
 // path is what an attempt used.
 type path struct {
-	u    *upstream // nil: straight to the server
-	addr netip.AddrPort
-	link *PlanLink
+	u     *upstream // nil: straight to the server
+	addr  netip.AddrPort
+	link  *PlanLink
+	plain bool // without MPTCP, whatever the action says
 }
 
 // serve does all that one LAN connection to dst needs.
@@ -89,8 +91,10 @@ func (s *session) admit() bool {
 		s.r.count.refused.Add(1)
 		return false
 	}
-	if s.rule = s.set.match(s.src, s.dst, time.Now()); s.rule != nil {
-		s.act = s.rule.Action
+	if len(s.set.Rules) > 0 {
+		if s.rule = s.set.rule(takeMark(s.lan)); s.rule != nil {
+			s.act = s.rule.Action
+		}
 	}
 	if s.act == Block {
 		s.r.count.blocked.Add(1)
@@ -116,7 +120,7 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 	}
 	s.prepare()
 	if s.set.NativeBypass && s.act == Bond && s.r.native.knows(s.dst, time.Now()) {
-		if up, p, err = s.direct(links); err == nil {
+		if up, p, err = s.direct(links, false); err == nil {
 			return up, p, nil
 		}
 		s.r.native.forget(s.dst)
@@ -127,6 +131,14 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		return nil, p, errors.New("every upstream is out")
 	}
 	up, p, err = s.try(ups, links)
+	if err != nil && s.early.err == nil && !s.set.Block {
+		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
+			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
+			if up, d, e := s.direct(links, true); e == nil {
+				return up, d, nil
+			}
+		}
+	}
 	switch {
 	case err == nil, s.early.err != nil:
 	case p.u.react(err, true).destination:
@@ -148,10 +160,11 @@ func (s *session) prepare() {
 
 // try goes through upstreams and links until one serves, as the reactions to failures allow.
 func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p path, err error) {
-	u, link, same := 0, 0, 0
+	u, link, same, all := 0, 0, 0, links
+	links = ups[0].clean(all)
 	for range mostTries {
 		p = path{u: ups[u], link: links[link]}
-		up, err = s.attempt(&p, link+1 < len(links))
+		up, err = s.attempt(&p, links[link+1:])
 		if err == nil {
 			ups[u].good()
 			return up, p, nil
@@ -164,14 +177,26 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 			s.r.count.code(refusal.Code)
 		}
 		re := p.u.react(err, len(s.early.b) > 0)
-		ups[u].apply(re, err)
+		// Silent, or talking nonsense, on every link: the upstream's fault.
+		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
+		if re.pair {
+			s.r.log.Warn("relay: what answers is no converter", "upstream", p.u.Name, "link", p.link.Name, "err", err)
+			ups[u].shun(p.link.Name)
+		}
+		other := (re.out || re.weak) && ups[u].restAddress(p.addr, re.wait, p.link)
+		if !other {
+			ups[u].apply(re, err)
+		}
 		switch {
+		case other && re.retry != never:
+			link = 0
 		case re.retry == sameUpstream && same == 0:
 			same++
-		case re.retry == otherLink && link+1 < len(links):
+		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
 			link++
 		case re.retry != never && u+1 < len(ups):
 			u, link, same = u+1, 0, 0
+			links = ups[u].clean(all)
 		default:
 			return nil, p, err
 		}
@@ -180,78 +205,111 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	return nil, p, err
 }
 
-// attempt dials one upstream over one link and waits for its consent. impatient: there is another link to try when
-// this one gives no SYN-ACK soon.
-func (s *session) attempt(p *path, impatient bool) (*net.TCPConn, error) {
-	local, err := s.address(p)
-	if err != nil {
-		return nil, err
-	}
+// attempt gets a connection to one upstream over one link and waits for its consent. others are links to try when this
+// one gives no SYN-ACK soon.
+func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	opening, follow, err := p.u.opening(s.dst, s.ask)
 	if err != nil {
 		return nil, err
 	}
-	fast := s.act == Bond && len(opening) > 0 && p.u.fastOpen(p.link.Name, time.Now())
-	if !fast && p.u.FastOpen == "auto" {
-		s.r.count.avoided.Add(1)
-	}
-	deadline := time.Now().Add(s.set.ConnectTimeout)
+	began := time.Now()
+	deadline := began.Add(s.set.ConnectTimeout)
 	patience := deadline
-	if impatient && s.set.Race == "auto" && s.set.ConnectTimeout > silence {
-		patience = time.Now().Add(silence)
+	if len(others) > 0 && s.set.Race != "off" && s.set.ConnectTimeout > silence {
+		patience = began.Add(silence)
 	}
-	up, err := s.dial(p, local, fast, patience, deadline)
+	ctx, leave := p.u.enlist()
+	defer leave()
+	doubt := time.AfterFunc(silence, func() {
+		if !p.u.heardSince(began) {
+			s.r.suspect(p.u)
+		}
+	})
+	defer doubt.Stop()
+	up, fast, err := s.reach(ctx, p, others, len(opening) > 0, patience)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.converse(up, p.u, opening, follow, patience, deadline); err != nil {
+	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
+		if o, e := mptcp.Inspect(up); e == nil && !o.Established && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errSilent
+		}
 		reset(up)
 		return nil, err
 	}
 	if fast {
 		s.judge(up, p)
 	}
+	p.u.answered(time.Since(began))
 	return up, nil
 }
 
-// address picks the upstream's address of a family that the link has, and the source to use.
+// reach gets a connection that the opening can be said on: a warm one, the winner of a race, or a new one, whose SYN will
+// take the opening along when fast is true.
+func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
+	if s.act == Bond && s.dscp == 0 {
+		if up, a, ok := p.u.take(p.link); ok {
+			s.r.count.warm.Add(1)
+			p.addr = a
+			return up, false, nil
+		}
+	}
+	local, err := s.address(p)
+	if err != nil {
+		return nil, false, err
+	}
+	if s.set.Race == "always" && s.act == Bond && len(others) > 0 {
+		up, err = s.race(ctx, p, others[0], patience)
+		return up, false, err
+	}
+	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now())
+	if !fast && p.u.FastOpen == "auto" && p.u.Protocol == Convert {
+		s.r.count.avoided.Add(1)
+	}
+	up, err = s.dial(ctx, p, local, fast, patience)
+	return up, fast, err
+}
+
 func (s *session) address(p *path) (local netip.Addr, err error) {
 	if p.u.Protocol == Transparent {
 		p.addr = s.dst
 		return s.src.Addr(), nil
 	}
-	for _, a := range p.u.Addrs {
-		if local, ok := p.link.source(a.Addr()); ok {
-			p.addr = a
-			return local, nil
-		}
+	var ok bool
+	if p.addr, local, ok = p.u.pick(p.link); !ok {
+		return local, errFamily
 	}
-	return local, errFamily
+	return local, nil
 }
 
 // dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than
 // patience allows.
-func (s *session) dial(p *path, local netip.Addr, fast bool, patience, deadline time.Time) (*net.TCPConn, error) {
+func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool, patience time.Time) (*net.TCPConn, error) {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.act != Bond, NotSentLowat: s.set.NotSentLowat}
-	if p.u != nil && p.u.Protocol == Transparent {
-		o.Transparent = true
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), patience)
+		PlainTCP: s.act != Bond || p.plain, NotSentLowat: s.set.NotSentLowat}
+	ctx, cancel := context.WithDeadline(ctx, patience)
 	defer cancel()
+	if p.u != nil && p.u.Protocol == Transparent {
+		o.Transparent, o.LocalPort = true, guestPort()
+	}
 	up, err := mptcp.Dial(ctx, p.addr, o)
+	for tries := 0; o.Transparent && errors.Is(err, unix.EADDRINUSE) && tries < 8; tries++ {
+		o.LocalPort = guestPort()
+		up, err = mptcp.Dial(ctx, p.addr, o)
+	}
 	if err != nil && !o.PlainTCP && noMPTCP(err) {
 		o.PlainTCP = true
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
 	if err != nil && ctx.Err() != nil {
-		if patience.Before(deadline) {
-			return nil, errSilent
-		}
-		return nil, os.ErrDeadlineExceeded
+		return nil, errSilent
 	}
 	return up, err
 }
+
+// guestPort is a port for a connection that has a LAN host's own address: none that a host would choose itself (Linux from
+// 32768 on, others from 49152), as two connections between the same ports would be one to conntrack and NAT.
+func guestPort() uint16 { return 10000 + rand.N[uint16](22768) }
 
 // noMPTCP tells a kernel without MPTCP, or with it switched off.
 func noMPTCP(err error) bool {
@@ -260,8 +318,9 @@ func noMPTCP(err error) bool {
 
 // converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
 // protocol permits.
-func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow bool, patience, deadline time.Time) error {
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow bool, patience, deadline time.Time) error {
 	up.SetWriteDeadline(deadline)
+	defer context.AfterFunc(ctx, func() { up.SetDeadline(time.Unix(1, 0)) })()
 	if follow {
 		opening = append(opening, s.early.b...)
 	}
@@ -273,7 +332,7 @@ func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow 
 	if follow {
 		s.early.start(up)
 	}
-	server, err := s.await(up, u, patience, deadline)
+	server, err := s.await(ctx, up, u, patience, deadline)
 	if err != nil {
 		up.SetWriteDeadline(time.Unix(1, 0)) // the pump may be waiting for a handshake that will not come
 		s.early.stop()
@@ -293,14 +352,14 @@ func (s *session) converse(up *net.TCPConn, u *upstream, opening []byte, follow 
 }
 
 // await is answer with both deadlines: the short one holds only until the handshake is complete.
-func (s *session) await(up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
+func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
 	if patience.Before(deadline) {
 		if err := s.awaitHandshake(up, patience); err != nil {
 			return false, err
 		}
 	}
 	up.SetReadDeadline(deadline)
-	if s.early.gone.Load() { // perhaps before the line above
+	if s.early.gone.Load() || ctx.Err() != nil { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
 	}
 	return u.answer(up, s.dst)
@@ -341,15 +400,15 @@ func (s *session) judge(up *net.TCPConn, p *path) {
 	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
 }
 
-// direct goes to a server that speaks MPTCP itself.
-func (s *session) direct(links []*PlanLink) (*net.TCPConn, path, error) {
-	p := path{addr: s.dst, link: links[0]}
+// direct goes to the server itself: one that speaks MPTCP, or any when there is no upstream.
+func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, error) {
+	p := path{addr: s.dst, link: links[0], plain: plain}
 	local, ok := p.link.source(s.dst.Addr())
 	if !ok {
 		return nil, p, errFamily
 	}
 	deadline := time.Now().Add(s.set.ConnectTimeout)
-	up, err := s.dial(&p, local, false, deadline, deadline)
+	up, err := s.dial(context.Background(), &p, local, false, deadline)
 	if err != nil {
 		return nil, p, err
 	}

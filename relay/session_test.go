@@ -233,7 +233,7 @@ func TestFaultyConverters(t *testing.T) {
 func TestRefusedUpstreamIsOutAtOnceAndComesBack(t *testing.T) {
 	f := newFake(t, accepted)
 	f.Close()
-	r := newRelay(t, Config{Upstreams: upstreams(f)})
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
 	isReset(t, lanDial(t, r, server))
 	if st := r.Upstreams()[0]; st.Up {
 		t.Fatalf("%+v", st)

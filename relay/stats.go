@@ -14,7 +14,7 @@ import (
 type counters struct {
 	accepted, relayed, direct, refused, hostLimited, blocked, noLink, noUpstream atomic.Int64
 	destination, failed, retried, reset, idle, fullTimes, avoided                atomic.Int64
-	synTried, synAccepted, synNotAcked, synLost, synFallback                     atomic.Int64
+	warm, synTried, synAccepted, synNotAcked, synLost, synFallback               atomic.Int64
 	codes                                                                        [256]atomic.Int64
 }
 
@@ -42,7 +42,7 @@ func (r *Relay) Stats() Stats {
 		Accepted: c.accepted.Load(), Relayed: c.relayed.Load(), Direct: c.direct.Load(), Refused: c.refused.Load(),
 		HostLimited: c.hostLimited.Load(), Blocked: c.blocked.Load(), NoLink: c.noLink.Load(),
 		NoUpstream: c.noUpstream.Load(), Destination: c.destination.Load(), Failed: c.failed.Load(),
-		Retried: c.retried.Load(), Reset: c.reset.Load(), IdleClosed: c.idle.Load(),
+		Retried: c.retried.Load(), Warm: c.warm.Load(), Reset: c.reset.Load(), IdleClosed: c.idle.Load(),
 		FastOpen: FastOpenStats{Tried: c.synTried.Load(), Accepted: c.synAccepted.Load(), NotAcked: c.synNotAcked.Load(),
 			Lost: c.synLost.Load(), Fallback: c.synFallback.Load(), Avoided: c.avoided.Load()},
 		NativeCached: r.native.len(time.Now()), Wakeups: r.engine.Wakeups()}
@@ -56,9 +56,6 @@ func (r *Relay) Stats() Stats {
 			}
 			s.Errors[uint8(k)] = n
 		}
-	}
-	for _, u := range r.settings.Load().rules {
-		s.RuleHits = append(s.RuleHits, RuleHits{u.Name, u.hits.Load()})
 	}
 	s.Established, s.Up, s.Down = r.flows.sum()
 	return s

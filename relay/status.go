@@ -44,13 +44,13 @@ type Stats struct {
 	Destination  int64           `json:"destination"` // Error 96, 97 and the like: the server's fault
 	Failed       int64           `json:"failed"`      // upstream failures that reached the LAN host
 	Retried      int64           `json:"retried"`     // second upstream, link or cookie for the same connection
+	Warm         int64           `json:"warm"`        // went over a connection that was established already
 	Reset        int64           `json:"reset"`       // established ones that ended by RST
 	IdleClosed   int64           `json:"idle_closed"`
 	Up           uint64          `json:"up"` // octets of ended and living connections
 	Down         uint64          `json:"down"`
 	FastOpen     FastOpenStats   `json:"fast_open"`
 	Errors       map[uint8]int64 `json:"errors,omitempty"` // RFC 8803 error codes received
-	RuleHits     []RuleHits      `json:"rules,omitempty"`
 	NativeCached int             `json:"native_cached"`
 	Wakeups      uint64          `json:"wakeups"` // of the engine's loops
 }
@@ -63,12 +63,6 @@ type FastOpenStats struct {
 	Lost     int64 `json:"lost"`     // SYN retransmitted
 	Fallback int64 `json:"fallback"` // MPTCP lost, whatever the cause
 	Avoided  int64 `json:"avoided"`  // connect first, because of the verdict
-}
-
-// RuleHits counts one rule.
-type RuleHits struct {
-	Name string `json:"name"`
-	Hits int64  `json:"hits"`
 }
 
 // UpstreamStatus is the health of one upstream.

@@ -4,6 +4,8 @@ package relay
 
 import (
 	"cmp"
+	"context"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,6 +31,12 @@ type upstream struct {
 	relay    *Relay
 	sessions atomic.Int64
 	failures atomic.Int64
+	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
+
+	usual atomic.Int64 // ns that an answer takes
+
+	suspected atomic.Bool // is being asked
+	warm      pool
 
 	mu         sync.Mutex
 	out        bool
@@ -40,6 +48,9 @@ type upstream struct {
 	cookie     []byte
 	noExtended bool // Error 33: does not know the option of Extended Connect
 	syn        map[string]*synVerdict
+	rests      map[netip.AddrPort]*resting // addresses that failed
+	shuns      map[string]time.Time        // links by name, until when
+	hopes      map[*context.CancelFunc]struct{}
 }
 
 // synVerdict is what data in the SYN has cost between one link and this upstream.
@@ -53,13 +64,18 @@ type synVerdict struct {
 func (s *settings) keep(u Upstream, r *Relay) *upstream {
 	if s != nil {
 		for _, o := range s.upstreams {
-			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password &&
+			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password && o.Cookie == u.Cookie &&
 				slices.Equal(o.Addrs, u.Addrs) {
 				return o.with(u)
 			}
 		}
 	}
-	return &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}}
+	n := &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}, cookie: []byte(u.Cookie)}
+	if u.Cookie == "" {
+		n.cookie = nil
+	}
+	n.heardNow()
+	return n
 }
 
 // with gives o itself, or a twin with other preferences and the same knowledge.
@@ -75,6 +91,8 @@ func (o *upstream) with(u Upstream) *upstream {
 		copied := *v
 		twin.syn[link] = &copied
 	}
+	twin.rests, twin.shuns = maps.Clone(o.rests), maps.Clone(o.shuns)
+	twin.heardNow()
 	return twin
 }
 
@@ -120,6 +138,7 @@ func (s *settings) order() []*upstream {
 
 // good tells that the upstream answered as it should.
 func (u *upstream) good() {
+	u.heardNow()
 	u.mu.Lock()
 	u.weak = 0
 	back := u.out
@@ -150,6 +169,7 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	now := time.Now()
 	u.mu.Lock()
 	news := !u.out
+	clear(u.rests) // all are asked from now on
 	if news {
 		u.out, u.since, u.backoff = true, now, probeLeast
 	}
@@ -161,10 +181,43 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	if !news {
 		return
 	}
+	u.mu.Lock()
+	for give := range u.hopes {
+		(*give)()
+	}
+	u.mu.Unlock()
+	u.warm.drain()
 	u.relay.log.Warn("relay: upstream is out", "upstream", u.Name, "reason", reason, "wait", wait)
 	u.relay.changed()
+	u.relay.askSoon()
+	for _, o := range u.relay.settings.Load().upstreams { // can they take over?
+		if o != u && !o.heardSince(now.Add(-time.Second)) {
+			go u.relay.suspect(o)
+		}
+	}
+}
+
+// enlist gives a context that ends when the upstream goes out, for one that waits for its answer. leave is to be called.
+func (u *upstream) enlist() (ctx context.Context, leave func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.hopes == nil {
+		u.hopes = make(map[*context.CancelFunc]struct{})
+	}
+	u.hopes[&cancel] = struct{}{}
+	return ctx, func() {
+		u.mu.Lock()
+		delete(u.hopes, &cancel)
+		u.mu.Unlock()
+		cancel()
+	}
+}
+
+// askSoon has probeUntil look at what is due.
+func (r *Relay) askSoon() {
 	select {
-	case u.relay.probe <- struct{}{}:
+	case r.probe <- struct{}{}:
 	default:
 	}
 }
@@ -176,6 +229,9 @@ func (u *upstream) fastOpen(link string, now time.Time) bool {
 		return true
 	case "never":
 		return false
+	}
+	if u.Protocol != Convert {
+		return false // SOCKS servers do not take data in the SYN, as a rule, and refusing it costs the bonding
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

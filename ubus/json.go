@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -293,7 +294,7 @@ func (p *jsonParser) str() (string, error) {
 		p.at++
 		switch {
 		case c == '"':
-			return string(out), nil
+			return strings.ToValidUTF8(string(out), "\uFFFD"), nil // as appendString would write it
 		case c < 0x20:
 			return "", errors.New("control character in a string")
 		case c != '\\':

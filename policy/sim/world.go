@@ -10,13 +10,13 @@ import (
 // Figures of the model. The scheduler's are measured on Linux 6.18 (one bulk connection, DSL 20/5 Mbit/s, LTE 40/20 Mbit/s).
 const (
 	tick       = 50 * time.Millisecond
-	smooth     = 500 * time.Millisecond // of the rates the policy sees
+	window     = 250 * time.Millisecond // over which the rates that the policy sees are taken, as linkmon does
 	actAfter   = 100 * time.Millisecond // from a plan to the first octet on a link it made active
 	deadAfter  = 400 * time.Millisecond // from a blackhole to the verdict
 	stray      = 0.09                   // share that other active links take from what the fastest could carry
 	best       = 0.968                  // most of the fastest link that is used while others are active
 	rampTime   = 0.3                    // s, in which TCP takes up a new rate
-	backlogMax = 2e6                    // bits a paced sender has waiting at most before it stops
+	backlogMax = 60 * time.Millisecond  // of its rate that a paced sender has waiting at most: it drops the rest, as a live stream does
 	segment    = 1420 * 8               // bits of payload in a segment
 )
 
@@ -27,12 +27,13 @@ type line struct {
 	reason   string
 	deadAt   time.Duration
 	loss     float64
-	drag     float64    // share of its rate that each link keeps while this one carries beside it; 0: all
-	queue    [2]float64 // bits waiting
-	tcp      [2]float64 // rate that TCP has worked itself up to on this line
-	rate     [2]float64 // smoothed, as the policy sees it
-	carried  [2]float64 // bits delivered in this tick
-	active   bool       // carries, after the delay of the path manager
+	drag     float64      // share of its rate that each link keeps while this one carries beside it; 0: all
+	queue    [2]float64   // bits waiting
+	tcp      [2]float64   // rate that TCP has worked itself up to on this line
+	rate     [2]float64   // mean of the last window, as the policy sees it
+	late     [2][]float64 // bits delivered in each tick of it
+	carried  [2]float64   // bits delivered in this tick
+	active   bool         // carries, after the delay of the path manager
 	wanted   time.Duration
 	used     float64 // octets of both directions
 
@@ -87,7 +88,7 @@ var ladder = []float64{1.5e6, 3e6, 6e6, 10e6, 16e6, 25e6}
 // wants returns the bits that want to go in this tick, and whether there is no end to them.
 func (w *demand) wants(now time.Duration) (bits float64, endless bool) {
 	dt := tick.Seconds()
-	w.backlog = min(w.backlog+w.paced*dt, backlogMax+w.paced*dt)
+	w.backlog = min(w.backlog+w.paced*dt, w.paced*(backlogMax.Seconds()+dt))
 	if w.video != nil {
 		return w.backlog + w.video.wants(now), w.greedy
 	}
@@ -171,11 +172,24 @@ func (w *world) move(d int) {
 		}
 		l.queue[d] = min(l.queue[d]-out, l.Rate[d]*l.Queue.Seconds()*0.8)
 		l.carried[d] = out
-		l.rate[d] += (out/dt - l.rate[d]) * (1 - math.Exp(-dt/smooth.Seconds()))
+		l.rate[d] = l.mean(d, out, dt)
 		delivered += out
 		w.book(l, d, out)
 	}
 	w.demands[d].got(delivered, w.now)
+}
+
+// mean takes a tick's bits into the window and returns the mean rate.
+func (l *line) mean(d int, out, dt float64) float64 {
+	l.late[d] = append(l.late[d], out)
+	if most := max(1, int(window.Seconds()/dt+0.5)); len(l.late[d]) > most {
+		l.late[d] = append(l.late[d][:0], l.late[d][len(l.late[d])-most:]...)
+	}
+	sum := 0.0
+	for _, bits := range l.late[d] {
+		sum += bits
+	}
+	return sum / (float64(len(l.late[d])) * dt)
 }
 
 // othersTop is what the lines after the first can carry.

@@ -93,6 +93,9 @@ func (l *loop) promote(c *Conn, d int) {
 	setLowat(c.fd[d], lowMark)
 	if len(l.bulk) == 0 {
 		l.nextTick = l.now + tick
+		if fn := l.onBulk.Load(); fn != nil {
+			(*fn)()
+		}
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})

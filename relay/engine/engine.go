@@ -48,6 +48,14 @@ func (e *Engine) Add(p Pair) (*Conn, error) {
 	return c, nil
 }
 
+// OnBulk names a function that is called, from a loop, when the first direction of a loop becomes bulk: much is about to move. It
+// must return at once.
+func (e *Engine) OnBulk(fn func()) {
+	for _, l := range e.loops {
+		l.onBulk.Store(&fn)
+	}
+}
+
 // Wakeups counts how often loops woke since New.
 func (e *Engine) Wakeups() uint64 {
 	var n uint64

@@ -33,6 +33,7 @@ type loop struct {
 	scratch  []byte
 	buffers  buffers
 	bulk     []entry
+	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 
 	mu     sync.Mutex

@@ -4,6 +4,7 @@ package linkemu
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -135,6 +136,7 @@ func (l *Link) run() {
 		if closing {
 			return
 		}
+		fds[0].Fd, fds[1].Fd = l.descriptors()
 		timeout := unix.NsecToTimespec(int64(wait))
 		fds[0].Revents, fds[1].Revents, fds[2].Revents = 0, 0, 0
 		unix.Ppoll(fds, &timeout, nil)
@@ -143,6 +145,37 @@ func (l *Link) run() {
 			unix.Read(l.poke, b[:])
 		}
 	}
+}
+
+// descriptors are those of the ports as they are now.
+func (l *Link) descriptors() (router, provider int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int32(l.router.fd), int32(l.provider.fd)
+}
+
+// Replace removes both devices and has open make others; what is on the way is lost. After an error the link is dead.
+func (l *Link) Replace(open func() (router, provider *Port, err error)) (err error) {
+	l.change(func() {
+		l.up.line.Flush(l.free)
+		l.down.line.Flush(l.free)
+		l.router.Close()
+		l.provider.Close()
+		unix.Write(l.poke, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // the thread's wait keeps the devices alive
+		var router, provider *Port
+		for range 100 {
+			if router, provider, err = open(); !errors.Is(err, unix.EBUSY) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
+			return
+		}
+		l.router, l.provider = router, provider
+		l.up.from, l.up.to, l.down.from, l.down.to = router, provider, provider, router
+	})
+	return err
 }
 
 // round reads what is there, writes what is due and tells how long nothing will be.

@@ -28,6 +28,30 @@ func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }
 }
 
+// FailedShare is the part of a demand's connections that failed, in percent.
+func FailedShare(demand string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		d := r.Results[demand]
+		return 100 * float64(d.Failed) / float64(max(1, d.Connections))
+	}
+}
+
+// Wrong counts connections of demands that received a wrong octet.
+func Wrong(demands ...string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		n := 0
+		for _, d := range demands {
+			n += r.Results[d].Bad
+		}
+		return float64(n)
+	}
+}
+
+// Slowest is the longest time that a request of a demand took, ms.
+func Slowest(demand string) func(*Run) float64 {
+	return func(r *Run) float64 { return r.Results[demand].Done.Max }
+}
+
 // Mbit is a demand's rate from its start to its end.
 func Mbit(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return r.Results[demand].Mbit }

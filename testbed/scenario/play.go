@@ -33,7 +33,15 @@ type Change struct {
 
 // World builds the world that a scenario plays in; its caller closes it.
 func (s Scenario) World(dir string, bin world.Binaries) (*world.World, error) {
-	return world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+	w, err := world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+	if err != nil || s.Before == nil {
+		return w, err
+	}
+	if err := s.Before(w); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("before scenario %s: %w", s.Name, err)
+	}
+	return w, nil
 }
 
 // Ready starts everything that a scenario needs in its world.
@@ -146,6 +154,9 @@ func wait(ctx context.Context, at time.Time) error {
 
 // do makes an event happen.
 func (e Event) do(w *world.World) error {
+	if e.Act != nil {
+		return e.Act(w)
+	}
 	switch e.Do {
 	case KillRouter:
 		return w.Router.Kill()

@@ -21,6 +21,7 @@ type Scenario struct {
 	About    string // one sentence
 	Links    []world.Link
 	Settings world.Settings
+	Before   func(*world.World) error // what the world needs besides, before anything is started in it
 	Demands  []Demand
 	Events   []Event       // in the order of At
 	Length   time.Duration // how long counters are watched at least; it ends with the demands otherwise
@@ -41,10 +42,11 @@ type Demand struct {
 type Event struct {
 	At       time.Duration
 	Do       Action
-	Link     string            // whose, for actions on a link
-	Up, Down linkemu.Shape     // of Reshape
-	Box      linkemu.Middlebox // of Meddle, both directions
-	Settings *world.Settings   // of Reload
+	Link     string                   // whose, for actions on a link
+	Up, Down linkemu.Shape            // of Reshape
+	Box      linkemu.Middlebox        // of Meddle, both directions
+	Settings *world.Settings          // of Reload
+	Act      func(*world.World) error // what happens, where none of the actions says it; Do is its name then
 }
 
 // Action names what an event does.

@@ -52,7 +52,11 @@ func (rep *Report) saw(now, begin time.Time, last *time.Time) {
 
 // send writes a stream: so many octets, or without end for -1, at a rate in bit/s (0: none). It stops at an error, or at until if that is set.
 func send(w io.Writer, seed uint64, octets int64, rate float64, until time.Time) error {
-	const tick = 5 * time.Millisecond
+	const (
+		tick = 5 * time.Millisecond
+		// lagMost bounds what a sender that was held up makes good: a rate is what it never exceeds for long, as a live stream's.
+		lagMost = 20 * time.Millisecond
+	)
 	chunk := 64 << 10
 	if rate > 0 {
 		chunk = min(chunk, max(200, int(rate/8*tick.Seconds())))
@@ -61,7 +65,11 @@ func send(w io.Writer, seed uint64, octets int64, rate float64, until time.Time)
 	start := time.Now()
 	for sent := int64(0); octets < 0 || sent < octets; {
 		if rate > 0 {
-			time.Sleep(time.Until(start.Add(time.Duration(float64(sent) * 8 / rate * float64(time.Second)))))
+			due := start.Add(time.Duration(float64(sent) * 8 / rate * float64(time.Second)))
+			if late := time.Since(due); late > lagMost {
+				start = start.Add(late - lagMost)
+			}
+			time.Sleep(time.Until(due))
 		}
 		if !until.IsZero() && !time.Now().Before(until) {
 			return nil

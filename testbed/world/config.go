@@ -13,6 +13,7 @@ import (
 type Settings struct {
 	LAN, Policy, Relay map[string]string
 	Concentrator       map[string]string
+	Daemon             map[string]string
 	Rules              []map[string]string
 	LogLevel           string // "": info
 	V6Concentrator     bool   // reached over IPv6
@@ -27,7 +28,7 @@ func (w *World) TOML() string {
 		level = "info"
 	}
 	section(&b, "[log]", map[string]string{"level": quote(level)})
-	section(&b, "[daemon]", map[string]string{"control": quote(w.socket()), "state": quote(w.Dir + "/usage.json"), "ubus": `"off"`})
+	section(&b, "[daemon]", with(map[string]string{"control": quote(w.socket()), "state": quote(w.Dir + "/usage.json"), "ubus": `"off"`}, s.Daemon))
 	section(&b, "[lan]", with(map[string]string{"interfaces": `["` + LANDevice + `"]`}, s.LAN))
 	for _, l := range w.Links {
 		keys := map[string]string{"name": quote(l.Name), "device": quote(l.Device), "role": quote(l.Role)}

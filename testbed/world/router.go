@@ -24,6 +24,7 @@ type Router struct {
 	Reload  func(config string) error
 	Control func(method string, args any) (json.RawMessage, error) // a command of the control socket
 	CPU     func() time.Duration                                   // processor time of the daemon
+	Usage   func() (Usage, error)                                  // what the daemon holds; nil: not told
 	Log     func() string
 }
 
@@ -71,7 +72,8 @@ func (w *World) local() Router {
 			}
 			return 0
 		},
-		Log: func() string { return p.Text() },
+		Log:   func() string { return p.Text() },
+		Usage: func() (Usage, error) { return w.usage(p, r) },
 	}
 }
 
@@ -119,9 +121,14 @@ type Status struct {
 	State    string
 	Why      string
 	Sessions int
-	Doors    struct{ Open bool }
+	Doors    struct {
+		Open       bool
+		IPv4, IPv6 uint16
+	}
 	Links    []struct{ Name, State, Why string }
 	Counters map[string]uint64
+
+	Goroutines int
 }
 
 // Status asks the router for its status.

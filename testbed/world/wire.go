@@ -4,6 +4,7 @@ package world
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -162,13 +163,8 @@ func (w *World) wireLink(i int) error {
 
 // join makes an emulated line between two namespaces.
 func (w *World) join(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind, up, down linkemu.Shape, seed uint64) (*linkemu.Link, error) {
-	a, err := linkemu.Open(router, device, kind)
+	a, b, err := ports(router, device, provider, peer, kind)
 	if err != nil {
-		return nil, err
-	}
-	b, err := linkemu.Open(provider, peer, kind)
-	if err != nil {
-		a.Close()
 		return nil, err
 	}
 	line, err := linkemu.New(a, b, up, down, seed)
@@ -176,6 +172,38 @@ func (w *World) join(router *netns.NS, device string, provider *netns.NS, peer s
 		w.atClose(line.Close)
 	}
 	return line, err
+}
+
+// ports makes the devices at both ends of a line.
+func ports(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind) (a, b *linkemu.Port, err error) {
+	if a, err = linkemu.Open(router, device, kind); err != nil {
+		return nil, nil, err
+	}
+	if b, err = linkemu.Open(provider, peer, kind); err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, b, nil
+}
+
+// Addresses sets a link's addresses and default routes again where they are missing, as netifd does when a device appears.
+func (w *World) Addresses(i int) error {
+	l, via6 := w.Links[i], w.Gateway6(i)
+	var b strings.Builder
+	for _, f := range []struct {
+		family     string
+		skip       bool
+		addr       netip.Addr
+		bits, more string
+		all        string
+		via        netip.Addr
+	}{{"-4", l.NoV4, w.Address4(i), "/24", "", "default", w.Gateway4(i)}, {"-6", l.NoV6, w.Address6(i), "/64", " nodad", "::/0", via6}} {
+		if !f.skip {
+			fmt.Fprintf(&b, "ip %s addr flush dev %s scope global\nip %s addr replace %v%s dev %s%s\n", f.family, l.Device, f.family, f.addr, f.bits, l.Device, f.more)
+			fmt.Fprintf(&b, "ip %s route replace %s via %v dev %s metric %d\n", f.family, f.all, f.via, l.Device, 10+i)
+		}
+	}
+	return w.CPE.Run("sh", "-ec", b.String())
 }
 
 // address gives both ends of a line their addresses and the router its default route: a metric for each link.

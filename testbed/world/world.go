@@ -140,6 +140,9 @@ func (w *World) Close() {
 	w.closers = nil
 }
 
+// AtClose has Close do something more, before what it did so far.
+func (w *World) AtClose(fn func()) { w.atClose(fn) }
+
 func (w *World) atClose(fn func()) { w.closers = append(w.closers, fn) }
 
 // Logs returns the ends of all logs.

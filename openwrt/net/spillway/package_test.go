@@ -263,7 +263,7 @@ func TestPackagesHoldWhatIsHere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(p.Depends, " "); got != "nftables kmod-nft-tproxy kmod-nft-socket" {
+	if got := strings.Join(p.Depends, " "); got != "nftables kmod-nft-tproxy kmod-nft-socket kmod-nft-fib kmod-inet-mptcp-diag" {
 		t.Errorf("depends on %q", got)
 	}
 	conf := ""

@@ -38,7 +38,7 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.world.StartServer(d.world.Dir); err != nil {
 		return err
 	}
-	for _, chapter := range []func(context.Context) error{d.alone, d.start, d.bonded, d.cut, d.upload} {
+	for _, chapter := range []func(context.Context) error{d.alone, d.start, d.overflow, d.cut, d.bonded} {
 		if err := chapter(ctx); err != nil {
 			return err
 		}
@@ -95,10 +95,10 @@ func (d *demo) start(ctx context.Context) error {
 	return err
 }
 
-// bonded downloads over both links.
-func (d *demo) bonded(ctx context.Context) error {
-	t, err := d.download(ctx, "32MB", "both links, through Spillway: 32 MB")
-	d.figures.Bonded = t.mbit
+// overflow downloads while LTE takes what DSL can't carry: it joins when DSL has been full for a while.
+func (d *demo) overflow(ctx context.Context) error {
+	t, err := d.download(ctx, "32MB", "DSL first, LTE takes the overflow: 32 MB")
+	d.figures.Overflow = t.mbit
 	return err
 }
 
@@ -133,18 +133,29 @@ func (d *demo) cut(ctx context.Context) error {
 	return err
 }
 
-// upload sends a file the other way.
-func (d *demo) upload(ctx context.Context) error {
+// bonded uses both links from the first octet, both ways: another mode, which a reload brings.
+func (d *demo) bonded(ctx context.Context) error {
+	d.world.Settings.Policy = map[string]string{"mode": `"bond"`}
+	if err := d.world.Router.Reload(d.world.TOML()); err != nil {
+		return err
+	}
 	// DSL has just come back: the policy lets it wait (hold_up) before it carries again.
-	d.view.say("waiting until the policy uses DSL again")
-	world.WaitFor("DSL in use", 12*time.Second, func() bool {
+	d.view.say("mode = \"bond\", reloaded; waiting until the policy uses DSL again")
+	world.WaitFor("DSL and LTE in use", 15*time.Second, func() bool {
 		s, err := d.world.Router.Status()
-		return ctx.Err() != nil || err == nil && len(s.Links) > 0 && s.Links[0].State == "first"
+		return ctx.Err() != nil || err == nil && len(s.Links) > 1 && carries(s.Links[0].State) && carries(s.Links[1].State)
 	})
-	t, err := d.send(ctx, "32MB", "uploaded", "both links, upload: 32 MB")
+	t, err := d.download(ctx, "32MB", "both links at once: 32 MB")
+	if err != nil {
+		return err
+	}
+	d.figures.Bonded = t.mbit
+	t, err = d.send(ctx, "32MB", "uploaded", "both links at once, upload: 32 MB")
 	d.figures.BondedUp = t.mbit
 	return err
 }
+
+func carries(state string) bool { return state == "first" || state == "active" }
 
 // check compares a file with what it should be.
 func (d *demo) check(path, name string) error {

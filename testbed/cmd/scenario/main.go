@@ -51,7 +51,7 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 		return stand(ctx, bin, keep)
 	}
 	failed := 0
-	list := scenario.All()
+	list := scenario.Every()
 	if names[0] != "all" {
 		list = slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return !slices.Contains(names, s.Name) })
 	}
@@ -78,7 +78,7 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 
 // known are all scenarios there are.
 func known() []scenario.Scenario {
-	return append(scenario.All(), policybench.All(20*time.Second)...)
+	return append(scenario.Every(), policybench.All(20*time.Second)...)
 }
 
 func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {

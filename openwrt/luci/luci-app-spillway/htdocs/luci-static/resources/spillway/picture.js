@@ -91,9 +91,9 @@ function figure(rate, capacity) {
 function geometry(width, count) {
 	const narrow = width < 620, top = narrow ? 132 : 28;
 	const side = narrow ? 4 : 170;
-	const middle = top + count * ROW / 2 - 12;
+	const middle = Math.max(40, top + count * ROW / 2 - 12);
 	return {
-		height: top + count * ROW,
+		height: Math.max(top + count * ROW, narrow ? 0 : middle + 76),
 		home: narrow ? { x: 44, y: 34 } : { x: 62, y: middle },
 		far: narrow ? { x: width - 44, y: 34 } : { x: width - 62, y: middle },
 		narrow: narrow,

@@ -18,7 +18,7 @@ function scaled(value, units) {
 function states() {
 	return {
 		first: _('In use'), active: _('In use, overflow'), standby: _('Ready'), draining: _('Emptying'), off: _('Not in use'),
-		running: _('Running'), direct: _('Direct'), blocked: _('Blocked'), waiting: _('Waiting'), stopping: _('Stopping'),
+		running: _('Running'), direct: _('Direct'), blocked: _('Blocked'), waiting: _('Waiting'), starting: _('Starting'),
 		up: _('Up'), down: _('Down')
 	};
 }

@@ -212,11 +212,24 @@ return view.extend({
 	render: function(data) {
 		const history = chart.history();
 		const head = sentence(), scene = picture.create(), boxes = cards(history), flows = flowTable(), times = timeline();
+		const body = E('div', {}, [
+			scene.node,
+			E('h3', {}, _('Links')),
+			boxes.node,
+			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.')),
+			E('h3', {}, _('Connections')),
+			flows.node,
+			E('h3', {}, _('What changed, and why')),
+			times.node
+		]);
 		let last = data[0];
 
 		function show(s, f, w) {
 			last = s;
 			head.update(s);
+			body.style.display = s.state == null ? 'none' : ''; /* without a daemon there is nothing to draw */
+			if (s.state == null)
+				return;
 			history.add(s);
 			scene.update(s);
 			boxes.update(s);
@@ -228,21 +241,17 @@ return view.extend({
 		poll.add(function() {
 			return Promise.all([ api.status(), flows.read(), api.why() ]).then(function(d) { show(d[0], d[1], d[2]); });
 		}, SECONDS);
-		window.addEventListener('resize', function() { scene.update(last); });
+		window.addEventListener('resize', function() {
+			if (last.state != null)
+				scene.update(last);
+		});
 		window.requestAnimationFrame(function() { show(data[0], data[1], data[2]); }); /* once the boxes have their width */
 
 		return E('div', { 'class': 'sw' }, [
 			E('link', { 'rel': 'stylesheet', 'href': L.resource('spillway/style.css') }),
 			E('h2', {}, _('Spillway')),
 			head.node,
-			scene.node,
-			E('h3', {}, _('Links')),
-			boxes.node,
-			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.')),
-			E('h3', {}, _('Connections')),
-			flows.node,
-			E('h3', {}, _('What changed, and why')),
-			times.node
+			body
 		]);
 	},
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"spillway/config"
+	"spillway/kernel"
+)
+
+// Rules may name domains. The daemon resolves plain names itself, again and again, and puts the addresses into the rule's nft
+// sets; what is below a "*." only the LAN's resolver gets to know: dnsmasq puts it into the same sets (nftsetLine). The kernel
+// forgets addresses by itself, so that a name which moved frees its old ones.
+const (
+	domainStay  = time.Hour              // of an address after it was last seen: names with many addresses show a few at a time
+	domainLeast = time.Minute            // between two rounds
+	domainEach  = 300 * time.Millisecond // but no more questions than one name takes in this
+	domainAsks  = 8                      // at once
+)
+
+// domains keeps the sets of all rules filled.
+type domains struct {
+	ask lookup
+	log *slog.Logger
+	add func(ctx context.Context, set string, addrs []netip.Addr, stay time.Duration) error
+}
+
+// run asks until ctx ends. It asks nothing when no rule has plain names.
+func (d domains) run(ctx context.Context, rules []config.Rule) error {
+	names := 0
+	for _, r := range rules {
+		plain, below := splitDomains(r.Domain)
+		names += len(plain)
+		if len(below) > 0 {
+			d.log.Info("domains with * are filled in by the LAN's dnsmasq, by this line of its configuration", "rule", r.Name, "nftset", nftsetLine(r.Name, below))
+		}
+	}
+	if names == 0 {
+		return nil
+	}
+	silent, missing := map[string]bool{}, map[string]bool{}
+	wait := resolveFirst
+	for {
+		stored := true
+		for _, r := range rules {
+			if plain, _ := splitDomains(r.Domain); len(plain) == 0 {
+				continue
+			}
+			addrs := d.resolve(ctx, r, silent)
+			if ctx.Err() != nil {
+				return nil
+			}
+			err := d.add(ctx, domainSet(r.Name), addrs, domainStay)
+			if err != nil && !missing[r.Name] {
+				d.log.Debug("addresses of a rule's domains; trying again", "rule", r.Name, "error", err)
+			}
+			missing[r.Name] = err != nil
+			stored = stored && err == nil
+		}
+		pause := max(domainLeast, time.Duration(names)*domainEach)
+		if stored {
+			wait = resolveFirst
+		} else { // the table comes with the first state, or a time window holds it back
+			pause, wait = wait, min(2*wait, resolveMost)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// resolve asks for a rule's plain names. silent remembers those without an answer, so that each change is logged once.
+func (d domains) resolve(ctx context.Context, r config.Rule, silent map[string]bool) []netip.Addr {
+	plain, _ := splitDomains(r.Domain)
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	var out []netip.Addr
+	seats := make(chan struct{}, domainAsks)
+	for _, name := range plain {
+		seats <- struct{}{}
+		group.Go(func() {
+			defer func() { <-seats }()
+			soon, cancel := context.WithTimeout(ctx, resolveWait)
+			defer cancel()
+			addrs, err := d.ask.ip(soon, name)
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, addrs...)
+			if (err != nil) != silent[name] && ctx.Err() == nil {
+				silent[name] = err != nil
+				if err != nil {
+					d.log.Warn("a rule's domain is not resolved; trying again", "rule", r.Name, "domain", name, "error", err)
+				} else {
+					d.log.Info("a rule's domain is resolved again", "rule", r.Name, "domain", name)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return out
+}
+
+// splitDomains tells plain names from those that stand for all below them.
+func splitDomains(all []string) (plain, below []string) {
+	for _, name := range all {
+		if suffix, ok := strings.CutPrefix(name, "*."); ok {
+			below = append(below, suffix)
+		} else {
+			plain = append(plain, name)
+		}
+	}
+	return plain, below
+}
+
+// nftsetLine is what dnsmasq's option nftset (from 2.87 on) takes to fill a rule's sets.
+func nftsetLine(rule string, below []string) string {
+	set := kernel.TableName + "#" + domainSet(rule)
+	return fmt.Sprintf("/%s/4#inet#%s4,6#inet#%s6", strings.Join(below, "/"), set, set)
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"spillway/convert"
+)
+
+// echoes makes a LAN connection and wants its octets back.
+func echoes(t *testing.T, r *Relay) {
+	t.Helper()
+	c := lanDial(t, r, server)
+	c.Write([]byte("hello"))
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// closedPort is an address where nobody listens, and the means to listen there.
+func closedPort(t *testing.T) (netip.AddrPort, func() *net.TCPListener) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := l.Addr().(*net.TCPAddr)
+	l.Close()
+	return a.AddrPort(), func() *net.TCPListener {
+		l, err := net.ListenTCP("tcp", a)
+		if err != nil {
+			t.Skipf("somebody took port %d: %v", a.Port, err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+}
+
+func TestAnotherAddressOfAnUpstreamServes(t *testing.T) {
+	dead, open := closedPort(t)
+	second := newFake(t, accepted)
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{dead, second.addr}, FastOpen: "never"}}})
+	echoes(t, r)
+	if s := r.Stats(); s.Retried != 1 {
+		t.Fatalf("%+v", s)
+	}
+	echoes(t, r) // knows it by now
+	if s, u := r.Stats(), r.Upstreams()[0]; s.Retried != 1 || !u.Up || second.conns.Load() != 2 {
+		t.Fatalf("%+v %+v, %d connections", s, u, second.conns.Load())
+	}
+	first := serveFake(open(), accepted)
+	until(t, "the first address is asked", func() bool { return first.conns.Load() > 0 })
+	until(t, "the first address in use again", func() bool {
+		a, _, _ := r.settings.Load().upstreams[0].pick(&PlanLink{})
+		return a == dead
+	})
+	echoes(t, r)
+	if n := second.conns.Load(); n != 2 {
+		t.Fatalf("the second address was used though the first is back: %d connections", n)
+	}
+	// Both dead: the upstream is out.
+	first.Close()
+	second.Close()
+	lanDial(t, r, server)
+	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
+}
+
+// A converter that accepts and says nothing is out while the first connection still waits, long before its deadline.
+func TestSilentConverterIsFoundOutByAQuestion(t *testing.T) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}, FastOpen: "never"}},
+		ConnectTimeout: 2 * time.Minute})
+	began := time.Now()
+	lanDial(t, r, server)
+	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
+	t.Log("out after", time.Since(began))
+}
+
+// A server that takes its time is no fault of the converter's, which answers questions meanwhile.
+func TestSlowServerLeavesTheConverterIn(t *testing.T) {
+	asked := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		<-asked
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute})
+	c := lanDial(t, r, server)
+	until(t, "a question", func() bool { return f.conns.Load() == 2 })
+	close(asked)
+	c.Write([]byte("x"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if u := r.Upstreams()[0]; !u.Up || u.Failures != 0 {
+		t.Fatalf("%+v", u)
+	}
+}
+
+func TestConfiguredCookieIsInTheFirstMessage(t *testing.T) {
+	cookies := make(chan string, 4)
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		cookies <- string(m.Cookie)
+		refuse(convert.CodeNotAuthorized)(c, m)
+	})
+	us := upstreams(f)
+	us[0].Cookie = "let me in" // 9 octets and 1 of padding to words of 4 with the header of 2
+	r := newRelay(t, Config{Upstreams: us, Block: true})
+	for range 2 { // Error 32 does not make it forgotten
+		isReset(t, lanDial(t, r, server))
+		if got := <-cookies; got[:9] != "let me in" {
+			t.Fatalf("%q", got)
+		}
+	}
+}
+
+// What talks nonsense between one link and the upstream makes that pair rest; the other link serves.
+func TestNonsenseIsOfOneLink(t *testing.T) {
+	n := 0
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if n++; n == 1 {
+			c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			return
+		}
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f)})
+	r.SetPlan(Plan{Links: []PlanLink{{Name: "dsl", Usable: true}, {Name: "lte", Usable: true, Metered: true}}, Primary: 0})
+	for range 2 {
+		c := lanDial(t, r, server)
+		until(t, "the connection", func() bool { return r.Stats().Established == 1 })
+		if fl := r.Flows(0, 1); fl[0].Link != "lte" {
+			t.Fatalf("%+v", fl)
+		}
+		c.Close()
+		until(t, "its end", func() bool { return r.Stats().Established == 0 })
+	}
+	if s, u := r.Stats(), r.Upstreams()[0]; s.Retried != 1 || !u.Up {
+		t.Fatalf("%+v %+v", s, u)
+	}
+}
+
+func TestOrderByPriorityThenWeight(t *testing.T) {
+	us := []Upstream{{Name: "a", Weight: 3}, {Name: "b", Weight: 1}, {Name: "last", Priority: 1, Weight: 1000}}
+	for i := range us {
+		us[i].Addrs = []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(i))}
+	}
+	s := (*Relay)(nil).settle(Config{Upstreams: us}, nil)
+	first := map[string]int{}
+	for range 4000 {
+		o := s.order()
+		first[o[0].Name]++
+		if o[2].Name != "last" {
+			t.Fatal("the second choice came before the first")
+		}
+	}
+	if a := first["a"]; a < 2700 || a > 3300 { // 3000, and 27 is a standard deviation
+		t.Fatalf("%v", first)
+	}
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+const (
+	suspicion      = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
+	suspicionFirst = 1800 * time.Millisecond // when nobody knows how long an answer takes
+	idleProbe      = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
+)
+
+// heardNow notes a sign of life.
+func (u *upstream) heardNow() { u.heard.Store(time.Now().UnixNano()) }
+
+func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.UnixNano() }
+
+// answered notes how long an answer took. Part of it may have been the server's, so that more than two seconds are not
+// believed.
+func (u *upstream) answered(took time.Duration) {
+	took = min(took, 2*time.Second)
+	old := time.Duration(u.usual.Load())
+	if old == 0 {
+		old = took
+	}
+	u.usual.Store(int64(old + (took-old)/4))
+}
+
+// patience is how long a question may take: a multiple of the usual, since a full line delays it and may lose a packet of it.
+func (u *upstream) patience() time.Duration {
+	usual := time.Duration(u.usual.Load())
+	if usual == 0 {
+		return suspicionFirst
+	}
+	return min(max(suspicion, 4*usual), 3*probeTimeout)
+}
+
+// suspect finds out whether an upstream that keeps a connection waiting is dead, or merely the server is slow: it is
+// asked over all links, those that cost money a little later. One whose connections still move octets is not dead, however long its answer takes.
+func (r *Relay) suspect(u *upstream) {
+	if u.Protocol == Transparent || !u.up() || !u.suspected.CompareAndSwap(false, true) {
+		return
+	}
+	defer u.suspected.Store(false)
+	began, moved := time.Now(), r.flows.moved(u.Name)
+	type answer struct {
+		from netip.AddrPort
+		link *PlanLink
+		err  error
+	}
+	answers, asked, patience := make(chan answer), 0, u.patience()
+	ctx, enough := context.WithCancel(context.Background())
+	defer enough()
+	for _, link := range r.plan.Load().links(Bond) {
+		for _, a := range u.Addrs {
+			asked++
+			go func() {
+				if link.Metered && !passes(ctx, patience/3) { // only when the others are silent
+					answers <- answer{a, link, errFamily}
+					return
+				}
+				answers <- answer{a, link, r.greetAddress(context.Background(), u, link, a, time.Until(began.Add(patience)))}
+			}()
+		}
+	}
+	alive, silent := map[netip.AddrPort]bool{}, map[netip.AddrPort]answer{}
+	for range asked {
+		if a := <-answers; a.err == nil {
+			alive[a.from] = true
+			enough()
+		} else if !errors.Is(a.err, errFamily) {
+			silent[a.from] = a
+		}
+	}
+	if len(alive) > 0 {
+		u.heardNow()
+	}
+	for from, a := range silent {
+		switch {
+		case alive[from]:
+		case len(alive) > 0: // this address is dead, the upstream is not
+			u.restAddress(from, 0, a.link)
+		case !u.heardSince(began) && r.flows.moved(u.Name) == moved:
+			u.failures.Add(1)
+			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
+			return
+		}
+	}
+}
+
+// passes waits, and tells whether it was for the whole time.
+func passes(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// askIdle asks an upstream that nothing was heard of for a while, so that it is known to be dead before somebody needs
+// it, and tells when that is due next. Links that cost money stay silent.
+func (r *Relay) askIdle(ctx context.Context, u *upstream, now time.Time) time.Duration {
+	if u.Protocol == Transparent || u.Protocol == SOCKS4a {
+		return time.Hour
+	}
+	if left := time.Unix(0, u.heard.Load()).Add(idleProbe).Sub(now); left > 0 {
+		return left
+	}
+	links := r.plan.Load().links(NoLTE)
+	for _, link := range links {
+		if r.greet(ctx, u, link, probeTimeout) == nil {
+			u.heardNow()
+			return idleProbe
+		}
+	}
+	if len(links) > 0 && ctx.Err() == nil {
+		r.suspect(u)
+	}
+	u.heardNow() // not heard, but asked
+	return idleProbe
+}
+
+// moved sums up what an upstream's living connections have carried, both ways.
+func (fs *flows) moved(upstream string) (octets uint64) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, f := range fs.list {
+		if f.r == nil || f.up == nil || f.up.Name != upstream {
+			continue
+		}
+		if c := f.conn.Load(); c != nil {
+			up, down := c.Moved()
+			octets += up + down
+		}
+	}
+	return octets
+}

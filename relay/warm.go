@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/mptcp"
+)
+
+// Warm connections are MPTCP connections to a converter that are established before somebody needs them, their subflows
+// joined as policy has them. A Connect on one costs no handshake and needs no data in the SYN, so that no lost or mangled
+// SYN can cost it the bonding. They are made on the link where new connections begin, and made anew before the
+// converter or a NAT on the way forgets them.
+
+const (
+	warmLife  = 4 * time.Minute // a NAT may forget after five (RFC 5382 asks for more); our converter waits for ten
+	warmLook  = 15 * time.Second
+	warmRetry = time.Second
+)
+
+// warmed is one such connection.
+type warmed struct {
+	c     *net.TCPConn
+	addr  netip.AddrPort
+	local netip.Addr
+	link  string
+	until time.Time
+}
+
+// pool is an upstream's warm connections.
+type pool struct {
+	mu   sync.Mutex
+	list []warmed
+}
+
+// take gives a warm connection that began on a link with the address that the link has now.
+func (u *upstream) take(link *PlanLink) (*net.TCPConn, netip.AddrPort, bool) {
+	p := &u.warm
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for len(p.list) > 0 {
+		w := p.list[0]
+		p.list = p.list[1:]
+		if w.fits(link, now) && quiet(w.c) {
+			u.relay.warmSoon()
+			return w.c, w.addr, true
+		}
+		w.c.Close()
+	}
+	return nil, netip.AddrPort{}, false
+}
+
+func (w *warmed) fits(link *PlanLink, now time.Time) bool {
+	local, ok := link.source(w.addr.Addr())
+	return ok && w.link == link.Name && w.local == local && now.Before(w.until)
+}
+
+// quiet tells that a connection has neither ended nor brought anything, which nobody asked for.
+func quiet(c *net.TCPConn) bool {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	open := false
+	rc.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		open = err == unix.EAGAIN
+	})
+	return open
+}
+
+// warmSoon has keepWarm look.
+func (r *Relay) warmSoon() {
+	select {
+	case r.chill <- struct{}{}:
+	default:
+	}
+}
+
+// keepWarm keeps each pool full until ctx ends.
+func (r *Relay) keepWarm(ctx context.Context) {
+	var had []*upstream
+	for ctx.Err() == nil {
+		s := r.settings.Load()
+		for _, u := range had { // of a configuration before
+			if !containsUpstream(s.upstreams, u) {
+				u.warm.drain()
+			}
+		}
+		had = s.upstreams
+		pause := warmLook
+		for _, u := range s.upstreams {
+			if !r.refill(ctx, u, s.Warm) {
+				pause = warmRetry
+			}
+		}
+		if s.Warm == 0 {
+			pause = time.Hour
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-r.chill:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	for _, u := range had {
+		u.warm.drain()
+	}
+}
+
+func containsUpstream(list []*upstream, u *upstream) bool {
+	for _, x := range list {
+		if x == u {
+			return true
+		}
+	}
+	return false
+}
+
+// refill drops what is cold and makes what lacks; false when that failed. An upstream that is out, or not the first
+// choice, gets none, and none is made on a link that costs money.
+func (r *Relay) refill(ctx context.Context, u *upstream, want int) bool {
+	links := r.plan.Load().links(Bond)
+	if u.Protocol != Convert || !u.up() || len(links) == 0 || links[0].Metered || !r.preferred(u) {
+		want = 0
+	}
+	p, now := &u.warm, time.Now()
+	p.mu.Lock()
+	kept := p.list[:0]
+	for _, w := range p.list {
+		if len(kept) < want && w.fits(links[0], now) && quiet(w.c) {
+			kept = append(kept, w)
+		} else {
+			w.c.Close()
+		}
+	}
+	p.list = kept
+	lack := want - len(kept)
+	p.mu.Unlock()
+	var all sync.WaitGroup
+	var failed atomic.Bool
+	for range lack {
+		all.Go(func() {
+			w, err := r.heat(ctx, u, links[0])
+			if err != nil {
+				failed.Store(true)
+				return
+			}
+			p.mu.Lock()
+			p.list = append(p.list, w)
+			p.mu.Unlock()
+		})
+	}
+	all.Wait()
+	return !failed.Load()
+}
+
+// preferred tells whether no upstream that works has a lower priority.
+func (r *Relay) preferred(u *upstream) bool {
+	for _, o := range r.settings.Load().upstreams {
+		if o.Priority < u.Priority && o.up() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Relay) heat(ctx context.Context, u *upstream, link *PlanLink) (w warmed, err error) {
+	a, local, ok := u.pick(link)
+	if !ok {
+		return w, errFamily
+	}
+	s := r.settings.Load()
+	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
+	defer cancel()
+	c, err := mptcp.Dial(ctx, a, mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: s.NotSentLowat})
+	if err != nil {
+		return w, err
+	}
+	return warmed{c: c, addr: a, local: local, link: link.Name, until: time.Now().Add(warmLife)}, nil
+}
+
+func (p *pool) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.list {
+		w.c.Close()
+	}
+	p.list = nil
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"spillway/convert"
+)
+
+// warmth is how many warm connections the first upstream has.
+func warmth(r *Relay) int {
+	p := &r.settings.Load().upstreams[0].warm
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.list)
+}
+
+func TestWarmConnectionsAreUsedAndReplaced(t *testing.T) {
+	var mu sync.Mutex
+	var idle []*net.TCPConn
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var served atomic.Int64
+	go func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			idle = append(idle, c)
+			mu.Unlock()
+			go func() {
+				defer c.Close()
+				if m, err := readConvert(c); err == nil && m.Connect != nil {
+					served.Add(1)
+					accepted(c, m)
+				}
+			}()
+		}
+	}()
+	cfg := Config{Upstreams: []Upstream{{Addrs: upstreams(&fake{addr: endpoint(l.Addr())})[0].Addrs, FastOpen: "never"}}, Warm: 2}
+	r := newRelay(t, cfg)
+	until(t, "two warm connections", func() bool { return warmth(r) == 2 })
+	echoes(t, r)
+	if n := r.Stats().Warm; n != 1 {
+		t.Fatalf("%d of 1 connection went over a warm one", n)
+	}
+	until(t, "two again", func() bool { return warmth(r) == 2 })
+	// What the far side has closed is not used; the LAN host does not notice.
+	mu.Lock()
+	for _, c := range idle {
+		c.SetLinger(0)
+		c.Close()
+	}
+	mu.Unlock()
+	echoes(t, r)
+	if n := served.Load(); n != 2 {
+		t.Fatalf("%d Connects for 2 connections", n)
+	}
+	cfg.Warm = 0
+	if err := r.SetConfig(cfg); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "none", func() bool { return warmth(r) == 0 })
+}
+
+// Of the handshakes on two links one carries the Connect, and only one.
+func TestRaceAsksOnce(t *testing.T) {
+	var connects atomic.Int64
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		connects.Add(1)
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), Race: "always"})
+	r.SetPlan(Plan{Links: []PlanLink{{Name: "dsl", Usable: true}, {Name: "lte", Usable: true, Metered: true}}, Primary: 0})
+	for range 20 {
+		c := lanDial(t, r, server)
+		c.Write([]byte("x"))
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := connects.Load(); n != 20 {
+		t.Fatalf("%d Connects for 20 connections", n)
+	}
+}

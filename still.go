@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"time"
+
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/relay"
+)
+
+// A connection whose last subflow the kernel has closed from our side stands still for ever, when nothing makes another one:
+// links that came and went within the time of a handshake do that. Linux (6.18.44 for one) keeps such a subflow half open,
+// acknowledges on it what the peer sends, and throws it away, so that the peer sends the same again and again. Neither
+// end's application hears of anything. It is reset: then the LAN host does, and tries again. So is a plain TCP connection
+// whose local address is gone with its line.
+
+const (
+	stillEvery = 5 * time.Second
+	// stillFor is how long a connection may be without a subflow and without progress. Links that return within it save
+	// it: their endpoints make new subflows.
+	stillFor = 10 * time.Second
+	// goneFor is how long a plain connection may be without its local address and without progress, while its link has none. A
+	// line that is dialled again may get the same address, and then the connection goes on.
+	goneFor = time.Minute
+)
+
+// still remembers connections that have no live subflow.
+type still struct {
+	looked time.Time
+	since  map[uint64]standing // by Flow.ID
+}
+
+type standing struct {
+	at    time.Time
+	moved uint64
+}
+
+// step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or, if they are plain TCP,
+// no local address for goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all
+// subflows of an instant.
+func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) (doomed []*relay.Flow) {
+	live := make(map[uint32]bool, len(subflows))
+	for i := range subflows {
+		if alive(subflows[i].TCP.State) {
+			live[subflows[i].Token] = true
+		}
+	}
+	since := map[uint64]standing{}
+	for i := range flows {
+		f := &flows[i]
+		most := stillFor
+		switch {
+		case f.MPTCP && (f.Token == 0 || live[f.Token]), !f.MPTCP && linkOf(f.Local.Addr(), links) >= 0:
+			continue
+		case !f.MPTCP && !readdressed(f, links):
+			most = goneFor
+		}
+		was, known := s.since[f.ID]
+		if moved := f.Up + f.Down; !known || was.moved != moved {
+			was = standing{now, moved}
+		}
+		if now.Sub(was.at) >= most {
+			doomed = append(doomed, f)
+			continue
+		}
+		since[f.ID] = was
+	}
+	s.since = since
+	return doomed
+}
+
+// readdressed tells whether a flow's link has an address of the family that the flow began with.
+func readdressed(f *relay.Flow, links []linkmon.Link) bool {
+	for i := range links {
+		if l := &links[i]; l.Name == f.Link {
+			return f.Local.Addr().Is4() && l.Addr4.IsValid() || f.Local.Addr().Is6() && l.Addr6.IsValid()
+		}
+	}
+	return false
+}
+
+// alive tells whether a subflow in this TCP state carries data towards us, or may soon: established, or its handshake
+// under way (include/net/tcp_states.h: 1, 2, 3).
+func alive(state uint8) bool { return state >= 1 && state <= 3 }
+
+// resetStill looks for such connections now and then. h.flows must be of this instant.
+func (h *house) resetStill(now time.Time) {
+	if h.diag == nil || now.Sub(h.still.looked) < stillEvery {
+		return
+	}
+	h.still.looked = now
+	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, h.snap.Links) {
+		if h.relay.Abort(f.ID, f.MPTCP) {
+			h.log.Debug("a connection that has no way left is reset", "src", f.Src, "dst", f.Dst, "local", f.Local, "mptcp", f.MPTCP)
+		}
+	}
+}

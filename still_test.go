@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"maps"
+	"net/netip"
+	"testing"
+	"time"
+
+	"spillway/linkmon"
+	"spillway/mptcp"
+	"spillway/relay"
+)
+
+func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
+	const established, synSent, finWait2 = 1, 2, 5
+	sub := func(token uint32, state uint8) mptcp.Subflow {
+		return mptcp.Subflow{Token: token, TCP: mptcp.TCPInfo{State: state}}
+	}
+	here, gone := netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:1")
+	links := []linkmon.Link{{Name: "dsl", Addr4: here.Addr()}, {Name: "lte"}}
+	flows := []relay.Flow{
+		{ID: 1, Token: 11, MPTCP: true, Down: 100},    // alive
+		{ID: 2, Token: 12, MPTCP: true, Down: 100},    // half open alone
+		{ID: 3, Token: 13, MPTCP: true, Down: 100},    // none at all
+		{ID: 4, Token: 14, MPTCP: true, Down: 100},    // one dying, one coming
+		{ID: 5, Down: 100, Local: here, Link: "dsl"},  // plain TCP
+		{ID: 6, MPTCP: true, Down: 100},               // token not known
+		{ID: 7, Token: 17, MPTCP: true, Down: 100},    // none, but it moves
+		{ID: 8, Token: 18, MPTCP: true, Down: 100},    // none, then one again
+		{ID: 9, Down: 100, Local: gone, Link: "lte"},  // plain TCP from an address that is gone
+		{ID: 10, Down: 100, Local: gone, Link: "dsl"}, // and whose link has another
+	}
+	subflows := []mptcp.Subflow{sub(11, established), sub(12, finWait2), sub(14, finWait2), sub(14, synSent)}
+	var s still
+	found := map[uint64]time.Duration{}
+	for at := time.Duration(0); at <= 2*goneFor; at += stillEvery {
+		flows[6].Down++
+		for _, f := range s.step(time.Unix(1000, 0).Add(at), flows, subflows, links) {
+			if _, again := found[f.ID]; !again {
+				found[f.ID] = at
+			}
+		}
+		subflows = append(subflows[:4:4], sub(18, established))
+	}
+	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor}; !maps.Equal(found, want) {
+		t.Errorf("found %v, want %v", found, want)
+	}
+}

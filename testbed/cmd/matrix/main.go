@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command matrix looks for pairs of links on which bonding is worse than the better link alone.
+//
+//	matrix [-for 8s] [-up] [-least 0.95] [-json FILE] [NAME...]     names of cells; none: all
+//
+// In each cell one connection transfers as fast as it can: by DSL alone, by LTE alone, by both, in one world one after the
+// other. It ends with 1 when both are less than so much of the better one.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"spillway/testbed/linkemu"
+	"spillway/testbed/scenario"
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+func main() {
+	m := matrix{}
+	flag.DurationVar(&m.length, "for", 8*time.Second, "how long a transfer takes")
+	flag.BoolVar(&m.up, "up", false, "upload instead of download")
+	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
+	out := flag.String("json", "", "write the figures to this file")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := m.run(ctx, flag.Args(), *out); err != nil {
+		fmt.Fprintln(os.Stderr, "matrix:", err)
+		os.Exit(1)
+	}
+}
+
+// cell is a pair of links. DSL has 15 ms one way and the usual queue.
+type cell struct {
+	Name     string
+	DSL, LTE float64       // Mbit/s, both ways
+	Delay    time.Duration // LTE's, one way
+	Loss     float64       // LTE's, both ways
+	Buffer   time.Duration // LTE's queue at its rate; 0: the usual
+}
+
+// cells vary one property from a pair of equals, then several at once.
+func cells() (all []cell) {
+	base := cell{DSL: 20, LTE: 20, Delay: 15 * time.Millisecond}
+	add := func(name string, change func(*cell)) {
+		c := base
+		c.Name = name
+		change(&c)
+		all = append(all, c)
+	}
+	for _, lte := range []float64{20, 10, 5, 2, 1} {
+		add(fmt.Sprintf("rate-%.0f:1", 20/lte), func(c *cell) { c.LTE = lte })
+	}
+	for _, dsl := range []float64{10, 2, 1} {
+		add(fmt.Sprintf("rate-1:%.0f", 20/dsl), func(c *cell) { c.DSL = dsl })
+	}
+	for _, n := range []int{3, 10} {
+		add(fmt.Sprintf("rtt-1:%d", n), func(c *cell) { c.Delay = time.Duration(15*n) * time.Millisecond })
+	}
+	for _, percent := range []float64{0.5, 1, 2, 5} {
+		add(fmt.Sprintf("loss-%g%%", percent), func(c *cell) { c.Loss = percent / 100 })
+	}
+	for _, ms := range []int{50, 250, 1000, 2000} {
+		add(fmt.Sprintf("buffer-%dms", ms), func(c *cell) { c.Buffer = time.Duration(ms) * time.Millisecond })
+	}
+	add("slow-far", func(c *cell) { c.LTE, c.Delay = 2, 150*time.Millisecond })
+	add("slow-lossy", func(c *cell) { c.LTE, c.Loss = 2, 0.05 })
+	add("slow-bloated", func(c *cell) { c.LTE, c.Buffer = 2, 2*time.Second })
+	add("far-lossy", func(c *cell) { c.Delay, c.Loss = 150*time.Millisecond, 0.02 })
+	add("far-bloated", func(c *cell) { c.Delay, c.Buffer = 150*time.Millisecond, 2*time.Second })
+	add("worst", func(c *cell) { c.LTE, c.Delay, c.Loss, c.Buffer = 1, 150*time.Millisecond, 0.05, 2*time.Second })
+	return all
+}
+
+func (c cell) links() []world.Link {
+	dsl, lte := world.DSL(c.DSL, c.DSL), world.LTE(c.LTE, c.LTE)
+	s := linkemu.Shape{Rate: c.LTE * 1e6, Delay: c.Delay, Loss: c.Loss, Queue: int(c.LTE * 1e6 / 8 * c.Buffer.Seconds())}
+	lte.Up, lte.Down = s, s
+	return []world.Link{dsl, lte}
+}
+
+// figures of a cell, Mbit/s of payload.
+type figures struct {
+	Cell           cell
+	DSL, LTE, Both float64
+	Ratio          float64 // of both to the better one
+}
+
+type matrix struct {
+	length time.Duration
+	up     bool
+	least  float64
+}
+
+func (m matrix) run(ctx context.Context, names []string, out string) error {
+	bin, err := world.Build()
+	if err != nil {
+		return err
+	}
+	var all []figures
+	var under []string
+	fmt.Printf("%-14s %6s %6s %7s %6s %7s   %8s %8s %8s %7s\n", "cell", "dsl", "lte", "delay", "loss", "buffer", "dsl", "lte", "both", "ratio")
+	for _, c := range cells() {
+		if len(names) > 0 && !slices.Contains(names, c.Name) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		f, err := m.play(c, bin)
+		if err != nil {
+			return fmt.Errorf("cell %s: %w", c.Name, err)
+		}
+		fmt.Printf("%-14s %6g %6g %7v %5.1f%% %7v   %8.2f %8.2f %8.2f %6.2f%s\n", c.Name, c.DSL, c.LTE, c.Delay, 100*c.Loss, c.Buffer, f.DSL, f.LTE, f.Both, f.Ratio,
+			map[bool]string{true: "  under"}[f.Ratio < m.least])
+		all = append(all, f)
+		if f.Ratio < m.least {
+			under = append(under, c.Name)
+		}
+	}
+	if out != "" {
+		text, err := json.MarshalIndent(all, "", " ")
+		if err == nil {
+			err = os.WriteFile(out, append(text, '\n'), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(under) > 0 {
+		return fmt.Errorf("bonding is worse than one link in %d of %d cells: %s", len(under), len(all), strings.Join(under, " "))
+	}
+	return nil
+}
+
+// play measures a cell in a world of its own.
+func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
+	f.Cell = c
+	dir, err := os.MkdirTemp("", "spillway-matrix-")
+	if err != nil {
+		return f, err
+	}
+	defer os.RemoveAll(dir)
+	w, err := world.Make(world.Config{Links: c.links()}, dir, bin)
+	if err != nil {
+		return f, err
+	}
+	defer w.Close()
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
+		return f, err
+	}
+	for _, step := range []struct {
+		off, back string
+		into      *float64
+	}{{"lte", "", &f.DSL}, {"dsl", "lte", &f.LTE}, {"", "dsl", &f.Both}} {
+		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
+			if set.link == "" {
+				continue
+			}
+			if _, err := w.Router.Control("set", map[string]string{"link": set.link, "role": set.role}); err != nil {
+				return f, err
+			}
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if *step.into, err = m.transfer(w); err != nil {
+			return f, err
+		}
+	}
+	f.Ratio = f.Both / max(f.DSL, f.LTE)
+	return f, nil
+}
+
+// transfer is one connection's rate.
+func (m matrix) transfer(w *world.World) (mbit float64, err error) {
+	d := traffic.Demand{Kind: traffic.Get, For: m.length}
+	if m.up {
+		d.Kind = traffic.Put
+	}
+	r, err := w.Demand(d)
+	if err != nil {
+		return 0, err
+	}
+	if r.Bad > 0 || r.Failed > 0 {
+		return 0, fmt.Errorf("%d connections failed, %d with a wrong octet: %q", r.Failed, r.Bad, r.Errors)
+	}
+	return float64(r.Octets) * 8 / m.length.Seconds() / 1e6, nil
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command soak lets a router live through much in little time and looks for what grows.
+//
+//	soak [-for 2m] [-keep DIR]
+//
+// All the while a LAN host makes short and long connections, links lose carrier, the configuration is reloaded, the
+// concentrator restarts. At start, middle and end all rests for a moment and what the daemon holds is counted. It ends with 1
+// when something has grown, an octet was wrong, or a connection stood still for 30 s.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"spillway/testbed/scenario"
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+func main() {
+	length := flag.Duration("for", 2*time.Minute, "how long")
+	keep := flag.String("keep", "", "write logs to this directory and leave them there")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *length, *keep); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, length time.Duration, dir string) error {
+	bin, err := world.Build()
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "spillway-soak-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	w, err := world.Make(world.Config{Links: world.Two(), Settings: settings(0)}, dir, bin)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
+		return err
+	}
+	s := soak{w: w}
+	s.live(ctx, min(20*time.Second, length/6)) // pools and caches fill
+	var counts [3]world.Usage
+	for i := range counts {
+		if i > 0 {
+			s.live(ctx, length/2)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if counts[i], err = s.rest(); err != nil {
+			return fmt.Errorf("%w\n%s", err, w.Logs(3000))
+		}
+	}
+	s.report(counts)
+	faults := grown(counts)
+	if s.wrong > 0 {
+		faults = append(faults, fmt.Sprintf("%d connections with a wrong octet", s.wrong))
+	}
+	if s.still > 0 {
+		faults = append(faults, fmt.Sprintf("%d connections stood still for 30 s", s.still))
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%s", strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// settings differ with each reload, and come back.
+func settings(n int) world.Settings {
+	s := world.Settings{Policy: map[string]string{"hold_up": `"1s"`, "overflow_leave_for": fmt.Sprintf("%q", fmt.Sprintf("%ds", 3+n%3))}}
+	if n%2 == 1 {
+		s.Rules = []map[string]string{{"name": `"voice"`, "dst": `["192.0.2.0/24"]`, "action": `"bypass"`}}
+	}
+	return s
+}
+
+// soak is a router's life and what was counted of it.
+type soak struct {
+	w *world.World
+
+	mu                                sync.Mutex
+	requests, failed, wrong, still    int
+	octets                            int64
+	flaps, reloads, restarts, changes int
+	errors                            []string
+}
+
+// live makes life happen for a while.
+func (s *soak) live(ctx context.Context, length time.Duration) {
+	end := time.Now().Add(length)
+	var all sync.WaitGroup
+	again := func(fn func()) {
+		all.Go(func() {
+			for time.Now().Before(end) && ctx.Err() == nil {
+				fn()
+			}
+		})
+	}
+	again(func() {
+		s.demand(traffic.Demand{Kind: traffic.Web, Connections: 100, Parallel: 8, Timeout: 30 * time.Second})
+	})
+	again(func() {
+		s.demand(traffic.Demand{Kind: traffic.Web, To: world.To("6"), Connections: 30, Parallel: 4, Timeout: 30 * time.Second})
+	})
+	again(func() {
+		s.demand(traffic.Demand{Kind: traffic.Get, Octets: 6_000_000, Connections: 2, Timeout: 60 * time.Second})
+	})
+	again(func() {
+		s.demand(traffic.Demand{Kind: traffic.Put, Octets: 300_000, Connections: 3, Timeout: 60 * time.Second})
+	})
+	all.Go(func() {
+		for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
+			s.happen(n)
+		}
+	})
+	all.Wait()
+}
+
+func (s *soak) demand(d traffic.Demand) {
+	r, err := s.w.Demand(d)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failed++
+		s.note(err.Error())
+		return
+	}
+	s.requests, s.failed, s.wrong, s.octets = s.requests+r.Connections, s.failed+r.Failed, s.wrong+r.Bad, s.octets+r.Octets
+	for _, e := range r.Errors {
+		if strings.Contains(e, "timeout") {
+			s.still++
+			s.note(e)
+		}
+	}
+}
+
+// note keeps the first few.
+func (s *soak) note(e string) {
+	if len(s.errors) < 10 {
+		s.errors = append(s.errors, e)
+	}
+}
+
+// happen is one event and the pause after it.
+func (s *soak) happen(n int) {
+	w, err := s.w, error(nil)
+	switch n % 8 {
+	case 0, 2, 4, 6: // one link or the other, for a short while or long enough to be given up
+		line := w.Lines[n/2%2]
+		err = line.Cut()
+		time.Sleep(time.Duration(100+200*(n%5)) * time.Millisecond)
+		if e := line.Restore(); err == nil {
+			err = e
+		}
+		s.flaps++
+	case 1, 5:
+		w.Settings = settings(s.reloads)
+		err = w.Router.Reload(w.TOML())
+		s.reloads++
+	case 3:
+		err = w.Readdress(n / 8 % 2)
+		s.changes++
+		if l := &w.Links[n/8%2]; l.Host > 200 {
+			l.Host = 2 // Readdress counts up
+		}
+	case 7:
+		if n/8%4 == 3 {
+			w.KillConcentrator()
+			time.Sleep(500 * time.Millisecond)
+			err = w.StartConcentrator()
+			s.restarts++
+		}
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.note(err.Error())
+		s.mu.Unlock()
+	}
+	time.Sleep(400 * time.Millisecond)
+}
+
+// rest waits until nothing is under way and counts.
+func (s *soak) rest() (u world.Usage, err error) {
+	err = world.WaitFor("the end of all sessions after all connections have ended", 100*time.Second, func() bool {
+		u, err := s.w.Router.Usage()
+		return err == nil && u.Sessions == 0
+	})
+	if err != nil {
+		flows, _ := s.w.Router.Control("flows", nil)
+		sockets, _ := s.w.CPE.Output("ss", "-HtinM")
+		plain, _ := s.w.CPE.Output("ss", "-Htin")
+		return u, fmt.Errorf("%w\n%s\n%s\n%s", err, flows, sockets, plain)
+	}
+	time.Sleep(8 * time.Second) // hold-ups, probes and overflow come to rest
+	return s.w.Router.Usage()
+}
+
+// rows are what is counted, and how much more at the end than in the middle or at the start is growth.
+var rows = []struct {
+	name  string
+	of    func(world.Usage) int
+	slack func(first int) int
+}{
+	{"resident memory, kB", func(u world.Usage) int { return int(u.RSS >> 10) }, func(n int) int { return n/4 + 4096 }},
+	{"goroutines", func(u world.Usage) int { return u.Goroutines }, few},
+	{"threads", func(u world.Usage) int { return u.Threads }, func(int) int { return 10 }},
+	{"descriptors", func(u world.Usage) int { return u.Descriptors }, few},
+	{"pipes", func(u world.Usage) int { return u.Pipes }, few},
+	{"sessions", func(u world.Usage) int { return u.Sessions }, none},
+	{"nft objects", func(u world.Usage) int { return u.NFT }, func(int) int { return 3 }}, // a reload adds a rule, the next takes it away
+	{"routing rules", func(u world.Usage) int { return u.Rules }, none},
+	{"routes", func(u world.Usage) int { return u.Routes }, none},
+	{"MPTCP endpoints", func(u world.Usage) int { return u.Endpoints }, func(int) int { return 2 }}, // LTE's may still stand
+}
+
+func few(int) int  { return 4 }
+func none(int) int { return 0 }
+
+func grown(counts [3]world.Usage) (faults []string) {
+	for _, r := range rows {
+		first, last := r.of(counts[0]), r.of(counts[2])
+		if last > first+r.slack(first) {
+			faults = append(faults, fmt.Sprintf("%s grew from %d to %d", r.name, first, last))
+		}
+	}
+	return faults
+}
+
+func (s *soak) report(counts [3]world.Usage) {
+	fmt.Printf("%-22s %10s %10s %10s\n", "held by the daemon", "start", "middle", "end")
+	for _, r := range rows {
+		fmt.Printf("%-22s %10d %10d %10d\n", r.name, r.of(counts[0]), r.of(counts[1]), r.of(counts[2]))
+	}
+	fmt.Printf("\n%d connections, %d MB; %d failed, %d with a wrong octet, %d stood still\n", s.requests, s.octets/1e6, s.failed, s.wrong, s.still)
+	fmt.Printf("%d flaps, %d reloads, %d addresses changed, %d restarts of the concentrator\n", s.flaps, s.reloads, s.changes, s.restarts)
+	for _, e := range s.errors {
+		fmt.Println(" ", e)
+	}
+}

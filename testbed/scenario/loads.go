@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"fmt"
+	"time"
+
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+// Loads are scenarios of many at once.
+func Loads() []Scenario {
+	return []Scenario{TenThousand(10_000), slowLoris(), synFlood()}
+}
+
+// TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand.
+func TenThousand(n int) Scenario {
+	var idle, full world.Usage
+	return Scenario{
+		Name: "ten-thousand", About: fmt.Sprintf("%d connections at once, each octet checked", n),
+		Links:    []world.Link{world.DSL(100, 40), world.LTE(100, 40)},
+		Settings: world.Settings{Relay: map[string]string{"max_sessions": fmt.Sprint(2 * n), "max_per_host": fmt.Sprint(2 * n)}},
+		Demands: []Demand{{Name: "many", Start: time.Second,
+			Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 5000, Hold: 40 * time.Second, Timeout: 180 * time.Second}}},
+		Events: []Event{
+			do(500*time.Millisecond, "memory, idle", func(w *world.World) (err error) { idle, err = w.Router.Usage(); return err }),
+			do(38*time.Second, "memory, full", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
+		},
+		Expect: []Expectation{
+			whole("many"),
+			{What: "of them relayed (each takes 2 descriptors)", Measure: func(*Run) float64 { return float64(full.Sessions) }, Is: AtLeast, Aim: 0.95 * float64(n), Bound: none},
+			{What: "resident memory before", Unit: "kB", Measure: func(*Run) float64 { return float64(idle.RSS >> 10) }, Is: AtMost, Aim: 20_000, Bound: none},
+			{What: "resident memory with all", Unit: "kB", Measure: func(*Run) float64 { return float64(full.RSS >> 10) }, Is: AtMost, Aim: 100_000, Bound: none},
+			{What: "descriptors with all", Measure: func(*Run) float64 { return float64(full.Descriptors) }, Is: AtLeast, Aim: 0, Bound: none},
+		},
+	}
+}
