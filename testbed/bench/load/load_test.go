@@ -13,7 +13,7 @@ func TestDemands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() }) // after the parallel ones
 	go Serve(l)
 	for name, d := range map[string]Demand{
 		"bulk":        {Flows: 2},
@@ -24,7 +24,7 @@ func TestDemands(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d.To, d.For = l.Addr().String(), 300*time.Millisecond
+			d.To, d.For = l.Addr().String(), time.Second
 			if d.Ask {
 				d.Other = d.To
 			}

@@ -27,12 +27,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: gocopy PORT CONVERTER:PORT")
 		os.Exit(2)
 	}
-	if err := serve(os.Args[1], os.Args[2]); err != nil {
-		fmt.Fprintln(os.Stderr, "gocopy:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "gocopy:", serve(os.Args[1], os.Args[2]))
+	os.Exit(1)
 }
 
+// serve returns only with an error.
 func serve(port, converter string) error {
 	to, err := netip.ParseAddrPort(converter)
 	if err != nil {
