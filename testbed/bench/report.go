@@ -15,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Report is a whole run.
+// Report is what was measured, in one run or in several that complement each other.
 type Report struct {
-	When       time.Time         `json:"when"`
 	Machine    string            `json:"machine"`
 	Kernel     string            `json:"kernel"`
 	Processors int               `json:"processors"`
@@ -27,6 +26,14 @@ type Report struct {
 	Load       []float64         `json:"load_before_round"`     // what else ran
 	Idle       int               `json:"most_idle_connections"` // measured for 10,000: as many as descriptors allow
 	Entries    []*Entry          `json:"contestants"`
+}
+
+// Played is one run of the command.
+type Played struct {
+	When    time.Time `json:"when"`
+	Command string    `json:"command"`
+	Rounds  int       `json:"rounds"`
+	Load    []float64 `json:"load_before_round"` // what else ran
 }
 
 // Entry is one contestant's figures: all rounds' values by "work.metric".
@@ -43,8 +50,9 @@ type Entry struct {
 func NewReport(p Programs, rounds int) *Report {
 	var u unix.Utsname
 	unix.Uname(&u)
-	r := &Report{When: time.Now().UTC(), Kernel: unix.ByteSliceToString(u.Release[:]), Machine: u2s(u.Machine[:]) + ", " + model(),
-		Processors: runtime.NumCPU(), Versions: p.versions, Command: strings.Join(append([]string{"bench"}, os.Args[1:]...), " "), Rounds: rounds}
+	r := &Report{Kernel: unix.ByteSliceToString(u.Release[:]), Machine: u2s(u.Machine[:]) + ", " + model(),
+		Processors: runtime.NumCPU(), Versions: p.versions}
+	r.Runs = []*Played{{When: time.Now().UTC(), Command: strings.Join(append([]string{"bench"}, os.Args[1:]...), " "), Rounds: rounds}}
 	for _, c := range Contestants() {
 		r.Entries = append(r.Entries, &Entry{Name: c.Name, About: c.About, Kind: c.Kind, Missing: c.Missing(p), Figures: map[string][]float64{}})
 	}
@@ -109,4 +117,30 @@ func Read(path string) (*Report, error) {
 		return nil, fmt.Errorf("report %s: %w", path, err)
 	}
 	return r, nil
+}
+
+// Complete takes from an older report what this one has not measured.
+func (r *Report) Complete(old *Report) {
+	r.Runs = append(old.Runs, r.Runs...)
+	for _, o := range old.Entries {
+		e := r.Entry(o.Name)
+		if e.Figures == nil {
+			continue // nobody of that name any more
+		}
+		again := map[string]bool{}
+		for k := range e.Figures {
+			work, _, _ := strings.Cut(k, ".")
+			again[work] = true
+		}
+		for k, v := range o.Figures {
+			if work, _, _ := strings.Cut(k, "."); !again[work] {
+				e.Figures[k] = v
+			}
+		}
+		for _, t := range o.Trouble {
+			if work, _, ok := strings.Cut(t, ":"); !ok || !again[work] {
+				e.Trouble = append(e.Trouble, t)
+			}
+		}
+	}
 }

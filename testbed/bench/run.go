@@ -39,7 +39,8 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 		var one, five, fifteen float64
 		load, _ := os.ReadFile("/proc/loadavg")
 		fmt.Sscan(string(load), &one, &five, &fifteen)
-		r.Load = append(r.Load, one)
+		run := r.Runs[len(r.Runs)-1]
+		run.Load = append(run.Load, one)
 		fmt.Fprintf(o.Log, "round %d of %d, load average %.1f\n", round+1, o.Rounds, one)
 		list := Contestants()
 		if round%2 == 1 { // who comes first changes

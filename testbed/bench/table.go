@@ -122,9 +122,12 @@ func (r *Report) heading() string {
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d processors (%s), Linux %s; %s.\n`%s`, medians of %d rounds; load average of others before the rounds: %s.\n",
-		r.When.Format("2006-01-02"), r.Processors, r.Machine, r.Kernel, strings.Join(names, ", "), r.Command, r.Rounds,
-		strings.Trim(fmt.Sprintf("%.1f", r.Load), "[]"))
+	fmt.Fprintf(&b, "%d processors (%s), Linux %s; %s. Medians over the rounds.\n\n", r.Processors, r.Machine, r.Kernel, strings.Join(names, ", "))
+	for _, run := range r.Runs {
+		fmt.Fprintf(&b, "- %s: `%s`, %d rounds; load average before each: %s\n", run.When.Format("2006-01-02 15:04"), run.Command, run.Rounds,
+			strings.Trim(fmt.Sprintf("%.1f", run.Load), "[]"))
+	}
+	b.WriteString("\n")
 	if r.Idle > 0 && r.Idle < 10_000 {
 		fmt.Fprintf(&b, "Where it says 10,000 connections they were %d: no more open files are allowed here.\n", r.Idle)
 	}

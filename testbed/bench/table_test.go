@@ -11,7 +11,7 @@ import (
 )
 
 func report() *Report {
-	r := &Report{Rounds: 3}
+	r := &Report{Runs: []*Played{{Rounds: 3}}}
 	for _, c := range Contestants() {
 		r.Entries = append(r.Entries, &Entry{Name: c.Name, Kind: c.Kind, Figures: map[string][]float64{}})
 	}
@@ -57,6 +57,21 @@ func TestDocumentReplacesOnlyBetweenMarkers(t *testing.T) {
 	}
 	if _, err := between("nothing", "x", ""); err == nil {
 		t.Error("missing markers are no error")
+	}
+}
+
+func TestCompleteKeepsWhatWasNotMeasuredAgain(t *testing.T) {
+	old, now := report(), report()
+	now.Entry(CRW).Figures = map[string][]float64{"shaped80.cpu": {7}}
+	now.Complete(old)
+	if v, _ := now.Entry(CRW).Median("shaped80.cpu"); v != 7 {
+		t.Errorf("shaped80 is %v, want the newer 7", v)
+	}
+	if v, ok := now.Entry(CRW).Median("unpaced8.mbit"); !ok || v != 1000 {
+		t.Errorf("unpaced8 is %v, %v; want the older 1000", v, ok)
+	}
+	if len(now.Runs) != 2 {
+		t.Errorf("%d runs, want 2", len(now.Runs))
 	}
 }
 

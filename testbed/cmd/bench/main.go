@@ -85,6 +85,7 @@ func measure(ctx context.Context) error {
 	out := flag.String("json", "build/bench/relay.json", "file for the figures")
 	docs := flag.Bool("docs", true, "write the tables and plots of docs/BENCHMARKS.md")
 	tables := flag.Bool("tables", false, "measure nothing: write tables and plots from the file of figures")
+	add := flag.Bool("add", false, "keep the file's figures of works that are not measured now")
 	patience := flag.Duration("patience", 5*time.Minute, "how long building peers may take")
 	flag.Parse()
 	o.Only, o.Works = split(*only), split(*works)
@@ -108,6 +109,9 @@ func measure(ctx context.Context) error {
 		}
 		r = bench.NewReport(p, o.Rounds)
 		failed := bench.Run(ctx, p, o, r)
+		if old, err := bench.Read(path); *add && err == nil {
+			r.Complete(old)
+		}
 		if err := errors.Join(failed, r.Write(path)); err != nil {
 			return err
 		}
