@@ -21,9 +21,7 @@ type Report struct {
 	Kernel     string            `json:"kernel"`
 	Processors int               `json:"processors"`
 	Versions   map[string]string `json:"versions"`
-	Command    string            `json:"command"`
-	Rounds     int               `json:"rounds"`
-	Load       []float64         `json:"load_before_round"`     // what else ran
+	Runs       []*Played         `json:"runs"`
 	Idle       int               `json:"most_idle_connections"` // measured for 10,000: as many as descriptors allow
 	Entries    []*Entry          `json:"contestants"`
 }
