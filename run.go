@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -37,12 +36,9 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	if err != nil {
 		return usageError{err}
 	}
-	easeTimers()
+	tuneRuntime()
 	if err := dropPrivileges(); err != nil {
 		return err
-	}
-	if runtime.GOMAXPROCS(0) == 1 {
-		runtime.GOMAXPROCS(2) // the relay's loop keeps one while it is busy (relay/engine)
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(c.LogLevel))

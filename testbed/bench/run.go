@@ -83,7 +83,12 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o O
 		}
 		user, kernel, err := s.Memory(min(n, s.most), p)
 		if err != nil {
-			return fmt.Errorf("%d idle connections: %w", n, err)
+			fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: %v\n", c.Name, "memory", n, err)
+			e.Trouble = append(e.Trouble, fmt.Sprintf("memory%d: %s", n, firstLine(err)))
+			if p != nil && !p.running() {
+				return fmt.Errorf("ended: %s", p.text())
+			}
+			continue
 		}
 		if p != nil {
 			e.Add(fmt.Sprintf("memory%d.user", n), user)
