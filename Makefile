@@ -50,7 +50,7 @@ unit: deps
 
 ## net          tests on namespaces, with the real kernel
 net: all
-	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils
+	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize
 	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $$($(GO) list ./... | grep -Ev '$(LATER)')
 
 ## joined       the pages in a browser, on a real daemon; screenshots in build/screens
@@ -67,11 +67,11 @@ scenarios: deps all
 ## soak         churn, flaps and reloads for SOAK (2m); fails when anything grows
 SOAK ?= 2m
 soak: deps all
-	$(GO) run ./testbed/cmd/soak -for $(SOAK)
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/soak -for $(SOAK)
 
 ## matrix       bonded against the best single link, over rates, delays, loss and buffers
 matrix: deps all
-	$(GO) run ./testbed/cmd/matrix
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/matrix -for 15s -json $(BUILD)/matrix.json
 
 ## fuzz         every parser for FUZZTIME (20s) each
 FUZZTIME ?= 20s
@@ -81,6 +81,11 @@ fuzz:
 ## bench-policy what overflow and failover reach; build/bench/policy.json
 bench-policy: deps all
 	$(GO) run ./testbed/cmd/policybench
+
+## bench-setup  time to the first octet, by way to the server; build/bench/setup.json
+bench-setup: deps all
+	@sh testbed/deps microsocks dante-server mptcpize
+	$(GO) run ./testbed/cmd/setupbench
 
 ## cross        all targets, sizes against the budget
 cross:

@@ -173,13 +173,16 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time) {
-	h.plan = h.machine.Step(observe(now, h.boot, &h.snap, h.senses))
+	seen := observe(now, h.boot, &h.snap, h.senses)
+	h.plan = h.machine.Step(seen)
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
 	stepPaths(now, h.paths, h.views())
 	h.enforce(now)
-	if p := relayPlan(&h.plan, &h.snap); !samePlan(p, h.given) {
+	p := relayPlan(&h.plan, &h.snap)
+	p.NoSYNData = unlikeLinks(&h.plan, &seen)
+	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
 	}

@@ -20,7 +20,7 @@ func descriptors() int {
 // sessionsWithin is the most connections, configured or the relay's own default (0), that so many descriptors suffice for: two
 // each. Without it the door would stay open and connections be accepted that nobody can serve.
 func sessionsWithin(configured, descriptors int) int {
-	spare := 64 + descriptors/32 // netlink, control socket, commands, probes, and what waits at the door when it closes
+	spare := 64 + descriptors/8 // netlink, control socket, commands, probes, and what waits at the door when it closes
 	most := max(8, (descriptors-spare)/2)
 	if configured == 0 && most >= relay.DefaultMaxSessions {
 		return 0

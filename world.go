@@ -66,7 +66,7 @@ func reachable(u config.Concentrator, wait time.Duration) error {
 	defer cancel()
 	addrs, err := resolve(ctx, u, systemLookup())
 	if err != nil {
-		return fmt.Errorf("%q does not resolve: %w; check the name and this machine's name server", u.Address, err)
+		return fmt.Errorf("%q does not resolve: %w; check the name and this machine's name server", or(u.Address, u.Learn), err)
 	}
 	for _, a := range addrs {
 		err = connectOnce(ctx, a, wait)

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -13,7 +14,10 @@ const (
 	betterBy   = 1.05            // together above this multiple of it: proven useful
 	settleFor  = 2 * time.Second // after a link was taken, before it is judged
 	worseFor   = 3 * time.Second
-	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
+	worseMean  = 1500 * time.Millisecond // ... where it is a mean that is worse
+	meanOfBoth = 2 * time.Second         // what links carry together swings while they wait for each other: judged by its mean
+	queueHeld  = time.Second             // a queue seen so lately still counts
+	strikeFor  = 2 * time.Second         // primaries full so soon after the overflow was left: a strike
 	strikesMax = 3
 	soloFor    = 10 * time.Minute // how long a measurement of a link alone is believed
 
@@ -65,14 +69,23 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	if u.total > betterBy*solo {
 		dm.strikes = 0
 	}
+	if s.clock <= dm.enteredAt || dm.togetherAt < dm.enteredAt {
+		dm.together = solo
+	} else {
+		dm.together += (u.total - dm.together) * (1 - math.Exp(-float64(s.clock-dm.togetherAt)/float64(meanOfBoth)))
+	}
+	dm.togetherAt = s.clock
+	if u.anyQueue {
+		dm.queueAt = s.clock
+	}
 	settled := s.clock-dm.enteredAt >= settleFor
-	worse := settled && u.anyQueue && u.total < worseShare*solo
-	if dm.guard.hold(s.clock, worse) < worseFor {
+	worse := settled && s.clock-dm.queueAt <= queueHeld && dm.together < worseShare*solo
+	if dm.guard.hold(s.clock, worse) < worseMean {
 		return false
 	}
 	name := s.cfg.Links[u.last].Name
 	s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-		name, rate(u.total), direction(d), rate(solo), s.leaders())
+		name, rate(dm.together), direction(d), rate(solo), s.leaders())
 	return true
 }
 

@@ -18,7 +18,7 @@ func TestGuardSeesTheQueue(t *testing.T) {
 	}
 	o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 12e6, 3e6, true
 	p := pass(m, &o, 6*time.Second)
-	want := "with lte the links carry 15.0 Mbit/s down together, less than the 19.6 Mbit/s of dsl alone: only when nothing else works, for 30 s"
+	want := "with lte the links carry 16.0 Mbit/s down together, less than the 19.6 Mbit/s of dsl alone: only when nothing else works, for 30 s"
 	if p.Overflow || p.Links[1].Why != want {
 		t.Errorf("overflow %v: %s", p.Overflow, p.Links[1].Why)
 	}

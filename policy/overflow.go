@@ -45,11 +45,14 @@ type dirMemory struct {
 	patience  int           // times that entering proved too early
 	delayed   bool          // ... counted since the overflow was left
 
-	solo      float64 // what the primaries carried alone when they were full last
-	bonded    float64 // what the links carried together before the overflow was left
-	strikes   int     // times that the primaries carried more alone than together
-	tried     bool    // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
-	triedLink int
+	solo       float64       // what the primaries carried alone when they were full last
+	together   float64       // mean of what primaries and overflow links have carried together
+	togetherAt time.Duration // ... brought up to date
+	queueAt    time.Duration // when a queue was seen last
+	bonded     float64       // what the links carried together before the overflow was left
+	strikes    int           // times that the primaries carried more alone than together
+	tried      bool          // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
+	triedLink  int
 }
 
 // use sums up the links in use in one direction.

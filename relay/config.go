@@ -97,6 +97,9 @@ type Plan struct {
 	Links   []PlanLink
 	First   int // index of the link on which new connections begin; -1: none
 	Primary int // index of the primary link; -1: none
+	// NoSYNData keeps data out of SYNs (but FastOpen "always"): the links are so unlike that a bonded connection which began
+	// with SYN data would stand still.
+	NoSYNData bool
 }
 
 // PlanLink is one link. One without device and addresses lets the kernel route.

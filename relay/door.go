@@ -120,8 +120,19 @@ func (r *Relay) shutDoor() {
 	r.door.open = false
 }
 
+// takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
 func (r *Relay) takeQueued(fd int) {
-	for {
+	for range 3 {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+		if err != nil || info.Unacked == 0 { // of a listener: how many wait to be accepted
+			return
+		}
+		r.takeSome(fd, int(info.Unacked))
+	}
+}
+
+func (r *Relay) takeSome(fd, most int) {
+	for range most {
 		n, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		if err != nil {
 			return
@@ -147,7 +158,23 @@ func (r *Relay) accept(l *net.TCPListener) {
 			continue
 		}
 		r.welcome(c)
+		if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 && r.guests.crowded(waiting(l), most) {
+			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", waiting(l))
+			go r.changed()
+		}
 	}
+}
+
+// waiting tells how many connections wait to be accepted.
+func waiting(l *net.TCPListener) (n int) {
+	if rc, err := l.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
+				n = int(info.Unacked)
+			}
+		})
+	}
+	return n
 }
 
 // welcome counts a connection in and serves it.

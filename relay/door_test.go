@@ -320,7 +320,10 @@ func TestHome(t *testing.T) {
 		io.ReadFull(c, make([]byte, 5))
 		<-asked
 		var p report
-		until(t, "one flow", func() bool { p = h.tell(t, order{}); return len(p.Flows) == 1 })
+		until(t, "one flow", func() bool { // which is counted a moment after its octets went
+			p = h.tell(t, order{})
+			return len(p.Flows) == 1 && p.Flows[0].Down == 5
+		})
 		fl := p.Flows[0]
 		if fl.Dst != web || fl.Link != "dsl" || fl.Up != 5 || fl.Down != 5 || fl.MPTCP && fl.Token == 0 {
 			t.Fatalf("%+v", fl)

@@ -24,6 +24,13 @@ func (g *guests) enter(most int) bool {
 	return g.all >= most && g.full.CompareAndSwap(false, true)
 }
 
+// crowded is enter for those who wait at the door: they were promised a seat.
+func (g *guests) crowded(waiting, most int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all+waiting >= most && g.full.CompareAndSwap(false, true)
+}
+
 // leave counts one out; true when the house has room again, an eighth of it.
 func (g *guests) leave(most int) bool {
 	g.mu.Lock()

@@ -20,9 +20,10 @@ func (s *session) race(ctx context.Context, p *path, rival *PlanLink, patience t
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the loser's handshake ends
 	ends := make(chan end, 2)
+	u := p.u // the loser may begin after the winner has written p
 	for _, link := range []*PlanLink{p.link, rival} {
 		go func() {
-			e := end{p: path{u: p.u, link: link}}
+			e := end{p: path{u: u, link: link}}
 			var local netip.Addr
 			if local, e.err = s.address(&e.p); e.err == nil {
 				e.up, e.err = s.dial(ctx, &e.p, local, false, patience)

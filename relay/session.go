@@ -27,6 +27,7 @@ const (
 
 var (
 	errSilent = errors.New("no answer to the SYN")
+	errCold   = errors.New("warm connection was dead")
 	errFamily = fmt.Errorf("link without an address of the upstream's family: %w", unix.EADDRNOTAVAIL)
 )
 
@@ -42,6 +43,8 @@ type session struct {
 	dscp  uint8
 	early early
 	ask   bool // whether the server speaks MPTCP
+	warm  bool // the attempt goes over a warm connection
+	cold  bool // no warm connection: one was dead already
 }
 
 // path is what an attempt used.
@@ -172,6 +175,9 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		if s.early.err != nil {
 			return nil, p, fmt.Errorf("LAN host: %w", s.early.err)
 		}
+		if errors.Is(err, errCold) {
+			continue
+		}
 		var refusal *convert.Error
 		if errors.As(err, &refusal) {
 			s.r.count.code(refusal.Code)
@@ -230,9 +236,16 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	before := unknown
+	if s.warm {
+		before = taken(up)
+	}
 	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
 		if o, e := mptcp.Inspect(up); e == nil && !o.Established && errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errSilent
+		}
+		if (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)) && before != unknown && taken(up) == before {
+			err, s.cold = errCold, true // nobody has got an octet: a new connection may ask again
 		}
 		reset(up)
 		return nil, err
@@ -247,10 +260,11 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 // reach gets a connection that the opening can be said on: a warm one, the winner of a race, or a new one, whose SYN will
 // take the opening along when fast is true.
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
-	if s.act == Bond && s.dscp == 0 {
+	s.warm = false
+	if s.act == Bond && s.dscp == 0 && !s.cold {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
-			p.addr = a
+			s.warm, p.addr = true, a
 			return up, false, nil
 		}
 	}
@@ -262,7 +276,8 @@ func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, openin
 		up, err = s.race(ctx, p, others[0], patience)
 		return up, false, err
 	}
-	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now())
+	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now()) &&
+		(p.u.FastOpen == "always" || !s.r.plan.Load().NoSYNData)
 	if !fast && p.u.FastOpen == "auto" && p.u.Protocol == Convert {
 		s.r.count.avoided.Add(1)
 	}

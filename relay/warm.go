@@ -200,3 +200,15 @@ func (p *pool) drain() {
 	}
 	p.list = nil
 }
+
+// unknown is what taken tells of a connection that fell back to plain TCP.
+const unknown uint64 = 1<<64 - 1
+
+// taken is the data sequence number up to which the far side's kernel has taken what was sent.
+func taken(c *net.TCPConn) uint64 {
+	in, err := mptcp.ConnInfo(c)
+	if err != nil {
+		return unknown
+	}
+	return in.SndUna
+}

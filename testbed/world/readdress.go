@@ -17,7 +17,7 @@ func (w *World) Readdress(i int) error {
 		l.Host = 2
 	}
 	l.Host += 10
-	return w.CPE.Script(fmt.Sprintf("addr del %v/24 dev %s\naddr add %v/24 dev %s\nroute replace default via %v dev %s metric %d\n",
+	return w.atRouter(fmt.Sprintf("addr del %v/24 dev %s\naddr add %v/24 dev %s\nroute replace default via %v dev %s metric %d\n",
 		old, l.Device, w.Address4(i), l.Device, w.Gateway4(i), l.Device, 10+i))
 }
 
@@ -26,7 +26,7 @@ func (w *World) Readdress(i int) error {
 func (w *World) Replace(i int) error {
 	l := w.Links[i]
 	err := w.Lines[i].Replace(func() (*linkemu.Port, *linkemu.Port, error) {
-		return ports(w.CPE, l.Device, w.Providers[i], "cust", l.Kind)
+		return w.ports(w.CPE, l.Device, w.Providers[i], "cust", l.Kind)
 	})
 	if err != nil {
 		return err

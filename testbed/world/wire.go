@@ -19,6 +19,13 @@ func (w *World) wire() (err error) {
 			return err
 		}
 	}
+	if w.On != nil {
+		m, err := w.On(w)
+		if err != nil {
+			return fmt.Errorf("the router's machine: %w", err)
+		}
+		w.machine = &m
+	}
 	for _, step := range []func() error{w.wireHome, w.wireServer} {
 		if err := step(); err != nil {
 			return err
@@ -28,6 +35,9 @@ func (w *World) wire() (err error) {
 		if err := w.wireLink(i); err != nil {
 			return fmt.Errorf("link %s: %w", w.Links[i].Name, err)
 		}
+	}
+	if w.machine != nil {
+		return w.machine.Ready(append(everywhere(), asNetifd...), masquerading(outOfHome))
 	}
 	return nil
 }
@@ -40,10 +50,7 @@ func (w *World) namespace(hint string) (*netns.NS, error) {
 	}
 	w.atClose(ns.Close)
 	useCubic(ns)
-	return ns, sysctls(ns,
-		"net.ipv4.tcp_no_metrics_save=1",
-		"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-		"net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0")
+	return ns, sysctls(ns, everywhere()...)
 }
 
 // useCubic gives a namespace the congestion control that most of the Internet has. Where the host's own default is
@@ -75,7 +82,7 @@ func sysctls(ns *netns.NS, settings ...string) error {
 // wireHome joins lan and cpe. A line without carrier is no route, as netifd has it; addresses are translated on the
 // way out, so that what comes back takes the same link.
 func (w *World) wireHome() error {
-	if err := netns.Veth(w.LAN, "eth0", w.CPE, LANDevice); err != nil {
+	if err := w.home(); err != nil {
 		return err
 	}
 	if err := w.LAN.Script(`
@@ -85,21 +92,21 @@ route add default via ` + Router4 + `
 route add ::/0 via ` + Router6 + "\n"); err != nil {
 		return err
 	}
-	if err := w.CPE.Script(`
+	if err := w.atRouter(`
 addr add ` + Router4 + `/24 dev ` + LANDevice + `
 addr add ` + Router6 + `/64 dev ` + LANDevice + " nodad\n"); err != nil {
 		return err
 	}
-	if err := sysctls(w.CPE, "net.ipv4.conf.all.ignore_routes_with_linkdown=1", "net.ipv4.conf.default.ignore_routes_with_linkdown=1",
-		"net.ipv6.conf.all.ignore_routes_with_linkdown=1", "net.ipv6.conf.default.ignore_routes_with_linkdown=1"); err != nil {
+	if w.machine != nil {
+		return nil
+	}
+	if err := sysctls(w.CPE, asNetifd...); err != nil {
 		return err
 	}
-	return masquerade(w.CPE, "oifname != { lo, "+LANDevice+" }")
+	return masquerade(w.CPE, outOfHome)
 }
 
-func masquerade(ns *netns.NS, match string) error {
-	return ns.Run("nft", "table inet provider { chain out { type nat hook postrouting priority 100; "+match+" masquerade; }; }")
-}
+func masquerade(ns *netns.NS, match string) error { return ns.Run("nft", masquerading(match)) }
 
 // wireServer joins hag and srv, and makes hag a host where a concentrator runs well.
 func (w *World) wireServer() error {
@@ -163,7 +170,7 @@ func (w *World) wireLink(i int) error {
 
 // join makes an emulated line between two namespaces.
 func (w *World) join(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind, up, down linkemu.Shape, seed uint64) (*linkemu.Link, error) {
-	a, b, err := ports(router, device, provider, peer, kind)
+	a, b, err := w.ports(router, device, provider, peer, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +182,12 @@ func (w *World) join(router *netns.NS, device string, provider *netns.NS, peer s
 }
 
 // ports makes the devices at both ends of a line.
-func ports(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind) (a, b *linkemu.Port, err error) {
-	if a, err = linkemu.Open(router, device, kind); err != nil {
+func (w *World) ports(router *netns.NS, device string, provider *netns.NS, peer string, kind linkemu.Kind) (a, b *linkemu.Port, err error) {
+	open := linkemu.Open
+	if w.machine != nil && router == w.CPE {
+		open = w.machine.Port
+	}
+	if a, err = open(router, device, kind); err != nil {
 		return nil, nil, err
 	}
 	if b, err = linkemu.Open(provider, peer, kind); err != nil {
@@ -232,7 +243,7 @@ func (w *World) address(i int) error {
 	if err := provider.Script(there.String()); err != nil {
 		return err
 	}
-	return w.CPE.Script(here.String())
+	return w.atRouter(here.String())
 }
 
 // core joins a provider with hag: 10.60.i.0/24 and 2001:db8:60i::/64 between them.

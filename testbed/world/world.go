@@ -45,6 +45,8 @@ type Config struct {
 	Settings Settings
 	// ServerDelay is the one-way delay between concentrator and server.
 	ServerDelay linkemu.Shape
+	// On makes the machine that the router runs on; nil: the namespace cpe.
+	On func(*World) (Machine, error)
 }
 
 // Two is the common pair: DSL 16/2 Mbit/s with 15 ms, LTE 40/10 Mbit/s with 35 ms.
@@ -72,7 +74,8 @@ type World struct {
 
 	server, concentrator *Process
 	internet             *linkemu.Link // concentrator to server, if delayed
-	counters             *os.File      // /proc/net/dev of the router
+	counters             *os.File      // /proc/net/dev of the router; nil: the lines know
+	machine              *Machine      // nil: the namespace cpe
 	spawn                chan func()
 	closers              []func()
 }
@@ -127,6 +130,10 @@ func Make(c Config, dir string, bin Binaries) (w *World, err error) {
 	}()
 	if err := w.wire(); err != nil {
 		return w, fmt.Errorf("build the namespaces: %w", err)
+	}
+	if w.machine != nil {
+		w.Router = w.machine.Router
+		return w, nil
 	}
 	w.Router = w.local()
 	return w, w.openCounters()

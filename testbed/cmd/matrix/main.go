@@ -31,6 +31,7 @@ func main() {
 	flag.DurationVar(&m.length, "for", 8*time.Second, "how long a transfer takes")
 	flag.BoolVar(&m.up, "up", false, "upload instead of download")
 	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
+	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -101,6 +102,8 @@ type matrix struct {
 	length time.Duration
 	up     bool
 	least  float64
+
+	verbose bool
 }
 
 func (m matrix) run(ctx context.Context, names []string, out string) error {
@@ -173,8 +176,19 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 			}
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if *step.into, err = m.transfer(w); err != nil {
+		stop, recorded := make(chan struct{}), make(chan []world.Sample, 1)
+		go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
+		begin := time.Now()
+		*step.into, err = m.transfer(w)
+		close(stop)
+		samples := <-recorded
+		if err != nil {
 			return f, err
+		}
+		if m.verbose && step.off == "" {
+			run := scenario.Run{Scenario: scenario.Scenario{Links: w.Links}, Start: begin, Samples: samples}
+			run.Timeline(os.Stdout, 250*time.Millisecond)
+			fmt.Print(w.Router.Log())
 		}
 	}
 	f.Ratio = f.Both / max(f.DSL, f.LTE)

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command init is the first and only process of an emulated router: it loads the kernel modules of the initramfs, then does
+// what the host asks for over a virtio serial port until the host hangs up. With the argument splice it is the yardstick
+// relay.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"spillway/testbed/qemu/guest"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "splice" {
+		fmt.Fprintln(os.Stderr, "splice:", splice(os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
+	err := boot()
+	if err == nil {
+		err = serve()
+	}
+	fmt.Fprintln(os.Stderr, "init:", err)
+	halt()
+}
+
+// boot makes a bare kernel a usable system.
+func boot() error {
+	for _, m := range []struct{ kind, path string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"}} {
+		os.MkdirAll(m.path, 0o755)
+		if err := unix.Mount(m.kind, m.path, m.kind, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.path, err)
+		}
+	}
+	if console, err := os.OpenFile("/dev/console", os.O_RDWR, 0); err == nil {
+		for fd := range 3 {
+			unix.Dup3(int(console.Fd()), fd, 0)
+		}
+	}
+	os.MkdirAll("/var/run", 0o755)
+	// As the package's procd script has it: with the kernel's 4096, one LAN host may not have a thousand connections.
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 65536, Max: 65536})
+	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+	os.Setenv("HOME", "/")
+	a, err := about()
+	if err = errors.Join(err, fixBoard(a.Machine)); err != nil {
+		fmt.Fprintln(os.Stderr, "init:", err)
+	}
+	list, err := os.ReadFile("/modules/order")
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(list)) {
+		if err := load(filepath.Join("/modules", name)); err != nil {
+			fmt.Fprintf(os.Stderr, "init: module %s: %v\n", name, err)
+		}
+	}
+	os.RemoveAll("/modules") // the initramfs lives in memory
+	return nil
+}
+
+func load(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
+		return err
+	}
+	return nil
+}
+
+// serve answers the host until it hangs up.
+func serve() error {
+	var found []string
+	for range 500 {
+		if found, _ = filepath.Glob("/dev/vport*p1"); len(found) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if len(found) == 0 {
+		return errors.New("there is no virtio serial port")
+	}
+	port, err := os.OpenFile(found[0], os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	d := &daemon{}
+	lines := bufio.NewReaderSize(port, 64<<10)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("the host hung up: %w", err)
+		}
+		var request guest.Request
+		var answer guest.Answer
+		result, err := any(nil), json.Unmarshal(line, &request)
+		if err == nil {
+			result, err = d.do(request)
+		}
+		if err == nil && result != nil {
+			answer.Result, err = json.Marshal(result)
+		}
+		if err != nil {
+			answer.Error = err.Error()
+		}
+		if err := json.NewEncoder(port).Encode(answer); err != nil {
+			return err
+		}
+	}
+}
+
+// do does what one request asks for.
+func (d *daemon) do(r guest.Request) (any, error) {
+	switch r.Do {
+	case guest.Hello:
+		return about()
+	case guest.Name:
+		return nil, name(r.Names)
+	case guest.Sysctl:
+		return nil, sysctls(r.Text)
+	case guest.IP:
+		return nil, ip(r.Text)
+	case guest.NFT:
+		return nft(r.Text)
+	case guest.Write:
+		return nil, write(r.Path, r.Text)
+	case guest.Read:
+		text, err := os.ReadFile(r.Path)
+		return string(text), err
+	case guest.Start:
+		if err := write(r.Path, r.Text); err != nil {
+			return nil, err
+		}
+		return nil, d.start("/bin/spillway", "run", "-config", r.Path)
+	case guest.Splice:
+		return nil, d.start("/init", append([]string{"splice"}, strings.Fields(r.Text)...)...)
+	case guest.Signal:
+		return nil, d.signal(r.Signal)
+	case guest.Ended:
+		return d.ended(), nil
+	case guest.Control:
+		return control(r.Path, r.Text)
+	case guest.Measure:
+		return d.measure()
+	case guest.Halt:
+		halt()
+	}
+	return nil, fmt.Errorf("verb %q: there is none of that name", r.Do)
+}
+
+func halt() {
+	unix.Sync()
+	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // QEMU ends: -no-reboot
+	select {}
+}
+
+func write(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// sysctls sets values. What is a default for devices to come is also set for those that are there.
+func sysctls(lines string) error {
+	for line := range strings.Lines(lines) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok {
+			continue
+		}
+		path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+		paths := []string{path}
+		if strings.Contains(path, "/conf/default/") {
+			all, _ := filepath.Glob(strings.Replace(path, "/conf/default/", "/conf/*/", 1))
+			for _, p := range all {
+				if !strings.Contains(p, "/conf/all/") {
+					paths = append(paths, p)
+				}
+			}
+		}
+		for _, p := range paths {
+			if err := os.WriteFile(p, []byte(value), 0o644); err != nil {
+				return fmt.Errorf("sysctl %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func about() (a guest.About, err error) {
+	var u unix.Utsname
+	var t unix.Timespec
+	var m unix.Sysinfo_t
+	if err := unix.Uname(&u); err != nil {
+		return a, err
+	}
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	unix.Sysinfo(&m)
+	text := func(b []byte) string { return string(b[:max(0, bytes.IndexByte(b, 0))]) }
+	a = guest.About{Kernel: text(u.Release[:]), Machine: text(u.Machine[:]), Boot: time.Duration(t.Nano()).Seconds(), Total: int64(m.Totalram) * int64(m.Unit)}
+	a.Big = bigEndian()
+	return a, nil
+}

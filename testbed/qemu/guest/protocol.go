@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package guest is what the host and the program inside an emulated router say to each other: a JSON line each way over a
+// virtio serial port, one request after the other. testbed/qemu/guest/init is that program.
+package guest
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Request asks the guest for one thing.
+type Request struct {
+	Do     Verb              `json:"do"`
+	Path   string            `json:"path,omitempty"`
+	Text   string            `json:"text,omitempty"`
+	Signal int               `json:"signal,omitempty"`
+	Names  map[string]string `json:"names,omitempty"` // device names by hardware address
+}
+
+// Verb names what to do.
+type Verb string
+
+const (
+	Hello   Verb = "hello"   // result: About
+	Name    Verb = "name"    // name the devices of Names and set them up
+	Sysctl  Verb = "sysctl"  // each line of Text is name=value
+	IP      Verb = "ip"      // each line of Text is arguments of ip: of addr and route the few forms that the testbed uses
+	NFT     Verb = "nft"     // Text is a ruleset; "": result is the one that there is
+	Start   Verb = "start"   // write Text to Path and run the daemon with this configuration
+	Write   Verb = "write"   // write Text to Path
+	Read    Verb = "read"    // result: the content of Path
+	Signal  Verb = "signal"  // send Signal to the daemon
+	Ended   Verb = "ended"   // result: whether the daemon has ended, as a string of how; "": it runs
+	Control Verb = "control" // send the line Text to the control socket Path; result: the answer's line
+	Measure Verb = "measure" // result: Usage
+	Splice  Verb = "splice"  // run the yardstick relay with the argument Text, "LISTEN CONNECT"; it is measured instead of the daemon from then on
+	Halt    Verb = "halt"    // switch the machine off
+)
+
+// Answer is what became of a request.
+type Answer struct {
+	Error  string          `json:"error,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// About is what the guest is.
+type About struct {
+	Kernel  string  `json:"kernel"`  // release
+	Machine string  `json:"machine"` // as uname says
+	Boot    float64 `json:"boot"`    // seconds of the guest's clock from the kernel's start to this answer
+	Total   int64   `json:"total"`   // octets of memory that the kernel manages
+	Big     bool    `json:"big"`     // big-endian
+}
+
+// Usage is what the daemon and the machine have used so far.
+type Usage struct {
+	RSS       int64         `json:"rss"`  // octets, of the daemon
+	Peak      int64         `json:"peak"` // the most it was
+	CPU       time.Duration `json:"cpu"`  // of the daemon, user and system
+	Busy      time.Duration `json:"busy"` // of the machine, everything but idle
+	Available int64         `json:"available"`
+	OOM       int64         `json:"oom"` // processes killed for want of memory
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"spillway/testbed/linkemu"
+	"spillway/testbed/qemu/guest"
+	"spillway/testbed/scenario"
+	"spillway/testbed/traffic"
+	"spillway/testbed/world"
+)
+
+// Bench is one guest with all that it needs to stand in a world.
+type Bench struct {
+	Guest Guest
+	Image Image
+	Bin   world.Binaries
+	Log   func(format string, a ...any)
+}
+
+// ErrNotHere: a scenario has something that an emulated machine has not.
+var ErrNotHere = errors.New("not in an emulated machine")
+
+// Fits says whether a scenario can be played in an emulated machine.
+func Fits(s scenario.Scenario) error {
+	for _, l := range s.Links {
+		if l.Kind != linkemu.Ethernet {
+			return fmt.Errorf("%w: link %s is no Ethernet device", ErrNotHere, l.Name)
+		}
+	}
+	return nil
+}
+
+// Play plays a scenario at a fraction of its rates in a freshly booted guest. dir is for logs, the console's among them.
+func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, dir string) (*scenario.Run, error) {
+	if err := Fits(s); err != nil {
+		return nil, err
+	}
+	small := scaled(s, fraction)
+	slot := &Slot{Guest: b.Guest, Image: b.Image}
+	w, err := world.Make(world.Config{Links: small.Links, Settings: small.Settings, On: slot.On}, dir, b.Bin)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if s.Before != nil {
+		if err := s.Before(w); err != nil {
+			return nil, fmt.Errorf("before scenario %s: %w", s.Name, err)
+		}
+	}
+	if err := s.Ready(w); err != nil {
+		return nil, err
+	}
+	run, err := scenario.Play(ctx, w, small, b.Log)
+	if run != nil {
+		unscaled(run, s, fraction)
+	}
+	if err != nil {
+		return run, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
+	}
+	return run, nil
+}
+
+// Figures is what a guest is and what Spillway costs it.
+type Figures struct {
+	Guest           string        `json:"guest"`
+	About           guest.About   `json:"about"`
+	Memory          int           `json:"memory_mb"`
+	Booted          time.Duration `json:"boot_wall_ns"`
+	Forward         float64       `json:"forward_mbps"` // plain, by the kernel, with address translation
+	Spliced         Cost          `json:"splice"`
+	Relayed         Cost          `json:"relay"`
+	Idle, Connected int64         `json:"-"` // octets of the daemon: without connections, with all of them
+	Peak            int64         `json:"rss_peak"`
+	Connections     int           `json:"connections"`
+	Failed          int           `json:"failed"`
+	OOM             int64         `json:"oom"`
+	Available       int64         `json:"available"` // octets that programs could still have had, with all connections
+}
+
+// Cost is what carrying octets took: seconds of processor time per GiB.
+type Cost struct {
+	Mbit    float64 `json:"mbps"`
+	Process float64 `json:"process_s_per_gib"` // of the relay itself, user and system
+	Machine float64 `json:"machine_s_per_gib"` // everything: interrupts and forwarding too
+}
+
+// connections is how many a guest must carry: 300 on MIPS, where routers have 64 MB, 1,000 elsewhere.
+func (g Guest) connections() int {
+	if strings.HasPrefix(g.QEMU, "qemu-system-mips") {
+		return 300
+	}
+	return 1000
+}
+
+// Measure finds out what a guest can forward, what relaying costs there compared with the yardstick, and how much memory
+// many connections take. Each transfer takes so long.
+func (b Bench) Measure(dir string, transfer time.Duration) (f Figures, err error) {
+	slot := &Slot{Guest: b.Guest, Image: b.Image}
+	wire := linkemu.Shape{Delay: time.Millisecond}
+	link := world.Link{Name: "dsl", Up: wire, Down: wire, Learn: true}
+	w, err := world.Make(world.Config{Links: []world.Link{link}, On: slot.On}, dir, b.Bin)
+	if err != nil {
+		return f, err
+	}
+	defer w.Close()
+	m := slot.Machine
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nthe console's end:\n%s", err, m.Console(3000))
+		}
+	}()
+	f = Figures{Guest: b.Guest.Name, About: m.About, Memory: b.Guest.Memory, Booted: m.Took}
+	if err := errors.Join(w.StartServer(w.Dir), w.StartConcentrator()); err != nil {
+		return f, err
+	}
+	forward, err := b.cost(w, m, traffic.Demand{Kind: traffic.Get, For: transfer})
+	if err != nil {
+		return f, err
+	}
+	f.Forward = forward.Mbit
+	if err := m.Ask(guest.Request{Do: guest.Splice, Text: "0.0.0.0:7777 " + world.To("4")}, nil); err != nil {
+		return f, err
+	}
+	if f.Spliced, err = b.cost(w, m, traffic.Demand{Kind: traffic.Get, For: transfer, To: world.Router4 + ":7777"}); err != nil {
+		return f, err
+	}
+	if err := m.Ask(guest.Request{Do: guest.Signal, Signal: 9}, nil); err != nil {
+		return f, err
+	}
+	if err := w.Router.Start(w.TOML()); err != nil {
+		return f, err
+	}
+	time.Sleep(2 * time.Second) // what the start left behind is collected
+	var idle guest.Usage
+	if err := m.Ask(guest.Request{Do: guest.Measure}, &idle); err != nil {
+		return f, err
+	}
+	f.Idle = idle.RSS
+	if f.Relayed, err = b.cost(w, m, traffic.Demand{Kind: traffic.Get, For: transfer}); err != nil {
+		return f, err
+	}
+	return f, b.crowd(w, m, &f)
+}
+
+// cost does a transfer and measures what it took. The yardstick's first transfer waits until it listens.
+func (b Bench) cost(w *world.World, m *Machine, d traffic.Demand) (c Cost, err error) {
+	var before, after guest.Usage
+	var r traffic.Result
+	for range 20 {
+		if err := m.Ask(guest.Request{Do: guest.Measure}, &before); err != nil {
+			return c, err
+		}
+		if r, err = w.Demand(d); err != nil {
+			return c, err
+		}
+		if r.Octets > 0 {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err := m.Ask(guest.Request{Do: guest.Measure}, &after); err != nil {
+		return c, err
+	}
+	if r.Octets == 0 || r.Bad != 0 {
+		return c, fmt.Errorf("transfer to %s: %d octets, %d wrong: %q", d.To, r.Octets, r.Bad, r.Errors)
+	}
+	gib := float64(r.Octets) / (1 << 30)
+	return Cost{r.Mbit, (after.CPU - before.CPU).Seconds() / gib, (after.Busy - before.Busy).Seconds() / gib}, nil
+}
+
+// crowd holds many connections at once and then uses each.
+func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
+	f.Connections = b.Guest.connections()
+	sockets, most := "", 0
+	done := make(chan error, 1)
+	var r traffic.Result
+	go func() (err error) {
+		defer func() { done <- err }()
+		r, err = w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 5000, Connections: f.Connections, Parallel: 4, Hold: 20 * time.Second, Timeout: 180 * time.Second})
+		return err
+	}()
+	for {
+		select {
+		case err := <-done:
+			f.Failed = r.Failed + r.Bad
+			if f.Failed > 0 {
+				b.log("of %d connections %d failed: %s", f.Connections, f.Failed, strings.Join(r.Errors, "; "))
+				b.log("TCP when it held most memory, in pages: %s", sockets)
+			}
+			return err
+		case <-time.After(500 * time.Millisecond):
+		}
+		var u guest.Usage
+		if err := m.Ask(guest.Request{Do: guest.Measure}, &u); err != nil {
+			return errors.Join(err, <-done)
+		}
+		if now, pages := m.sockets(); pages > most {
+			sockets, most = now, pages
+		}
+		f.Connected, f.Peak, f.OOM = max(f.Connected, u.RSS), u.Peak, u.OOM
+		if f.Available == 0 || u.Available < f.Available {
+			f.Available = u.Available
+		}
+	}
+}
+
+// sockets is what the guest's TCP holds and how much memory it may, for people, and the pages that it holds.
+func (m *Machine) sockets() (text string, pages int) {
+	stat, limits := "", ""
+	m.Ask(guest.Request{Do: guest.Read, Path: "/proc/net/sockstat"}, &stat)
+	m.Ask(guest.Request{Do: guest.Read, Path: "/proc/sys/net/ipv4/tcp_mem"}, &limits)
+	for line := range strings.Lines(stat) {
+		if _, mem, ok := strings.Cut(line, " mem "); ok && strings.HasPrefix(line, "TCP:") {
+			fmt.Sscan(mem, &pages)
+			text = strings.TrimSpace(line) + "; tcp_mem " + strings.Join(strings.Fields(limits), " ")
+		}
+	}
+	return text, pages
+}
+
+func (b Bench) log(format string, a ...any) {
+	if b.Log != nil {
+		b.Log(format, a...)
+	}
+}
+
+// Failing returns the expectations whose bound a run did not keep.
+func Failing(findings []scenario.Finding) []scenario.Finding {
+	return slices.DeleteFunc(slices.Clone(findings), func(f scenario.Finding) bool { return f.Within })
+}

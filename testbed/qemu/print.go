@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package qemu
+
+import (
+	"fmt"
+	"io"
+)
+
+// Print writes what was measured for people.
+func (f Figures) Print(w io.Writer) {
+	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
+	row := func(what, format string, a ...any) { fmt.Fprintf(w, "  %-34s %s\n", what, fmt.Sprintf(format, a...)) }
+	order := "little-endian"
+	if f.About.Big {
+		order = "big-endian"
+	}
+	row("kernel, machine", "%s, %s, %s, %d MB (%.0f for the kernel's use)", f.About.Kernel, f.About.Machine, order, f.Memory, mb(f.About.Total))
+	row("boot, s", "%.1f by the guest's clock, %.1f by the host's, until the first answer", f.About.Boot, f.Booted.Seconds())
+	row("plain forwarding, Mbit/s", "%.0f", f.Forward)
+	cost := func(what string, c Cost) {
+		row(what, "%.1f Mbit/s, %.1f s of CPU per GiB by the process, %.1f by the machine", c.Mbit, c.Process, c.Machine)
+	}
+	cost("splice relay (the yardstick)", f.Spliced)
+	cost("spillway", f.Relayed)
+	row("spillway relative to the yardstick", "%.2f by the process, %.2f by the machine", f.Relayed.Process/f.Spliced.Process, f.Relayed.Machine/f.Spliced.Machine)
+	row("RSS idle, MB", "%.1f", mb(f.Idle))
+	aim := ""
+	if f.Memory <= 64 {
+		aim = " (aim < 10)"
+	}
+	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%.1f%s, at most %.1f; %.1f left to others; %d connections failed, %d processes killed",
+		mb(f.Connected), aim, mb(f.Peak), mb(f.Available), f.Failed, f.OOM)
+}

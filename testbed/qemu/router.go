@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package qemu
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
+	"spillway/testbed/qemu/guest"
+	"spillway/testbed/world"
+)
+
+// Slot makes a guest the router of a world: its method On goes into world.Config.
+type Slot struct {
+	Guest   Guest
+	Image   Image
+	Memory  int           // MB; 0: the guest's usual
+	Limit   time.Duration // for all that the machine does; 0: ten minutes
+	Machine *Machine      // once the world stands
+
+	world *world.World
+	lan   *os.File
+	links []*os.File
+	later string // lines of ip arguments for the time when the machine runs
+	usage guest.Usage
+	asked time.Time  // when usage was
+	mu    sync.Mutex // usage, asked
+}
+
+// On is what world.Config.On wants.
+func (s *Slot) On(w *world.World) (world.Machine, error) {
+	s.world = w
+	for _, l := range w.Links {
+		if l.Kind != linkemu.Ethernet {
+			return world.Machine{}, fmt.Errorf("link %s: emulated machines have Ethernet devices only", l.Name)
+		}
+	}
+	w.AtClose(s.close)
+	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Router: s.router()}, nil
+}
+
+// home makes the LAN host's eth0 a TAP that the guest holds.
+func (s *Slot) home() (err error) {
+	err = s.world.LAN.Do(func() (err error) {
+		s.lan, err = lanTAP("eth0")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.world.LAN.Script("link set dev eth0 up\n")
+}
+
+// port makes one end of a socket pair the router's end of a link; QEMU holds the other.
+func (s *Slot) port(_ *netns.NS, device string, _ linkemu.Kind) (*linkemu.Port, error) {
+	if s.Machine != nil {
+		return nil, errors.New("an emulated machine gets no new devices while it runs")
+	}
+	i := len(s.links)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range fds { // a burst that waits for the emulator, which is slow
+		for _, option := range []int{unix.SO_SNDBUFFORCE, unix.SO_RCVBUFFORCE} {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 4<<20)
+		}
+	}
+	s.links = append(s.links, os.NewFile(uintptr(fds[1]), device))
+	p, err := linkemu.Descriptor(device, fds[0], linkemu.Ethernet)
+	if err != nil {
+		return nil, err
+	}
+	p.Carrier = func(on bool) error { return s.Machine.Plug(i, on) }
+	return p, nil
+}
+
+// ready boots the machine and makes it a router without Spillway.
+func (s *Slot) ready(sysctls []string, nft string) (err error) {
+	memory, limit := s.Memory, s.Limit
+	if memory == 0 {
+		memory = s.Guest.Memory
+	}
+	if limit == 0 {
+		limit = 10 * time.Minute
+	}
+	lan, links := s.lan, s.links
+	s.lan, s.links = nil, nil
+	if s.Machine, err = boot(s.Guest, s.Image, memory, lan, links, filepath.Join(s.world.Dir, "console.log"), limit); err != nil {
+		return err
+	}
+	names := map[string]string{hardware(0): world.LANDevice}
+	for i, l := range s.world.Links {
+		names[hardware(i+1)] = l.Device
+	}
+	for _, r := range []guest.Request{
+		{Do: guest.Name, Names: names},
+		{Do: guest.Sysctl, Text: strings.Join(sysctls, "\n")},
+		{Do: guest.NFT, Text: nft},
+		{Do: guest.IP, Text: s.later},
+	} {
+		if r.Do == guest.NFT && !s.Image.Rules {
+			continue
+		}
+		if err := s.Machine.Ask(r, nil); err != nil {
+			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(2000))
+		}
+	}
+	return nil
+}
+
+// script has the guest do lines of ip arguments, once it runs.
+func (s *Slot) script(lines string) error {
+	if s.Machine == nil {
+		s.later += lines
+		return nil
+	}
+	return s.Machine.Ask(guest.Request{Do: guest.IP, Text: lines}, nil)
+}
+
+func (s *Slot) close() {
+	for _, f := range append(s.links, s.lan) {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if s.Machine != nil {
+		s.Machine.End()
+	}
+}
+
+// router is the daemon in the guest.
+func (s *Slot) router() world.Router {
+	config, socket := filepath.Join(s.world.Dir, "spillway.toml"), filepath.Join(s.world.Dir, "control")
+	r := world.Router{Control: func(method string, args any) (json.RawMessage, error) { return s.control(socket, method, args) }}
+	signal := func(sig syscall.Signal) error {
+		return s.Machine.Ask(guest.Request{Do: guest.Signal, Signal: int(sig)}, nil)
+	}
+	r.Start = func(text string) error {
+		if err := s.Machine.Ask(guest.Request{Do: guest.Start, Path: config, Text: text}, nil); err != nil {
+			return err
+		}
+		if err := s.awaitDoor(r); err != nil {
+			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(3000))
+		}
+		return nil
+	}
+	r.Stop = func() error {
+		if err := signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		return world.WaitFor("the daemon's end", 30*time.Second, func() bool {
+			ended := ""
+			err := s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
+			return err != nil || ended != ""
+		})
+	}
+	r.Kill = func() error { return signal(syscall.SIGKILL) }
+	r.Reload = func(text string) error {
+		if err := s.Machine.Ask(guest.Request{Do: guest.Write, Path: config, Text: text}, nil); err != nil {
+			return err
+		}
+		return signal(syscall.SIGHUP)
+	}
+	r.CPU = s.cpu
+	r.Log = func() string { return s.Machine.Console(64 << 10) }
+	return r
+}
+
+// cpu is the daemon's processor time, not older than a second: it is asked for fifty times in each.
+func (s *Slot) cpu() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.asked) > time.Second {
+		s.Machine.Ask(guest.Request{Do: guest.Measure}, &s.usage)
+		s.asked = time.Now()
+	}
+	return s.usage.CPU
+}
+
+// awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.
+func (s *Slot) awaitDoor(r world.Router) error {
+	ended, asked := "", error(nil)
+	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 90*time.Second, func() bool {
+		if status, err := r.Status(); err == nil && status.Doors.Open {
+			rules := ""
+			asked = s.Machine.Ask(guest.Request{Do: guest.NFT}, &rules)
+			if asked != nil || strings.Contains(rules, "tproxy ip to") && strings.Contains(rules, "tproxy ip6 to") {
+				return true
+			}
+		}
+		asked = s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
+		time.Sleep(50 * time.Millisecond)
+		return asked != nil || ended != ""
+	})
+	if ended != "" {
+		err = fmt.Errorf("the daemon ended: %s", ended)
+	}
+	return errors.Join(asked, err)
+}
+
+// control asks the daemon's control socket.
+func (s *Slot) control(socket, method string, args any) (json.RawMessage, error) {
+	if args == nil {
+		args = struct{}{}
+	}
+	line, err := json.Marshal(map[string]any{"method": method, "args": args})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Result json.RawMessage
+		Error  string
+	}
+	if err := s.Machine.Ask(guest.Request{Do: guest.Control, Path: socket, Text: string(line)}, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Error != "" {
+		return nil, fmt.Errorf("control socket: %s: %s", method, answer.Error)
+	}
+	return answer.Result, nil
+}

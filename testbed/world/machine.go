@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
+)
+
+// Machine is what the router runs on when that is not the namespace cpe: an emulated computer (testbed/qemu). The world
+// calls Home, then Port for each link, then Ready, and Script at any time.
+type Machine struct {
+	Home   func() error                                                            // makes the LAN host's eth0, up, and the router's lan0 behind it
+	Port   func(_ *netns.NS, device string, _ linkemu.Kind) (*linkemu.Port, error) // makes the router's end of a link
+	Ready  func(sysctls []string, nft string) error                                // all ends are there: settings and ruleset before the daemon
+	Script func(lines string) error                                                // lines of ip arguments
+	Router Router
+}
+
+// home makes the cable between the LAN host and the router.
+func (w *World) home() error {
+	if w.machine != nil {
+		return w.machine.Home()
+	}
+	return netns.Veth(w.LAN, "eth0", w.CPE, LANDevice)
+}
+
+// atRouter runs lines of ip arguments where the router is.
+func (w *World) atRouter(lines string) error {
+	if w.machine != nil {
+		return w.machine.Script(lines)
+	}
+	return w.CPE.Script(lines)
+}
+
+// everywhere is what each machine of the world has set.
+func everywhere() []string {
+	return []string{"net.ipv4.tcp_no_metrics_save=1",
+		"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+		"net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0"}
+}
+
+// asNetifd is what the router has set besides: a line without carrier is no route.
+var asNetifd = []string{"net.ipv4.conf.all.ignore_routes_with_linkdown=1", "net.ipv4.conf.default.ignore_routes_with_linkdown=1",
+	"net.ipv6.conf.all.ignore_routes_with_linkdown=1", "net.ipv6.conf.default.ignore_routes_with_linkdown=1"}
+
+const outOfHome = "oifname != { lo, " + LANDevice + " }"
+
+// masquerading translates addresses on the way out.
+func masquerading(match string) string {
+	return "table inet provider { chain out { type nat hook postrouting priority 100; " + match + " masquerade; }; }"
+}
