@@ -80,6 +80,9 @@ func (s *Stage) Enter(c Contestant) (p *Proc, err error) {
 	if err := s.bond(!c.own); err != nil {
 		return nil, err
 	}
+	if err := s.forget(); err != nil {
+		return nil, err
+	}
 	if c.command == nil {
 		return nil, nil
 	}

@@ -121,8 +121,7 @@ func (s *Stage) Close() {
 	}
 }
 
-// wire joins them. isp and hag know the way to the LAN for connections whose ports an earlier contestant has used: conntrack remembers
-// them as not translated.
+// wire joins them.
 func (s *Stage) wire() error {
 	for _, v := range []struct {
 		a *netns.NS
@@ -158,13 +157,11 @@ route add local default dev lo table 901
 addr add 100.64.1.1/24 dev lte
 addr add 10.60.0.2/24 dev core
 route add default via 10.60.0.1
-route add 192.168.1.0/24 via 100.64.0.2
 `,
 		s.hag: `addr add 10.60.0.1/24 dev core
 route add 100.64.0.0/16 via 10.60.0.2
 addr add 203.0.113.1/24 dev srv0
 addr add ` + hagAddr + `/32 dev lo
-route add 192.168.1.0/24 via 10.60.0.2
 mptcp limits set subflows 8 add_addr_accepted 8
 `,
 		s.srv: "addr add " + serverAddr + "/24 dev eth0\naddr add " + otherAddr + "/24 dev eth0\nroute add default via 203.0.113.1\n",
