@@ -36,6 +36,7 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	if err != nil {
 		return usageError{err}
 	}
+	tuneRuntime()
 	if err := dropPrivileges(); err != nil {
 		return err
 	}
@@ -292,7 +293,7 @@ func (h *house) watchJoins(ctx context.Context) error {
 			case h.joins <- e.Local.Addr():
 			default: // the loop has others to look at
 			}
-		})
+		}, mptcp.EventSubEstablished)
 		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
 			h.log.Debug("path-manager events", "error", err)
 			select {

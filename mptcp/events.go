@@ -49,9 +49,9 @@ type Event struct {
 // ErrOverrun: events were lost. The caller reads the state anew (Diag) and subscribes again.
 var ErrOverrun = errors.New("path-manager events were lost: the queue overflowed")
 
-// Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns
-// nil when ctx ends, ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN.
-func Events(ctx context.Context, fn func(Event)) error {
+// Events calls fn for each event of the current network namespace, in order, on the caller's goroutine; with kinds, for
+// events of these kinds. It returns nil when ctx ends, ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN.
+func Events(ctx context.Context, fn func(Event), kinds ...EventKind) error {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
 		return fmt.Errorf("open generic netlink: %w", err)
@@ -61,6 +61,9 @@ func Events(ctx context.Context, fn func(Event)) error {
 	if err != nil {
 		return fmt.Errorf("find generic netlink family %s: %w", pmFamily, err)
 	}
+	if err := filterEvents(c, kinds); err != nil {
+		return err
+	}
 	if err := joinEvents(c, f); err != nil {
 		return err
 	}
@@ -68,6 +71,38 @@ func Events(ctx context.Context, fn func(Event)) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	return receiveEvents(ctx, c, f.ID, fn)
+}
+
+// filterEvents has the kernel drop what is not of these kinds before it wakes us: a connection's life is eight events.
+func filterEvents(c *genetlink.Conn, kinds []EventKind) error {
+	if len(kinds) == 0 {
+		return nil
+	}
+	program := eventFilter(kinds)
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("filter path-manager events: %w", err)
+	}
+	var serr error
+	err = rc.Control(func(fd uintptr) {
+		serr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	})
+	if err = errors.Join(err, serr); err != nil {
+		return fmt.Errorf("filter path-manager events: %w", err)
+	}
+	return nil
+}
+
+// eventFilter accepts messages whose generic netlink command, the octet after the header of 16 (linux/netlink.h), is one of kinds.
+func eventFilter(kinds []EventKind) []unix.SockFilter {
+	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: unix.SizeofNlMsghdr}}
+	for i, k := range kinds {
+		accept := uint8(len(kinds) - i) // over the other comparisons and the refusal
+		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: accept, K: uint32(k)})
+	}
+	return append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18})
 }
 
 // eventBuffer holds the events of a few thousand connections that start or end at once: some 200 octets each, and

@@ -4,13 +4,13 @@ package mptcp
 
 import "strings"
 
-// hasGroupListener says whether /proc/net/netlink shows a generic netlink socket (protocol 16) in any group.
-func hasGroupListener(text string) bool {
+// groupListeners counts the generic netlink sockets (protocol 16) in any group that /proc/net/netlink shows.
+func groupListeners(text string) (n int) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) > 3 && f[1] == "16" && strings.Trim(f[3], "0") != "" {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

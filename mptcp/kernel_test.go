@@ -296,7 +296,13 @@ func TestEventsTellTheStory(t *testing.T) {
 	go func() {
 		ended <- w.cpe.Do(func() error { return Events(ctx, func(e Event) { events <- e }) })
 	}()
-	waitForSubscription(t, w.cpe)
+	chosen, chosenEnded := make(chan Event, 64), make(chan error, 1)
+	go func() {
+		chosenEnded <- w.cpe.Do(func() error {
+			return Events(ctx, func(e Event) { chosen <- e }, EventSubEstablished, EventClosed)
+		})
+	}()
+	waitForSubscriptions(t, w.cpe, 2)
 
 	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
 	lte := Endpoint{ID: 12, Addr: netip.MustParseAddr("10.2.0.1"), Flags: FlagSubflow, IfIndex: w.index(t, "lte")}
@@ -322,7 +328,18 @@ func TestEventsTellTheStory(t *testing.T) {
 	if e := next(t, events, EventClosed); e.Token != in.Token {
 		t.Errorf("closed %+v, want token %#x", e, in.Token)
 	}
+	for _, want := range []EventKind{EventSubEstablished, EventClosed} {
+		select {
+		case e := <-chosen:
+			if e.Kind != want || e.Token != in.Token {
+				t.Errorf("of chosen kinds came %+v, want kind %d", e, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no event of the chosen kind %d", want)
+		}
+	}
 	cancel()
+	must(t, <-chosenEnded)
 	select {
 	case err := <-ended:
 		must(t, err)
@@ -331,14 +348,14 @@ func TestEventsTellTheStory(t *testing.T) {
 	}
 }
 
-// waitForSubscription waits until somebody in the namespace listens to a generic netlink group.
-func waitForSubscription(t testing.TB, ns *netns.NS) {
+// waitForSubscriptions waits until so many sockets of the namespace listen to a generic netlink group.
+func waitForSubscriptions(t testing.TB, ns *netns.NS, n int) {
 	t.Helper()
 	// A connection attempt to a closed port makes no event that the tests look for, so it can be repeated.
 	eventually(t, "the subscription", func() bool {
 		out, err := ns.Output("cat", "/proc/net/netlink")
 		must(t, err)
-		return hasGroupListener(out)
+		return groupListeners(out) == n
 	})
 }
 

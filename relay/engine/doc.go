@@ -18,6 +18,10 @@
 // the other side would not take is copied to a held buffer, which goes back to the loop's free list when it is
 // flushed. A connection that holds octets is not read: back-pressure is the kernel's window.
 //
+// While bulk directions (below) keep its waits short, a loop waits as a goroutine that runs, not as one in a system call
+// (loop.wait): the runtime's hand-over of processors and its monitor cost as many wake-ups again as the octets. That takes
+// a processor of the runtime per busy loop, so GOMAXPROCS must be above Config.Loops, on one core too.
+//
 // # Attentive and bulk
 //
 // Each direction is in one of two moods (gauge, in mark.go, pure and tested without sockets).

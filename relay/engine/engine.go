@@ -5,6 +5,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -19,11 +20,12 @@ type Engine struct {
 	wait  sync.WaitGroup
 }
 
-// New starts loops event loops; Close ends them.
+// New starts loops event loops; Close ends them. With GOMAXPROCS above loops busy ones cost less.
 func New(loops int) (*Engine, error) {
 	e := &Engine{}
+	spare := runtime.GOMAXPROCS(0) > loops // the loops may keep theirs, others have one left
 	for range loops {
-		l, err := newLoop()
+		l, err := newLoop(spare)
 		if err != nil {
 			e.Close()
 			return nil, fmt.Errorf("start event loop: %w", err)

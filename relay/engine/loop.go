@@ -22,6 +22,7 @@ const (
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
 type loop struct {
 	epoll, event int
+	hold         bool // short waits keep the runtime's processor, see wait
 	wakeups      atomic.Uint64
 	origin       time.Time
 
@@ -53,7 +54,7 @@ type entry struct {
 	d int
 }
 
-func newLoop() (*loop, error) {
+func newLoop(hold bool) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -63,7 +64,7 @@ func newLoop() (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -129,15 +130,12 @@ func (l *loop) run() {
 			l.yielded = l.now
 			runtime.Gosched()
 		}
-		n, err := unix.EpollWait(l.epoll, events, l.timeout())
-		if err != nil && err != unix.EINTR {
-			n = 0 // cannot happen with a descriptor of ours; the timeout keeps us going
-		}
+		n := l.wait(events)
 		l.wakeups.Add(1)
 		l.now = int64(time.Since(l.origin))
 		again := l.again
 		l.again = nil
-		for _, ev := range events[:max(n, 0)] {
+		for _, ev := range events[:n] {
 			if ev.Fd < 0 {
 				if l.woken() {
 					return
@@ -161,6 +159,27 @@ func (l *loop) run() {
 			l.sweepAll()
 		}
 	}
+}
+
+// wait waits for events or the timeout.
+//
+// A system call that blocks, in the ordinary way, gives the runtime's processor up and takes one again: its monitor is woken
+// each time, looks every 20 us, and often the goroutine goes on on another thread. At a line's rhythm that is half of all
+// wake-ups. So while bulk directions keep the waits under a tick, the loop stays what it is, a goroutine that runs. Should the
+// runtime want to stop it, its signal ends the wait.
+func (l *loop) wait(events []unix.EpollEvent) int {
+	timeout := l.timeout()
+	var n int
+	var err error
+	if l.hold && timeout >= 0 && timeout <= int(tick/int64(time.Millisecond)) {
+		n, err = epollWaitHolding(l.epoll, events, timeout)
+	} else {
+		n, err = unix.EpollWait(l.epoll, events, timeout)
+	}
+	if err != nil { // EINTR; others cannot happen with a descriptor of ours, and the timeout keeps us going
+		return 0
+	}
+	return n
 }
 
 // timeout is until the next thing to do, in milliseconds; -1 without any.

@@ -41,6 +41,16 @@ func writeAll(fd int32, b []byte) (int, unix.Errno) {
 	}
 }
 
+// epollWaitHolding waits as read and write go: without the scheduler's bookkeeping.
+func epollWaitHolding(epoll int, events []unix.EpollEvent, milliseconds int) (int, error) {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
+		uintptr(len(events)), uintptr(milliseconds), 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), nil
+}
+
 func setLowat(fd int32, n int) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) }
 
 // Reset closes a socket so that the peer sees a RST (MP_FASTCLOSE for MPTCP), whatever waits in its queues.

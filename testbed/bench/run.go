@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options of a run.
+type Options struct {
+	Rounds int
+	Quick  bool     // fewer works, no thousands of idle connections, shorter rests
+	Scale  float64  // of the times of works
+	Only   []string // contestants; empty: all
+	Works  []string // keys; empty: all
+	Log    io.Writer
+}
+
+// Run plays all rounds. A contestant that fails is noted and the others go on.
+func Run(ctx context.Context, p Programs, o Options, r *Report) error {
+	dir, err := os.MkdirTemp("", "spillway-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s, err := NewStage(dir, p)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	r.Idle = s.most
+	for round := range o.Rounds {
+		var one, five, fifteen float64
+		load, _ := os.ReadFile("/proc/loadavg")
+		fmt.Sscan(string(load), &one, &five, &fifteen)
+		run := r.Runs[len(r.Runs)-1]
+		run.Load = append(run.Load, one)
+		fmt.Fprintf(o.Log, "round %d of %d, load average %.1f\n", round+1, o.Rounds, one)
+		list := Contestants()
+		if round%2 == 1 { // who comes first changes
+			slices.Reverse(list)
+		}
+		for _, c := range list {
+			e := r.Entry(c.Name)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if e.Missing != "" || len(o.Only) > 0 && !slices.Contains(o.Only, c.Name) {
+				continue
+			}
+			if err := s.turn(ctx, c, e, round, o); err != nil {
+				fmt.Fprintf(o.Log, "  %s: %v\n", c.Name, err)
+				e.Trouble = append(e.Trouble, firstLine(err))
+			}
+		}
+	}
+	return nil
+}
+
+// turn is one contestant's part of a round.
+func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o Options) error {
+	if err := s.shape(Lines{}); err != nil {
+		return err
+	}
+	p, err := s.Enter(c)
+	if err != nil {
+		return err
+	}
+	defer s.bond(false)
+	if p != nil {
+		defer p.Stop()
+	}
+	wanted := func(key string) bool { return len(o.Works) == 0 || slices.Contains(o.Works, key) }
+	for _, n := range []int{100, 1000, 10_000} { // first, so that memory is that of a fresh process
+		if round > 0 || o.Quick && n > 1000 || !wanted("memory") {
+			continue
+		}
+		user, kernel, err := s.Memory(min(n, s.most), p)
+		if err != nil {
+			fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: %v\n", c.Name, "memory", n, err)
+			e.Trouble = append(e.Trouble, fmt.Sprintf("memory%d: %s", n, firstLine(err)))
+			if p != nil && !p.running() {
+				return fmt.Errorf("ended: %s", p.text())
+			}
+			continue
+		}
+		if p != nil {
+			e.Add(fmt.Sprintf("memory%d.user", n), user)
+		}
+		e.Add(fmt.Sprintf("memory%d.kernel", n), kernel)
+		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f octets each\n", c.Name, "memory", min(n, s.most), user, kernel)
+		time.Sleep(time.Second)
+	}
+	for _, w := range Works(o.Scale) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if o.Quick && !w.Quick || !wanted(w.Key) {
+			continue
+		}
+		figures, err := s.Do(w, p)
+		if err != nil {
+			fmt.Fprintf(o.Log, "  %-18s %-10s %v\n", c.Name, w.Key, err)
+			e.Trouble = append(e.Trouble, w.Key+": "+firstLine(err))
+			if p != nil && !p.running() {
+				return fmt.Errorf("ended: %s", p.text())
+			}
+			continue
+		}
+		fmt.Fprintf(o.Log, "  %-18s %-10s %s\n", c.Name, w.Key, inWords(figures))
+		for k, v := range figures {
+			e.Add(w.Key+"."+k, v)
+		}
+	}
+	if wanted("queues") && (c.Name == Spillway || c.Name == NAT || c.Name == CRW) {
+		add := func(key string, v float64) {
+			fmt.Fprintf(o.Log, "  %-18s %-10s %s %.1f\n", c.Name, "queues", key, v)
+			e.Add("queues."+key, v)
+		}
+		if err := s.queues(c, p, time.Duration(5*o.Scale*float64(time.Second)), add); err != nil {
+			return err
+		}
+	}
+	if c.Name != Spillway || !wanted("own") || round > 0 {
+		return nil
+	}
+	p.Stop()
+	rest := 30 * time.Second
+	if o.Quick {
+		rest = 5 * time.Second
+	}
+	return s.own(func(key string, v float64) {
+		fmt.Fprintf(o.Log, "  %-18s %-10s %s %.2f\n", c.Name, "own", key, v)
+		e.Add("own."+key, v)
+	}, rest)
+}
+
+func inWords(f map[string]float64) string {
+	var words []string
+	for _, k := range []string{"mbit", "cpu", "user", "system", "wakeups", "machine", "rate", "p50", "p99", "cpu_ms", "ask50", "ask99", "mixed50", "mixed99", "joins"} {
+		if v, ok := f[k]; ok {
+			words = append(words, fmt.Sprintf("%s %.4g", k, v))
+		}
+	}
+	return strings.Join(words, "  ")
+}
