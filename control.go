@@ -108,9 +108,7 @@ func (h *house) control(ctx context.Context) error {
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
 		case p := <-h.probes:
-			if p.link < len(h.senses) { // a reload may have taken links away meanwhile
-				h.senses[p.link].health.ProbeDone(time.Now(), p.answered)
-			}
+			h.probed(p)
 		case call := <-h.calls:
 			call()
 		case <-timer.C:
@@ -127,6 +125,9 @@ func (h *house) control(ctx context.Context) error {
 func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 	now := time.Now()
 	every := h.lookEvery(now)
+	if waiting(h.paths) {
+		every = min(every, max(waitingTurn, lookShare*h.look))
+	}
 	if fresh || now.Sub(h.looked) >= every {
 		h.lookAtSubflows(now, h.relay.Stats().Sessions > 0)
 		fresh = true
@@ -202,6 +203,14 @@ func (h *house) views() []pathView {
 	for i := range views {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+	}
+	if h.inDoubt() {
+		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
+		for i := range views {
+			if views[i].plan == policy.Off && h.plan.Links[i].Available {
+				views[i].plan = policy.Standby
+			}
+		}
 	}
 	losing := false // a dead link still has subflows
 	for i := range views {

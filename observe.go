@@ -16,6 +16,7 @@ type sense struct {
 	health   linkmon.Health
 	down, up linkmon.Capacity
 	verdict  linkmon.Verdict
+	doubt    bool // a probe was sent and should have been answered by now
 	subflows int
 }
 

@@ -20,6 +20,29 @@ import (
 type probeResult struct {
 	link     int
 	answered bool
+	doubt    bool // not the end yet: the first SYN was not answered in time
+}
+
+// probed takes the news of a probe.
+func (h *house) probed(p probeResult) {
+	if p.link >= len(h.senses) {
+		return // a reload has taken links away meanwhile
+	}
+	s := &h.senses[p.link]
+	s.doubt = p.doubt
+	if !p.doubt {
+		s.health.ProbeDone(time.Now(), p.answered)
+	}
+}
+
+// inDoubt tells whether a link in use does not answer a probe.
+func (h *house) inDoubt() bool {
+	for i := range h.senses {
+		if h.senses[i].doubt && h.plan.Links[i].Role >= policy.Active {
+			return true
+		}
+	}
+	return false
 }
 
 // probeWhereNeeded sends the probes that are due.
@@ -41,11 +64,16 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		s.health.ProbeSent(now)
 		wait, device := s.health.ProbeWait(), l.Device
 		go func() {
-			answered := probe(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}, wait)
-			select {
-			case h.probes <- probeResult{i, answered}:
-			case <-ctx.Done():
+			tell := func(r probeResult) {
+				select {
+				case h.probes <- r:
+				case <-ctx.Done():
+				}
 			}
+			answered := probe(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}, wait, func() {
+				tell(probeResult{link: i, doubt: true})
+			})
+			tell(probeResult{link: i, answered: answered})
 		}()
 	}
 }
@@ -74,8 +102,8 @@ func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPo
 // probeAgain is when a second SYN follows a silent first one: one lost packet must not cost a failover.
 const probeAgain = 100 * time.Millisecond
 
-// probe tells whether anything came back within wait.
-func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait time.Duration) bool {
+// probe tells whether anything came back within wait. doubt is called when the second SYN leaves.
+func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait time.Duration, doubt func()) bool {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	answers := make(chan bool, 2)
@@ -87,6 +115,7 @@ func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait
 	case <-time.After(probeAgain):
 	}
 	go try()
+	doubt()
 	if <-answers {
 		return true
 	}

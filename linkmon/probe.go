@@ -12,7 +12,8 @@ type Use struct {
 }
 
 const (
-	probeIdle  = 30 * time.Second // of silence on a link that is needed: else new connections meet a link that died unseen
+	probeIdle  = 30 * time.Second       // of silence on a link that is needed: else new connections meet a link that died unseen
+	probeLeast = 220 * time.Millisecond // main's second SYN leaves after 100 ms
 	probeAgain = 200 * time.Millisecond
 	probeFirst = 500 * time.Millisecond
 	probeMost  = 30 * time.Second
@@ -57,7 +58,7 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 }
 
 // ProbeWait is how long to wait for the answer.
-func (h *Health) ProbeWait() time.Duration { return max(silenceLeast, 3*h.least) }
+func (h *Health) ProbeWait() time.Duration { return max(probeLeast, 3*h.least) }
 
 // ProbeSent notes that a probe left now.
 func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, true }

@@ -131,11 +131,11 @@ func TestUploadApart(t *testing.T) {
 	c, o := household()
 	m := New(c)
 	o.Links[0].UpRate, o.Links[0].UpQueue = 4.2e6, true
-	p := pass(m, &o, time.Second)
+	p := pass(m, &o, 3*time.Second)
 	if !p.OverflowUp || p.OverflowDown || p.Links[1].Down || !p.Links[1].Up {
 		t.Errorf("%+v", p)
 	}
-	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 0.6 s, so lte takes the overflow"; p.Why != want {
+	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 2.4 s, so lte takes the overflow"; p.Why != want {
 		t.Errorf("%q, want %q", p.Why, want)
 	}
 	o.Links[0].UpRate = 3.9e6 // 78 % and a queue: somebody else's

@@ -198,9 +198,8 @@ func (s *step) enter(d int, u *use) {
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
 	need := s.cfg.OverflowEnterFor << dm.patience
 	queueNeed := need
-	if d == down && u.capacity > 0 {
-		// Towards the home the queue is seen only by its delay, which short bursts cause as well. From the home it is our own
-		// unsent data.
+	if u.capacity > 0 {
+		// Below the known capacity a queue may be that of bursts, which several senders make though all would fit.
 		queueNeed *= 4
 	}
 	if u.overflowLinks > 0 {
