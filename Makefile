@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -86,6 +86,23 @@ bench-policy: deps all
 bench-setup: deps all
 	@sh testbed/deps microsocks dante-server mptcpize
 	$(GO) run ./testbed/cmd/setupbench
+
+## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over
+routers: all
+	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
+	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/qemu
+
+## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
+qemu: all
+	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
+	$(GO) build -o $(BUILD)/qemu-run ./testbed/cmd/qemu
+	$(BUILD)/qemu-run run -guest "$(GUEST)" $(SCENARIO)
+
+## qemu-be      build a big-endian MIPS kernel (20 minutes, once) and run on it
+qemu-be: all
+	@sh testbed/deps qemu-system-mips xz-utils
+	sh testbed/qemu/build-be $(BUILD)/qemu
+	$(GO) run ./testbed/cmd/qemu run -guest mips-be $(SCENARIO)
 
 ## cross        all targets, sizes against the budget
 cross:

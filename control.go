@@ -108,7 +108,9 @@ func (h *house) control(ctx context.Context) error {
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
 		case p := <-h.probes:
-			h.senses[p.link].health.ProbeDone(time.Now(), p.answered)
+			if p.link < len(h.senses) { // a reload may have taken links away meanwhile
+				h.senses[p.link].health.ProbeDone(time.Now(), p.answered)
+			}
 		case call := <-h.calls:
 			call()
 		case <-timer.C:

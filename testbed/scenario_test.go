@@ -14,7 +14,7 @@ import (
 
 func TestScenarios(t *testing.T) {
 	netns.Require(t)
-	for _, s := range scenario.All() {
+	for _, s := range scenario.Smoke() {
 		t.Run(s.Name, func(t *testing.T) {
 			w := ready(t, world.Config{Links: s.Links, Settings: s.Settings})
 			run, err := scenario.Play(t.Context(), w, s, t.Logf)

@@ -5,6 +5,7 @@ package scenario
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -30,6 +31,13 @@ func All() []Scenario {
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
 		Bond("two-and-two", "4", false, twoAndTwo(), 16),
 	}
+}
+
+// Smoke returns the scenarios that every change must pass: one of each kind, within two minutes. `make scenarios` plays all.
+func Smoke() []Scenario {
+	names := []string{"bond-down", "bond-up-v6", "half", "overflow", "cut", "blackhole", "blackhole-up", "router-killed",
+		"concentrator-killed", "concentrator-killed-block", "same-subnet"}
+	return slices.DeleteFunc(All(), func(s Scenario) bool { return !slices.Contains(names, s.Name) })
 }
 
 // Bond transfers so many MB as fast as it goes.
