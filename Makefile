@@ -82,6 +82,14 @@ fuzz:
 bench-policy: deps all
 	$(GO) run ./testbed/cmd/policybench
 
+## bench-relay  the relay beside others; build/bench/relay.json and docs/BENCHMARKS.md
+bench-relay: deps all
+	@sh testbed/deps gcc libc6-dev haproxy redsocks microsocks shadowsocks-libev mptcpize ethtool
+	$(GO) run ./testbed/cmd/bench $(BENCHFLAGS)
+
+## bench        all benchmarks
+bench: bench-relay bench-policy bench-setup
+
 ## bench-setup  time to the first octet, by way to the server; build/bench/setup.json
 bench-setup: deps all
 	@sh testbed/deps microsocks dante-server mptcpize
