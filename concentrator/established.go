@@ -49,6 +49,18 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 	}
 }
 
+// pushAfter is when a young connection is pushed. The kernel calls it established a moment before it may carry data: what is written in
+// that moment stays unsent as well. Setting TCP_NODELAY, whatever it was, has the kernel send what it holds (net/mptcp/sockopt.c,
+// mptcp_check_and_set_pending); with nothing held it does nothing.
+var pushAfter = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
+
+// pushLater pushes a connection that has just been established.
+func pushLater(c *net.TCPConn) {
+	for _, after := range pushAfter {
+		time.AfterFunc(after, func() { c.SetNoDelay(true) }) // an error means that the connection is over
+	}
+}
+
 // pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
 // that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms.
 func pollStep(elapsed, usual time.Duration) time.Duration {

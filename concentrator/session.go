@@ -182,6 +182,9 @@ func (ses *session) answer(m *convert.Message) error {
 		return err
 	}
 	_, err = ses.client.Write(b)
+	if ses.s.waits && out.SYNDataAcked && out.MPTCP {
+		pushLater(ses.client)
+	}
 	return err
 }
 
