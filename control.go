@@ -71,6 +71,7 @@ type house struct {
 	stateSince time.Time
 
 	inherited []*os.File  // listening sockets of a predecessor
+	opened    bool        // the door was, once
 	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
@@ -117,12 +118,16 @@ func (h *house) control(ctx context.Context) error {
 		if len(h.snap.Links) != len(h.senses) {
 			continue // no snapshot of this configuration yet
 		}
-		timer.Reset(h.turn(ctx, fresh))
+		again, err := h.turn(ctx, fresh)
+		if err != nil {
+			return err
+		}
+		timer.Reset(again)
 	}
 }
 
-// turn makes one round, and tells when the next is due though nothing is heard.
-func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
+// turn makes one round, and tells when the next is due though nothing is heard. An error is that of opening the door, at the first.
+func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	now := time.Now()
 	every := h.lookEvery(now)
 	if waiting(h.paths) {
@@ -133,13 +138,15 @@ func (h *house) turn(ctx context.Context, fresh bool) time.Duration {
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
-	h.decide(now)
+	if err := h.decide(now); err != nil {
+		return 0, err
+	}
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
 	if waiting(h.paths) {
-		return waitingTurn
+		return waitingTurn, nil
 	}
-	return every
+	return every, nil
 }
 
 // lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
@@ -175,26 +182,30 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 }
 
 // decide asks the policy and does what it says.
-func (h *house) decide(now time.Time) {
+func (h *house) decide(now time.Time) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
 	h.plan = h.machine.Step(seen)
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
-	stepPaths(now, h.paths, h.views())
-	h.enforce(now)
 	p := relayPlan(&h.plan, &h.snap)
 	p.NoSYNData = unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
 	}
+	if err := h.openDoor(); err != nil {
+		return err
+	}
+	stepPaths(now, h.paths, h.views())
+	h.enforce(now)
 	if h.plan.Persist {
 		if err := h.usage.write(h.machine.Usage()); err != nil {
 			h.log.Warn("quota counters are not saved", "error", err)
 		}
 		h.machine.Persisted()
 	}
+	return nil
 }
 
 // views is what stepPaths needs to know.

@@ -122,11 +122,10 @@ type task struct {
 
 // run starts the tasks and waits. At the end everything that was changed in the kernel is put back.
 func (h *house) run(ctx context.Context) error {
-	l, err := h.openDoors()
+	l, err := h.openControl()
 	if err != nil {
 		return err
 	}
-	h.render()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tasks := []task{
@@ -166,18 +165,24 @@ func (h *house) run(ctx context.Context) error {
 	return nil
 }
 
-// openDoors opens the control socket and the door, or takes the door of a predecessor.
-func (h *house) openDoors() (*net.UnixListener, error) {
+// openControl opens the control socket, after a predecessor has closed it.
+func (h *house) openControl() (*net.UnixListener, error) {
 	if len(h.inherited) > 0 {
-		// The predecessor has stopped listening for commands, or is about to.
 		if err := awaitSilence(h.cfg.Daemon.Control); err != nil {
 			return nil, err
 		}
 	}
-	l, err := listenControl(h.cfg.Daemon.Control)
-	if err != nil {
-		return nil, err
+	return listenControl(h.cfg.Daemon.Control)
+}
+
+// openDoor opens the door, or takes that of a predecessor, once there is a plan: a connection that is accepted without one could only
+// be reset, and those that come to a predecessor's door meanwhile wait in its queue.
+func (h *house) openDoor() error {
+	if h.opened {
+		return nil
 	}
+	h.opened = true
+	var err error
 	if len(h.inherited) > 0 {
 		err = h.relay.AdoptListeners(h.inherited)
 		for _, f := range h.inherited {
@@ -187,11 +192,10 @@ func (h *house) openDoors() (*net.UnixListener, error) {
 		err = h.relay.OpenDoor(0, 0)
 	}
 	if err != nil {
-		l.Close()
-		os.Remove(h.cfg.Daemon.Control)
-		return nil, fmt.Errorf("open the door: %w", err)
+		return fmt.Errorf("open the door: %w", err)
 	}
-	return l, nil
+	h.render()
+	return nil
 }
 
 // awaitSilence waits until nobody answers at a control socket.
