@@ -24,7 +24,7 @@ type room struct {
 
 // The import graph of docs/ARCHITECTURE.md. Tests may import testbed/netns besides.
 var rooms = map[string]room{
-	"convert": {because: "convert is a language: octets and values, nothing else", mayNot: []string{"net", "os", "time.Now"}},
+	"convert": {because: "convert is a language: octets and values, nothing else", mayNot: []string{"net", "os"}},
 	"ubus":    {may: []string{"ubus"}, because: "ubus is a language and a connection, by the standard library alone", mayNot: []string{"net/http"}, children: true},
 	"mptcp":   {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink", "github.com/mdlayher/genetlink"}, because: "mptcp knows the kernel's MPTCP and none of our rooms"},
 	"policy":  {because: "policy decides by values alone: no clock, no socket, no goroutine", mayNot: []string{"net", "os", "sync", "context", "net/netip"}},
@@ -65,6 +65,30 @@ func checkImports(t *testing.T, name, dir string, r room) {
 	if len(files) == 0 && dir == name {
 		t.Errorf("room %s has no Go file: the graph in this test is out of date", name)
 	}
+	eachImport(t, dir, func(file, path string) {
+		if ours, ok := strings.CutPrefix(path, "spillway/"); ok {
+			if !slices.Contains(r.may, ours) && !(r.children && strings.HasPrefix(ours, name+"/")) {
+				t.Errorf("%s imports %s: %s", file, path, r.because)
+			}
+			return
+		}
+		first, _, _ := strings.Cut(path, "/")
+		if strings.Contains(first, ".") && !slices.ContainsFunc(r.thirds, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
+			t.Errorf("%s imports %s: %s", file, path, r.because)
+		}
+		if slices.Contains(r.mayNot, path) {
+			t.Errorf("%s imports %s: %s", file, path, r.because)
+		}
+	})
+}
+
+// eachImport calls fn for every import of a folder's files that are not tests.
+func eachImport(t *testing.T, dir string, fn func(file, path string)) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -75,19 +99,7 @@ func checkImports(t *testing.T, name, dir string, r room) {
 		}
 		for _, spec := range f.Imports {
 			path, _ := strconv.Unquote(spec.Path.Value)
-			if ours, ok := strings.CutPrefix(path, "spillway/"); ok {
-				if !slices.Contains(r.may, ours) && !(r.children && strings.HasPrefix(ours, name+"/")) {
-					t.Errorf("%s imports %s: %s", file, path, r.because)
-				}
-				continue
-			}
-			first, _, _ := strings.Cut(path, "/")
-			if strings.Contains(first, ".") && !slices.ContainsFunc(r.thirds, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
-				t.Errorf("%s imports %s: %s", file, path, r.because)
-			}
-			if slices.Contains(r.mayNot, path) {
-				t.Errorf("%s imports %s: %s", file, path, r.because)
-			}
+			fn(file, path)
 		}
 	}
 }
@@ -103,23 +115,12 @@ func TestNothingHeavyIsLinked(t *testing.T) {
 			return
 		}
 		seen[path] = true
-		files, _ := filepath.Glob(filepath.Join("."+ours, "*.go"))
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
+		eachImport(t, "."+ours, func(file, imported string) {
+			if slices.Contains(heavy, imported) {
+				t.Errorf("%s imports %s, which costs more flash than it is worth on a router", file, imported)
 			}
-			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, spec := range f.Imports {
-				imported, _ := strconv.Unquote(spec.Path.Value)
-				if slices.Contains(heavy, imported) {
-					t.Errorf("%s imports %s, which costs more flash than it is worth on a router", file, imported)
-				}
-				visit(imported)
-			}
-		}
+			visit(imported)
+		})
 	}
 	visit("spillway")
 	if len(seen) < 6 {
