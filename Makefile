@@ -67,7 +67,7 @@ scenarios: deps all
 ## soak         churn, flaps and reloads for SOAK (2m); fails when anything grows
 SOAK ?= 2m
 soak: deps all
-	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/soak -for $(SOAK)
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/soak -for $(SOAK) $(SOAKFLAGS)
 
 ## matrix       bonded against the best single link, over rates, delays, loss and buffers
 matrix: deps all

@@ -85,6 +85,49 @@ func TestSilentConverterIsFoundOutByAQuestion(t *testing.T) {
 	t.Log("out after", time.Since(began))
 }
 
+// While a converter that accepts and says nothing is examined, new connections wait, and go to their server without it when it turns out
+// dead: what the first one said to it can be said to nobody else.
+func TestConnectionsWaitWhileTheConverterIsExamined(t *testing.T) {
+	mute, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	echo, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { echo.Close() })
+	go func() {
+		for {
+			c, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); io.Copy(c, c) }()
+		}
+	}()
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{mute.Addr().(*net.TCPAddr).AddrPort()}, FastOpen: "never"}}})
+	u := r.settings.Load().upstreams[0]
+	if !u.certain(0) {
+		t.Fatal("an upstream that nobody examines keeps connections waiting")
+	}
+	if !u.doubt(true) || u.doubt(true) {
+		t.Fatal("an examination begins twice, or not at all")
+	}
+	later := lanDial(t, r, netip.MustParseAddrPort(echo.Addr().String()))
+	later.Write([]byte("later"))
+	u.rest(0, "no answer")
+	u.endDoubt()
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(later, got); err != nil || string(got) != "later" {
+		t.Errorf("the one that waited: %q, %v", got, err)
+	}
+	if n := r.Stats().Direct; n != 1 {
+		t.Errorf("%d connections went to their server directly, want 1", n)
+	}
+}
+
 // A server that takes its time is no fault of the converter's, which answers questions meanwhile.
 func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	asked := make(chan struct{})

@@ -2,7 +2,7 @@
 
 // Command soak lets a router live through much in little time and looks for what grows.
 //
-//	soak [-for 2m] [-keep DIR]
+//	soak [-for 2m] [-pause 0s] [-keep DIR]
 //
 // All the while a LAN host makes short and long connections, links lose carrier, the configuration is reloaded, the
 // concentrator restarts. At start, middle and end all rests for a moment and what the daemon holds is counted. It ends with 1
@@ -27,17 +27,18 @@ import (
 
 func main() {
 	length := flag.Duration("for", 2*time.Minute, "how long")
+	pause := flag.Duration("pause", 0, "how long a LAN host rests after each of its demands: a busy machine has less to do")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *length, *keep); err != nil {
+	if err := run(ctx, *length, *pause, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, length time.Duration, dir string) error {
+func run(ctx context.Context, length, pause time.Duration, dir string) error {
 	bin, err := world.Build()
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func run(ctx context.Context, length time.Duration, dir string) error {
 	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return err
 	}
-	s := soak{w: w}
+	s := soak{w: w, pause: pause}
 	s.live(ctx, min(20*time.Second, length/6)) // pools and caches fill
 	var counts [3]world.Usage
 	for i := range counts {
@@ -97,7 +98,8 @@ func settings(n int) world.Settings {
 
 // soak is a router's life and what was counted of it.
 type soak struct {
-	w *world.World
+	w     *world.World
+	pause time.Duration
 
 	mu                                sync.Mutex
 	requests, failed, wrong, still    int
@@ -114,6 +116,7 @@ func (s *soak) live(ctx context.Context, length time.Duration) {
 		all.Go(func() {
 			for time.Now().Before(end) && ctx.Err() == nil {
 				fn()
+				time.Sleep(s.pause)
 			}
 		})
 	}
