@@ -130,7 +130,12 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		s.r.native.forget(s.dst)
 	}
 	ups := s.set.order()
-	if len(ups) == 0 {
+	if len(ups) == 0 { // since a moment ago, or the door were closed
+		if !s.set.Block {
+			if up, p, err = s.direct(links, true); err == nil {
+				return up, p, nil
+			}
+		}
 		s.r.count.noUpstream.Add(1)
 		return nil, p, errors.New("every upstream is out")
 	}
