@@ -62,6 +62,6 @@ func sessionsWithin(configured int, m means) int {
 		configured = int(min(relay.DefaultMaxSessions, m.memory/memoryOfOne))
 	}
 	spare := 64 + m.descriptors/8 // netlink, control socket, commands, probes, and what waits at the door when it closes
-	ports := m.ports - m.ports/8  // probes, and connections that have ended hold theirs for a minute
+	ports := m.ports - m.ports/4  // probes, what waits at the door, and connections that have ended hold theirs for a minute
 	return max(8, min(configured, (m.descriptors-spare)/2, ports))
 }

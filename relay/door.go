@@ -253,8 +253,17 @@ func listen(a netip.AddrPort, s *settings) (*net.TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.TCPListener), nil
+	t := l.(*net.TCPListener)
+	if rc, err := t.SyscallConn(); err == nil { // listening once more changes the length of the queue and nothing else
+		rc.Control(func(fd uintptr) { unix.Listen(int(fd), queueFor(s.MaxSessions)) })
+	}
+	return t, nil
 }
+
+// queueFor is how many connections may wait to be accepted. Each of them was promised to be served: what the kernel's own thousands
+// would hold when the house is full could not be. SYNs that find no place come again after a second, and the door is closed by
+// then. A flood of them is answered with SYN cookies.
+func queueFor(most int) int { return min(max(most/8, 16), 1024) }
 
 func doorOptions(fd int, v6 bool, s *settings) error {
 	level, name, label := unix.SOL_IP, unix.IP_TRANSPARENT, "IP_TRANSPARENT"
