@@ -4,6 +4,7 @@ package world
 
 import (
 	"fmt"
+	"time"
 
 	"spillway/testbed/linkemu"
 )
@@ -32,4 +33,22 @@ func (w *World) Replace(i int) error {
 		return err
 	}
 	return w.address(i)
+}
+
+// Flap switches a link's device off and on again. The kernel throws away its routes and IPv6 addresses, which come back as netifd would
+// have it.
+func (w *World) Flap(i int, off time.Duration) error {
+	l := w.Links[i]
+	if err := w.atRouter("link set " + l.Device + " down\n"); err != nil {
+		return err
+	}
+	time.Sleep(off)
+	lines := "link set " + l.Device + " up\n"
+	if !l.NoV4 {
+		lines += fmt.Sprintf("route replace default via %v dev %s metric %d\n", w.Gateway4(i), l.Device, 10+i)
+	}
+	if !l.NoV6 {
+		lines += fmt.Sprintf("-6 addr replace %v/64 dev %s nodad\n-6 route replace default via %v dev %s metric %d\n", w.Address6(i), l.Device, w.Gateway6(i), l.Device, 10+i)
+	}
+	return w.atRouter(lines)
 }

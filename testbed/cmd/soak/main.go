@@ -69,12 +69,12 @@ func run(ctx context.Context, length, pause time.Duration, dir string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if counts[i], err = s.rest(); err != nil {
+		if counts[i], err = w.AtRest(); err != nil {
 			return fmt.Errorf("%w\n%s", err, w.Logs(3000))
 		}
 	}
 	s.report(counts)
-	faults := grown(counts)
+	faults := world.Grown(counts[0], counts[2])
 	if s.wrong > 0 {
 		faults = append(faults, fmt.Sprintf("%d connections with a wrong octet", s.wrong))
 	}
@@ -203,58 +203,8 @@ func (s *soak) happen(n int) {
 	time.Sleep(400 * time.Millisecond)
 }
 
-// rest waits until nothing is under way and counts.
-func (s *soak) rest() (u world.Usage, err error) {
-	err = world.WaitFor("the end of all sessions after all connections have ended", 100*time.Second, func() bool {
-		u, err := s.w.Router.Usage()
-		return err == nil && u.Sessions == 0
-	})
-	if err != nil {
-		flows, _ := s.w.Router.Control("flows", nil)
-		sockets, _ := s.w.CPE.Output("ss", "-HtinM")
-		plain, _ := s.w.CPE.Output("ss", "-Htin")
-		return u, fmt.Errorf("%w\n%s\n%s\n%s", err, flows, sockets, plain)
-	}
-	time.Sleep(8 * time.Second) // hold-ups, probes and overflow come to rest
-	return s.w.Router.Usage()
-}
-
-// rows are what is counted, and how much more at the end than in the middle or at the start is growth.
-var rows = []struct {
-	name  string
-	of    func(world.Usage) int
-	slack func(first int) int
-}{
-	{"resident memory, kB", func(u world.Usage) int { return int(u.RSS >> 10) }, func(n int) int { return n/4 + 4096 }},
-	{"goroutines", func(u world.Usage) int { return u.Goroutines }, few},
-	{"threads", func(u world.Usage) int { return u.Threads }, func(int) int { return 10 }},
-	{"descriptors", func(u world.Usage) int { return u.Descriptors }, few},
-	{"pipes", func(u world.Usage) int { return u.Pipes }, few},
-	{"sessions", func(u world.Usage) int { return u.Sessions }, none},
-	{"nft objects", func(u world.Usage) int { return u.NFT }, func(int) int { return 3 }}, // a reload adds a rule, the next takes it away
-	{"routing rules", func(u world.Usage) int { return u.Rules }, none},
-	{"routes", func(u world.Usage) int { return u.Routes }, none},
-	{"MPTCP endpoints", func(u world.Usage) int { return u.Endpoints }, func(int) int { return 2 }}, // LTE's may still stand
-}
-
-func few(int) int  { return 4 }
-func none(int) int { return 0 }
-
-func grown(counts [3]world.Usage) (faults []string) {
-	for _, r := range rows {
-		first, last := r.of(counts[0]), r.of(counts[2])
-		if last > first+r.slack(first) {
-			faults = append(faults, fmt.Sprintf("%s grew from %d to %d", r.name, first, last))
-		}
-	}
-	return faults
-}
-
 func (s *soak) report(counts [3]world.Usage) {
-	fmt.Printf("%-22s %10s %10s %10s\n", "held by the daemon", "start", "middle", "end")
-	for _, r := range rows {
-		fmt.Printf("%-22s %10d %10d %10d\n", r.name, r.of(counts[0]), r.of(counts[1]), r.of(counts[2]))
-	}
+	world.PrintUsage(os.Stdout, "start", "middle", "end", counts)
 	fmt.Printf("\n%d connections, %d MB; %d failed, %d with a wrong octet, %d stood still\n", s.requests, s.octets/1e6, s.failed, s.wrong, s.still)
 	fmt.Printf("%d flaps, %d reloads, %d addresses changed, %d restarts of the concentrator\n", s.flaps, s.reloads, s.changes, s.restarts)
 	for _, e := range s.errors {
