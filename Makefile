@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -63,6 +63,10 @@ joined: all
 scenarios: deps all
 	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
 	$(BUILD)/scenario run all
+
+## kills        the daemon killed at every step of its start and of its stop
+kills: deps all
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) KILL_EVERY=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run KilledAtEveryStep ./testbed/faults
 
 ## soak         churn, flaps and reloads for SOAK (2m); fails when anything grows
 SOAK ?= 2m
