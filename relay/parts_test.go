@@ -15,37 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 )
 
 // socksServer reads want and answers, step by step, then echoes.
 func socksServer(t *testing.T, steps [][2]string) netip.AddrPort {
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
+	return accept.Loopback(t, func(c *net.TCPConn) {
+		for _, s := range steps {
+			b := make([]byte, len(s[0]))
+			if _, err := io.ReadFull(c, b); err != nil || string(b) != s[0] {
+				t.Errorf("got %x, want %x, %v", b, s[0], err)
+				c.SetLinger(0)
 				return
 			}
-			go func() {
-				defer c.Close()
-				for _, s := range steps {
-					b := make([]byte, len(s[0]))
-					if _, err := io.ReadFull(c, b); err != nil || string(b) != s[0] {
-						t.Errorf("got %x, want %x, %v", b, s[0], err)
-						c.SetLinger(0)
-						return
-					}
-					c.Write([]byte(s[1]))
-				}
-				io.Copy(c, c)
-			}()
+			c.Write([]byte(s[1]))
 		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+		io.Copy(c, c)
+	})
 }
 
 func TestSOCKSUpstreams(t *testing.T) {

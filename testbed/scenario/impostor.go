@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"spillway/testbed/accept"
 	"spillway/testbed/world"
 )
 
@@ -59,18 +60,7 @@ func (i impostor) replace(w *world.World) error {
 			return err
 		}
 		w.AtClose(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					i.talk(c)
-				}()
-			}
-		}()
+		accept.Each(l, func(c *net.TCPConn) { i.talk(c) })
 	}
 	return nil
 }

@@ -14,10 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"spillway/testbed/scenario"
@@ -30,12 +28,7 @@ func main() {
 	pause := flag.Duration("pause", 0, "how long a LAN host rests after each of its demands: a busy machine has less to do")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *length, *pause, *keep); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
-	}
+	world.Main("soak", func(ctx context.Context) error { return run(ctx, *length, *pause, *keep) })
 }
 
 func run(ctx context.Context, length, pause time.Duration, dir string) error {
