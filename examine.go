@@ -155,6 +155,9 @@ func probeJoin(from, l doctor.Link, c doctor.Concentrator) (bool, error) {
 		return false, fmt.Errorf("no connection by link %s: %w", from.Name, err)
 	}
 	defer conn.Close()
+	if _, err := conn.Write([]byte{convert.Version}); err != nil { // the beginning of a message: nobody joins before data was acknowledged
+		return false, err
+	}
 	diag, err := mptcp.OpenDiag()
 	if err != nil {
 		return false, err

@@ -51,8 +51,8 @@ func portsIn(text string) int {
 
 // memoryOfOne is what the machine should have for each connection. An idle one takes some 17 kB, of which 5 are the daemon's and the
 // rest the kernel's sockets (`scenario ten-thousand`); one that moves octets has them in buffers besides. So all together take
-// half of the memory at most.
-const memoryOfOne = 32 << 10
+// a third of the memory at most, and the rest is for the system.
+const memoryOfOne = 64 << 10
 
 // sessionsWithin is the most connections, configured or the default (0), that these means suffice for: two descriptors, and on the
 // first link a port, for each. Without it the door would stay open and connections be accepted that nobody can serve. Memory

@@ -14,7 +14,7 @@ func TestSessionsStayWithinTheMeans(t *testing.T) {
 		{0, means{many, 1 << 16, much}, 4096}, {20_000, means{many, 1 << 16, much}, 20_000},
 		{0, means{1024, 1 << 16, much}, 416}, {2000, means{1024, 1 << 16, much}, 416}, {100, means{1024, 1 << 16, much}, 100}, {0, means{10, 1 << 16, much}, 8},
 		{0, means{many, 60, much}, 45}, {0, means{many, 28232, much}, 4096}, {0, means{many, 0, much}, 8},
-		{0, means{many, 1 << 16, 64 << 20}, 2048}, {3000, means{many, 1 << 16, 64 << 20}, 3000}, {0, means{many, 1 << 16, 0}, 8},
+		{0, means{many, 1 << 16, 64 << 20}, 1024}, {3000, means{many, 1 << 16, 64 << 20}, 3000}, {0, means{many, 1 << 16, 0}, 8},
 	} {
 		if got := sessionsWithin(tt.configured, tt.means); got != tt.want {
 			t.Errorf("%d configured, %+v: %d sessions, want %d", tt.configured, tt.means, got, tt.want)
