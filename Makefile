@@ -36,13 +36,14 @@ demo: deps all
 ## test         everything that a change must pass: lint, unit, net
 test: lint unit net
 
-## lint         gofmt, vet, staticcheck, licences
+## lint         gofmt, vet, staticcheck, licences, known vulnerabilities
 lint: deps
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: the files above are not formatted: gofmt -w ."; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
 	@missing=$$(git ls-files '*.go' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0'); test -z "$$missing" || { echo "no SPDX line in: $$missing"; exit 1; }
 	$(GO) run ./cross/cmd/audit
+	@GO="$(GO)" sh testbed/vuln
 
 ## unit         unit tests and fuzz seeds, with the race detector
 unit: deps

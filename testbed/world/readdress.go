@@ -48,7 +48,7 @@ func (w *World) Flap(i int, off time.Duration) error {
 		lines += fmt.Sprintf("route replace default via %v dev %s metric %d\n", w.Gateway4(i), l.Device, 10+i)
 	}
 	if !l.NoV6 {
-		lines += fmt.Sprintf("-6 addr replace %v/64 dev %s nodad\n-6 route replace default via %v dev %s metric %d\n", w.Address6(i), l.Device, w.Gateway6(i), l.Device, 10+i)
+		lines += fmt.Sprintf("addr replace %v/64 dev %s nodad\nroute replace ::/0 via %v dev %s metric %d\n", w.Address6(i), l.Device, w.Gateway6(i), l.Device, 10+i)
 	}
 	return w.atRouter(lines)
 }
