@@ -49,8 +49,8 @@ func portsIn(text string) int {
 	return 1 << 16
 }
 
-// memoryOfOne is what the machine should have for each connection. An idle one takes some 17 kB, of which 5 are the daemon's and the
-// rest the kernel's sockets (`scenario ten-thousand`); one that moves octets has them in buffers besides. So all together take
+// memoryOfOne is what the machine should have for each connection. An idle one takes some 12 kB, of which 5 are the daemon's and the
+// rest the kernel's sockets (`scenario memory-short`); one that moves octets has them in buffers besides. So all together take
 // a third of the memory at most, and the rest is for the system.
 const memoryOfOne = 64 << 10
 
