@@ -3,7 +3,9 @@
 package toml
 
 import (
+	"math"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,7 +13,6 @@ import (
 
 	reference "github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // plain is a value as the reference gives it.
@@ -35,8 +36,18 @@ func plain(value any) any {
 			vs = append(vs, plain(it.value))
 		}
 		return vs
+	case float64:
+		return number(v)
 	}
 	return value
+}
+
+// number makes what is not a number equal to itself.
+func number(v float64) any {
+	if math.IsNaN(v) {
+		return "not a number"
+	}
+	return v
 }
 
 // alike makes the reference's arrays of tables arrays, and tells whether there is a date.
@@ -59,6 +70,8 @@ func alike(value any) (same any, date bool) {
 			inner, d := alike(v[i])
 			v[i], date = inner, date || d
 		}
+	case float64:
+		return number(v), false
 	case time.Time:
 		return v, true
 	}
@@ -93,8 +106,8 @@ func compare(t *testing.T, text string) {
 		}
 		return
 	}
-	if diff := cmp.Diff(same, plain(root), cmpopts.EquateNaNs()); diff != "" {
-		t.Errorf("-reference +got:\n%s\n%s", diff, text)
+	if got := plain(root); !reflect.DeepEqual(got, same) {
+		t.Errorf("got %#v, the reference has %#v:\n%s", got, same, text)
 	}
 }
 
@@ -111,7 +124,7 @@ func texts(t testing.TB) []string {
 		"a = 0", "a = -0", "a = +7", "a = 1_000", "a = 1__0", "a = _1", "a = 1_", "a = 007", "a = 0x_1", "a = 0xFf_0", "a = 0o17", "a = 0b101", "a = 0b2", "a = +0x1", "a = 0X1", "a = 9223372036854775807", "a = 9223372036854775808", "a = -9223372036854775808",
 		"a = 1.5", "a = 1.", "a = .5", "a = 1e5", "a = 1E+5", "a = 1.e5", "a = 1e_5", "a = 1_0.0_1", "a = 03.5", "a = -0.0", "a = inf", "a = -nan", "a = +inf", "a = Inf", "a = 1e999", "a = 0e1", "a = 0x1p4", "a = 1.5.6", "a = infinity",
 		"a = true", "a = True", "a = 2024-01-02", "a = 07:32:00", "a = 2024-01-02T03:04:05Z", "a = 2024-01-02 03:04:05", "a = \x01", "a = \"\x7f\"", "# \x00", "a = \"\xff\"", "\xfe\xff", "a\r = 1", "a = 1\r",
-		strings.Repeat("[", 300), "a = " + strings.Repeat("[", 100) + strings.Repeat("]", 100), strings.Repeat("a.", 200) + "a = 1", "a = " + strings.Repeat("{a=", 100) + "1" + strings.Repeat("}", 100),
+		strings.Repeat("[", 300), "a = " + strings.Repeat("[", 60) + strings.Repeat("]", 60), "a = " + strings.Repeat("[", 100) + strings.Repeat("]", 100), strings.Repeat("a.", 200) + "a = 1", "a = " + strings.Repeat("{a=", 100) + "1" + strings.Repeat("}", 100),
 	}
 	for _, file := range []string{"../reference.toml", "../../cross/budget.toml", "../../openwrt/uci/testdata/spillway.toml"} {
 		text, err := os.ReadFile(file)
