@@ -169,7 +169,7 @@ func probeJoin(from, l doctor.Link, c doctor.Concentrator) (bool, error) {
 	}
 	tried := false
 	for ctx.Err() == nil {
-		all, err := diag.Subflows()
+		all, err := diag.Subflows(mptcp.Which{})
 		if err != nil {
 			return false, err
 		}

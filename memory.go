@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"spillway/jsonin"
 	"spillway/policy"
 )
 
@@ -45,7 +46,7 @@ func (u usageFile) read() ([]policy.Usage, error) {
 		return nil, fmt.Errorf("quota counters: %w", err)
 	}
 	var usages []policy.Usage
-	if err := json.Unmarshal(text, &usages); err != nil {
+	if err := jsonin.Decode(text, &usages); err != nil {
 		return nil, fmt.Errorf("quota counters in %s: %w", u, err)
 	}
 	return usages, nil

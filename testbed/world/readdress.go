@@ -17,7 +17,9 @@ func (w *World) Readdress(i int) error {
 	if l.Host == 0 {
 		l.Host = 2
 	}
-	l.Host += 10
+	if l.Host += 10; l.Host > 240 {
+		l.Host -= 235
+	}
 	return w.atRouter(fmt.Sprintf("addr del %v/24 dev %s\naddr add %v/24 dev %s\nroute replace default via %v dev %s metric %d\n",
 		old, l.Device, w.Address4(i), l.Device, w.Gateway4(i), l.Device, 10+i))
 }

@@ -99,6 +99,7 @@ type soak struct {
 	octets                            int64
 	flaps, reloads, restarts, changes int
 	errors                            []string
+	lately                            []string // the last few events
 }
 
 // live makes life happen for a while.
@@ -143,6 +144,9 @@ func (s *soak) demand(d traffic.Demand) {
 		return
 	}
 	s.requests, s.failed, s.wrong, s.octets = s.requests+r.Connections, s.failed+r.Failed, s.wrong+r.Bad, s.octets+r.Octets
+	for _, e := range r.Wrong {
+		s.note(fmt.Sprintf("%s: %v: %s; before: %s", time.Now().Format("15:04:05"), d.Kind, e, strings.Join(s.lately, ", ")))
+	}
 	for _, e := range r.Errors {
 		if strings.Contains(e, "timeout") {
 			s.still++
@@ -177,9 +181,6 @@ func (s *soak) happen(n int) {
 	case 3:
 		err = w.Readdress(n / 8 % 2)
 		s.changes++
-		if l := &w.Links[n/8%2]; l.Host > 200 {
-			l.Host = 2 // Readdress counts up
-		}
 	case 7:
 		if n/8%4 == 3 {
 			w.KillConcentrator()
@@ -188,11 +189,15 @@ func (s *soak) happen(n int) {
 			s.restarts++
 		}
 	}
+	s.mu.Lock()
 	if err != nil {
-		s.mu.Lock()
 		s.note(err.Error())
-		s.mu.Unlock()
 	}
+	s.lately = append(s.lately, fmt.Sprintf("%d at %s", n%32, time.Now().Format("05.0")))
+	if len(s.lately) > 16 {
+		s.lately = s.lately[1:]
+	}
+	s.mu.Unlock()
 	time.Sleep(400 * time.Millisecond)
 }
 
