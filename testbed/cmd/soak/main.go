@@ -145,7 +145,7 @@ func (s *soak) demand(d traffic.Demand) {
 	}
 	s.requests, s.failed, s.wrong, s.octets = s.requests+r.Connections, s.failed+r.Failed, s.wrong+r.Bad, s.octets+r.Octets
 	for _, e := range r.Wrong {
-		s.note(fmt.Sprintf("%s: %v: %s; before: %s", time.Now().Format("15:04:05"), d.Kind, e, strings.Join(s.lately, ", ")))
+		fmt.Printf("%s: %v to %s: %s; the last events: %s\n", time.Now().Format("15:04:05"), d.Kind, d.To, e, strings.Join(s.lately, ", "))
 	}
 	for _, e := range r.Errors {
 		if strings.Contains(e, "timeout") {
