@@ -150,7 +150,7 @@ func (s *soak) demand(d traffic.Demand) {
 	for _, e := range r.Errors {
 		if strings.Contains(e, "timeout") {
 			s.still++
-			s.note(e)
+			fmt.Printf("%s: %v to %s: %s; the last events: %s\n", time.Now().Format("15:04:05"), d.Kind, d.To, e, strings.Join(s.lately, ", "))
 		}
 	}
 }
@@ -193,8 +193,8 @@ func (s *soak) happen(n int) {
 	if err != nil {
 		s.note(err.Error())
 	}
-	s.lately = append(s.lately, fmt.Sprintf("%d at %s", n%32, time.Now().Format("05.0")))
-	if len(s.lately) > 16 {
+	s.lately = append(s.lately, fmt.Sprintf("%d at %s", n%32, time.Now().Format("04:05.0")))
+	if len(s.lately) > 60 {
 		s.lately = s.lately[1:]
 	}
 	s.mu.Unlock()
