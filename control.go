@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -202,7 +203,9 @@ func ourSubflows(links []linkmon.Link, f families) mptcp.Which {
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
+	before := h.plan.Links
 	h.plan = h.machine.Step(seen)
+	h.logTurns(before)
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
@@ -221,12 +224,28 @@ func (h *house) decide(now time.Time) error {
 	return nil
 }
 
+// logTurns tells when an overflow link rests for a moment, and when it carries on. That comes and goes too often for anything but debugging.
+func (h *house) logTurns(before []policy.LinkPlan) {
+	for i := range min(len(before), len(h.plan.Links)) {
+		if rests := h.plan.Links[i].Resting; rests != before[i].Resting {
+			all := make([]string, len(h.snap.Links))
+			for j, l := range h.snap.Links {
+				all[j] = l.Name + " " + rate(l.DownRate) + "/" + rate(l.UpRate)
+			}
+			h.log.Debug("turn", "link", h.snap.Links[i].Name, "rests", rests, "rates", strings.Join(all, ", "), "at", time.Now().Format("05.000"))
+		}
+	}
+}
+
 // views is what stepPaths needs to know.
 func (h *house) views() []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+		if h.plan.Links[i].Resting {
+			views[i].plan = policy.Standby
+		}
 	}
 	if h.inDoubt() {
 		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
