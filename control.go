@@ -68,6 +68,7 @@ type house struct {
 	tell        func(Transition) // ubus' event; never nil
 	sysctl      sysctlCache
 	still       still
+	window      windowWatch
 
 	state      string // as last told
 	stateSince time.Time
@@ -145,6 +146,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	}
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
+	h.watchWindow(now)
 	if waiting(h.paths) {
 		return waitingTurn, nil
 	}
@@ -210,7 +212,7 @@ func (h *house) decide(now time.Time) error {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
 	p := relayPlan(&h.plan, &h.snap)
-	p.NoSYNData = unlikeLinks(&h.plan, &seen)
+	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)

@@ -144,3 +144,26 @@ func TestFarLink(t *testing.T) {
 		t.Errorf("%s", p.Links[1].Why)
 	}
 }
+
+// TestSuspend: evidence from outside counts like the guard's own, unless there is no guard.
+func TestSuspend(t *testing.T) {
+	for _, guard := range []bool{true, false} {
+		c, o := household()
+		c.NoGuard = !guard
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue = 19.6e6, true
+		if p := pass(m, &o, time.Second); !p.OverflowDown {
+			t.Fatal("no overflow")
+		}
+		m.Suspend(1, "the kernel loses data")
+		p := pass(m, &o, time.Second)
+		if p.Overflow == guard {
+			t.Errorf("guard %v: overflow %v: %s", guard, p.Overflow, p.Links[1].Why)
+		}
+		if want := "the kernel loses data: only when nothing else works, for 30 s"; guard && p.Links[1].Why != want {
+			t.Errorf("said %q, want %q", p.Links[1].Why, want)
+		}
+		m.Suspend(-1, "nobody")
+		m.Suspend(9, "nobody")
+	}
+}
