@@ -6,7 +6,7 @@
 //
 // All the while a LAN host makes short and long connections, links lose carrier, the configuration is reloaded, the
 // concentrator restarts. At start, middle and end all rests for a moment and what the daemon holds is counted. It ends with 1
-// when something has grown, an octet was wrong, or a connection stood still for 30 s.
+// when something has grown, an octet was wrong, or more connections stood still for 30 s than the concentrator was killed.
 package main
 
 import (
@@ -71,8 +71,9 @@ func run(ctx context.Context, length, pause time.Duration, dir string) error {
 	if s.wrong > 0 {
 		faults = append(faults, fmt.Sprintf("%d connections with a wrong octet", s.wrong))
 	}
-	if s.still > 0 {
-		faults = append(faults, fmt.Sprintf("%d connections stood still for 30 s", s.still))
+	// A concentrator that dies while a line is cut is heard by nobody who waits there for an answer: TCP has no way to know.
+	if s.still > s.restarts {
+		faults = append(faults, fmt.Sprintf("%d connections stood still for 30 s, with %d restarts of the concentrator", s.still, s.restarts))
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%s", strings.Join(faults, "; "))
