@@ -122,6 +122,12 @@ func encodeRoute(r Route) ([]byte, error) {
 	if r.Src.IsValid() {
 		ae.Bytes(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
 	}
+	if r.Window > 0 {
+		ae.Nested(unix.RTA_METRICS, func(metrics *netlink.AttributeEncoder) error {
+			metrics.Uint32(unix.RTAX_INITRWND, r.Window)
+			return nil
+		})
+	}
 	b, err := ae.Encode()
 	return append(h, b...), err
 }
@@ -151,6 +157,15 @@ func decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 			r.Gateway, _ = netip.AddrFromSlice(ad.Bytes())
 		case unix.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.RTA_METRICS:
+			ad.Nested(func(metrics *netlink.AttributeDecoder) error {
+				for metrics.Next() {
+					if metrics.Type() == unix.RTAX_INITRWND {
+						r.Window = metrics.Uint32()
+					}
+				}
+				return nil
+			})
 		case unix.RTA_MULTIPATH:
 			hops, err = decodeHops(ad.Bytes())
 		}
