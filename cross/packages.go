@@ -48,6 +48,7 @@ func DaemonPackage(root, version, arch, binary string, at time.Time) (Package, e
 	return Package{
 		Name: "spillway", Version: version, Arch: arch, Section: "net", Description: description,
 		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: r.Depends(), Files: files, Time: at,
+		PostInst: strings.ReplaceAll(r.Block("spillway", "postinst"), "$$", "$"), // make's way to write a dollar
 	}, nil
 }
 
