@@ -190,8 +190,7 @@ func (h *house) links(now time.Time) []LinkStatus {
 		}
 		x.Capacity = capacityStatus(now, s)
 		if q, ok := h.machine.Quota(i, now); ok {
-			x.Quota = &QuotaStatus{Used: q.Bytes, Limit: q.Limit, Soft: q.Soft, Today: q.DayBytes, Daily: q.Daily, PeriodStart: q.Period,
-				PeriodEnd: q.End, Forecast: q.Forecast, Exhausted: q.Limit > 0 && q.Bytes >= q.Limit}
+			x.Quota = quotaStatus(&q)
 		}
 		out = append(out, x)
 	}

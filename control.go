@@ -61,9 +61,10 @@ type house struct {
 	history     history
 	usage       usageFile
 	started     time.Time
-	boot        uint64           // of the machine's run
-	v6          bool             // the kernel has IPv6
-	tell        func(Transition) // ubus' event; never nil
+	boot        uint64      // of the machine's run
+	v6          bool        // the kernel has IPv6
+	tell        func(event) // over ubus; never nil
+	told        told
 	sysctl      sysctlCache
 	still       still
 
@@ -188,6 +189,8 @@ func (h *house) decide(now time.Time) error {
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
+	h.tellPlan(now)
+	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
 	p.NoSYNData = unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
@@ -307,7 +310,7 @@ func (h *house) changed(t Transition) {
 			h.joined[i] = false
 		}
 	}
-	h.tell(t)
+	h.tell(event{"link", t})
 }
 
 // call runs fn on the loop's goroutine and waits.

@@ -78,7 +78,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
 		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1),
-		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(Transition) {},
+		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
 	h.shared.Store(c)
 	for _, l := range c.Links {

@@ -84,7 +84,7 @@ func apkDatabase(p Package) []byte {
 	scripts := make([]adbValue, scriptUpgrade)
 	scripts[scriptPostInstall-1] = w.text(install)
 	scripts[scriptPreDeinstall-1] = w.text(apkScript(p.Name, "", "default_prerm"))
-	scripts[scriptUpgrade-1] = w.text(apkScript(p.Name, "export PKG_UPGRADE=1\n", "default_postinst")+p.PostInst)
+	scripts[scriptUpgrade-1] = w.text(apkScript(p.Name, "export PKG_UPGRADE=1\n", "default_postinst") + p.PostInst)
 	b := w.finish(w.object(info, paths, w.object(scripts...)))
 	sum := sha256.Sum256(b)
 	copy(b[id+1:], sum[:idLen])

@@ -47,7 +47,7 @@ func Lay(dir, owrt string, network string) (*Tree, error) {
 	if err := t.skeleton(); err != nil {
 		return nil, err
 	}
-	for from, to := range map[string]string{owrt: "usr/libexec/owrt", "busybox": "bin/busybox", "nft": "usr/sbin/nft", "ip": "usr/sbin/ip"} {
+	for from, to := range map[string]string{owrt: "usr/libexec/owrt", "busybox": "bin/busybox", "nft": "usr/sbin/nft", "ip": "sbin/ip"} {
 		if err := t.program(from, to); err != nil {
 			return nil, err
 		}

@@ -350,11 +350,22 @@ func TestAsTheDocumentSays(t *testing.T) {
 		}
 		r.until("it relays", r.running)
 		r.relays()
+		listener := r.Tree.Command("exec ubus listen 'spillway.*' >/tmp/heard")
+		if err := listener.Start(); err != nil {
+			t.Fatal(err)
+		}
 		r.failsOver()
+		r.until("link and plan are told", func() bool {
+			out, _ := r.Tree.Run("cat /tmp/heard")
+			return strings.Contains(out, "spillway.link") && strings.Contains(out, "spillway.plan")
+		})
+		r.do("cat /tmp/heard")
+		listener.Process.Kill()
+		listener.Wait()
 		if got := r.do("service spillway status; service spillway check"); got != "running\n/etc/config/spillway is well" {
 			t.Errorf("running: %q", got)
 		}
-		r.do("spillway status; spillway links; spillway flows; spillway why; ubus list; spillway doctor || true")
+		r.do("spillway status; spillway links; spillway flows; spillway why; ubus list; spillway doctor")
 		pid := r.pid()
 
 		// A change applies, a wrong one is refused and told, and nobody restarts.
