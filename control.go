@@ -277,7 +277,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
+	w := want(kernelNumbers(h.cfg), inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {

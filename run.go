@@ -90,9 +90,11 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error
 	if !h.features.MPTCP {
-		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
+		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 24.10 on, but for small-flash targets")
 	}
-	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{
+		Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl"), Numbers: kernelNumbers(c),
+	}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
 	h.v6 = h.kernel.HasIPv6()

@@ -17,8 +17,8 @@ import (
 func TestRuleMarksAreOurBitsAndDiffer(t *testing.T) {
 	seen := map[uint32]int{}
 	for n := 1; n <= MaxRules; n++ {
-		m := RuleMark(n)
-		if m == 0 || m&^uint32(MarkRule) != 0 || m&(MarkLocal|MarkDial) != 0 {
+		m := Usual().RuleMark(n)
+		if m == 0 || m&^uint32(Usual().MarkRule()) != 0 || m&(Usual().MarkLocal()|Usual().MarkDial()) != 0 {
 			t.Errorf("rule %d: mark %#x", n, m)
 		}
 		if other, dup := seen[m]; dup {
@@ -39,7 +39,7 @@ func tellMark(l *net.TCPListener) {
 		if rc, err := c.SyscallConn(); err == nil {
 			rc.Control(func(fd uintptr) { mark, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) })
 		}
-		fmt.Fprintf(c, "%#x\n", uint32(mark)&MarkRule)
+		fmt.Fprintf(c, "%#x\n", uint32(mark)&Usual().MarkRule())
 		c.Close()
 	}
 }
@@ -107,7 +107,7 @@ func (h *house) rulesAreKnown(when string) {
 		{"first match", "81", 46, 16},
 	} {
 		for _, server := range []string{server4, server6} {
-			want := fmt.Sprintf("%#x", RuleMark(tt.want))
+			want := fmt.Sprintf("%#x", Usual().RuleMark(tt.want))
 			if got := h.markOf(net.JoinHostPort(server, tt.port), tt.dscp); got != want {
 				h.t.Errorf("%s%s, %s: mark %s, want %s", when, tt.what, server, got, want)
 			}
