@@ -106,6 +106,8 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		}
 	}
 	switch {
+	case !h.features.MPTCP:
+		s.State, s.Why = "direct", noMPTCP
 	case !h.apply.ready():
 		s.State, s.Why = "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
 	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
@@ -262,7 +264,7 @@ func (h *house) ruleHits() []RuleStatus {
 // warnings are what somebody should know though all works.
 func (h *house) warnings() []string {
 	out := append([]string{}, h.features.Missing()...)
-	if !h.apply.ready() {
+	if h.features.MPTCP && !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
 	}
 	return out

@@ -274,6 +274,9 @@ func linkOf(a netip.Addr, links []linkmon.Link) int {
 // enforce makes the kernel hold what follows from the plan. Endpoints are changed at once by one netlink call each, since
 // failover hangs on them; the rest, and whatever went wrong, is the applier's.
 func (h *house) enforce(now time.Time) {
+	if !h.features.MPTCP {
+		return
+	}
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}

@@ -90,7 +90,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error
 	if !h.features.MPTCP {
-		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 24.10 on, but for small-flash targets")
+		log.Error(noMPTCP)
 	}
 	if h.kernel, err = kernel.New(kernel.Options{
 		Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl"), Numbers: kernelNumbers(c),
@@ -115,6 +115,9 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.relay.OnBulk(h.monitor.Poke)
 	return h, nil
 }
+
+// noMPTCP is why nothing is bonded on some machines. The daemon runs there all the same: to say so, and to be examined.
+const noMPTCP = "this kernel has no MPTCP, or it is switched off (net.mptcp.enabled), so nothing is intercepted; OpenWrt has it from 24.10 on, but for small-flash targets"
 
 // task is a part that runs until the context ends. The first that fails ends the house.
 type task struct {
@@ -184,6 +187,9 @@ func (h *house) openDoor() error {
 		return nil
 	}
 	h.opened = true
+	if !h.features.MPTCP {
+		return nil // the router stays as it is
+	}
 	var err error
 	if len(h.inherited) > 0 {
 		err = h.relay.AdoptListeners(h.inherited)

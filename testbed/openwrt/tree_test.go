@@ -117,6 +117,7 @@ type link struct {
 // status asks as the page does; ok is false while nobody answers.
 func (r *router) status() (s struct {
 	State    string
+	Why      string
 	Sessions int
 	Doors    struct{ Open bool }
 	Counters map[string]uint64
@@ -134,7 +135,8 @@ func (r *router) running() bool {
 
 func (r *router) pid() string {
 	var s struct{ Pid int }
-	json.Unmarshal([]byte(r.do("service spillway info")), &s)
+	out, _ := r.Tree.Run("service spillway info")
+	json.Unmarshal([]byte(out), &s)
 	return fmt.Sprint(s.Pid)
 }
 
@@ -157,7 +159,7 @@ func (r *router) failsOver() {
 	r.t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Octets: 4_000_000, Timeout: 60 * time.Second})
+		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2_500_000, Timeout: 60 * time.Second})
 		if err == nil && result.Failed > 0 {
 			err = fmt.Errorf("%q", result.Errors)
 		}
@@ -185,6 +187,35 @@ func (r *router) failsOver() {
 	if err := r.Lines[0].Restore(); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// withoutMPTCP starts the daemon on a kernel without: it leaves the router alone, and says why.
+func (r *router) withoutMPTCP(kernel map[string]string) {
+	r.t.Helper()
+	if err := r.CPE.Sysctl("net.mptcp.enabled", "0"); err != nil {
+		r.t.Fatal(err)
+	}
+	held := r.kernel()
+	r.do("uci set spillway.global.enabled=1; uci set spillway.home.address=198.51.100.10; uci commit spillway; service spillway start")
+	r.until("it says that it can't", func() bool {
+		s, ok := r.status()
+		return ok && s.State == "direct" && strings.Contains(s.Why, "no MPTCP")
+	})
+	same(r.t, "running without MPTCP", held, r.kernel())
+	if result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Octets: 100_000, Timeout: 30 * time.Second}); err != nil || result.Failed > 0 {
+		r.t.Errorf("without MPTCP the LAN has no connections: %v %q", err, result.Errors)
+	}
+	if out, err := r.Tree.Run("spillway doctor"); err == nil || !strings.Contains(out, "FAIL  machine/mptcp") {
+		r.t.Errorf("doctor without MPTCP: %v\n%s", err, out)
+	}
+	if out := r.do("service spillway info"); !strings.Contains(out, `"started":1`) {
+		r.t.Errorf("without MPTCP it does not stay: %s", out)
+	}
+	r.do("service spillway stop; uci set spillway.global.enabled=0; uci commit spillway; reload_config")
+	if err := r.CPE.Sysctl("net.mptcp.enabled", "1"); err != nil {
+		r.t.Fatal(err)
+	}
+	r.asItWas("stopped without MPTCP", kernel)
 }
 
 // kernel is what the router's kernel holds, in the words of nft and ip, and its network settings.
@@ -339,6 +370,10 @@ func TestAsTheDocumentSays(t *testing.T) {
 		if got := r.do("uci get spillway.global.enabled; uci get spillway.dsl.interface; uci get spillway.lte.interface; uci get spillway.lan.interfaces; service spillway status; ls /etc/rc.d"); got !=
 			"0\nwan\nwwan\nlan0\nactive with no instances\nK10spillway\nS95spillway" {
 			t.Errorf("after the installation: %q", got)
+		}
+
+		if format.name == "ipk" {
+			r.withoutMPTCP(kernel)
 		}
 
 		// Switched on by the document's own lines.
