@@ -211,7 +211,7 @@ func (r *router) withoutMPTCP(kernel map[string]string) {
 	if out := r.do("service spillway info"); !strings.Contains(out, `"started":1`) {
 		r.t.Errorf("without MPTCP it does not stay: %s", out)
 	}
-	r.do("service spillway stop; uci set spillway.global.enabled=0; uci commit spillway; reload_config")
+	r.do("uci set spillway.global.enabled=0; uci commit spillway; service spillway reload") // not stop: procd would forget the trigger
 	if err := r.CPE.Sysctl("net.mptcp.enabled", "1"); err != nil {
 		r.t.Fatal(err)
 	}
