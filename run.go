@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -42,7 +43,7 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(c.LogLevel))
-	h, err := build(*file, c, newLogger(e.stderr, level))
+	h, err := build(*file, c, newLogger(bySeverity{e.stdout, e.stderr}, level))
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,17 @@ func logLevel(name string) slog.Level {
 	var l slog.Level
 	l.UnmarshalText([]byte(name)) // config allows no other names
 	return l
+}
+
+// bySeverity parts a log: procd gives to the system log as an error what comes by stderr, and as information what comes by stdout.
+type bySeverity struct{ info, err io.Writer }
+
+// Write takes one record of newLogger's, which begins with its level.
+func (w bySeverity) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("level=WARN")) || bytes.HasPrefix(line, []byte("level=ERROR")) {
+		return w.err.Write(line)
+	}
+	return w.info.Write(line)
 }
 
 // newLogger writes text without times: procd and journald add their own.

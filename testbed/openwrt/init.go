@@ -109,7 +109,7 @@ func enter(root string) error {
 }
 
 // openLog listens where logger writes, and appends to the file that logread reads.
-func openLog() (log func(ident, line string), err error) {
+func openLog() (log func(severity, ident, line string), err error) {
 	f, err := os.OpenFile("/var/log/messages", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func openLog() (log func(ident, line string), err error) {
 			write(strings.TrimSpace(string(b[:n])))
 		}
 	}()
-	return func(ident, line string) { write("daemon.info " + ident + ": " + line) }, nil
+	return func(severity, ident, line string) { write("daemon." + severity + " " + ident + ": " + line) }, nil
 }
 
 // netifd is the object network.interface: interfaces as /etc/config/network has them, all up.

@@ -4,6 +4,7 @@ package openwrt
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +25,7 @@ import (
 // the same parameters and files goes on; with others it gets its reload signal, if it has one, and is started anew otherwise; one without an
 // instance is stopped; a trigger runs the script a second after the event.
 type procd struct {
-	log func(ident, line string)
+	log func(severity, ident, line string)
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -174,17 +175,13 @@ func (p *procd) start(name string, s *service) {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, in.params["env"]...)
-	r, w, err := os.Pipe()
-	if err != nil {
-		p.log("procd", err.Error())
-		return
+	stdout, err := cmd.StdoutPipe()
+	stderr, err2 := cmd.StderrPipe()
+	if err = errors.Join(err, err2); err == nil {
+		err = cmd.Start()
 	}
-	cmd.Stdout, cmd.Stderr = w, w
-	err = cmd.Start()
-	w.Close()
 	if err != nil {
-		p.log("procd", err.Error())
-		r.Close()
+		p.log("err", "procd", err.Error())
 		return
 	}
 	for _, l := range in.params["limits"] {
@@ -195,7 +192,7 @@ func (p *procd) start(name string, s *service) {
 	}
 	s.running, s.command, s.halting = cmd, in, false
 	s.pids = append(s.pids, cmd.Process.Pid)
-	go p.follow(name, s, cmd, r)
+	go p.follow(name, s, cmd, stdout, stderr)
 }
 
 // jailArgs are ujail's arguments, as procd makes them (service/instance.c).
@@ -220,19 +217,24 @@ func jailArgs(params map[string][]string) []string {
 }
 
 // follow logs what an instance says, and starts it again when it ends unasked.
-func (p *procd) follow(name string, s *service, cmd *exec.Cmd, r io.ReadCloser) {
+func (p *procd) follow(name string, s *service, cmd *exec.Cmd, stdout, stderr io.Reader) {
 	ident := fmt.Sprintf("%s[%d]", name, cmd.Process.Pid)
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		p.log(ident, lines.Text())
+	var both sync.WaitGroup
+	read := func(severity string, r io.Reader) {
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			p.log(severity, ident, lines.Text())
+		}
 	}
-	r.Close()
+	both.Go(func() { read("info", stdout) })
+	both.Go(func() { read("err", stderr) })
+	both.Wait()
 	err := cmd.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	asked, in := s.halting, s.command
 	s.running, s.command, s.halting = nil, nil, false
 	if !asked {
-		p.log("procd", fmt.Sprintf("%s ended: %v", ident, err))
+		p.log("err", "procd", fmt.Sprintf("%s ended: %v", ident, err))
 	}
 	respawn := in.params["respawn"] // threshold, delay, retries
 	if asked || len(respawn) < 2 {
@@ -281,7 +283,7 @@ func (p *procd) event(args ubus.Msg) (any, ubus.Status) {
 		if slices.Contains(s.triggers, args.Table("data").Text("package")) {
 			time.AfterFunc(triggerAfter, func() {
 				if out, err := exec.Command(s.script, "reload").CombinedOutput(); err != nil {
-					p.log("procd", fmt.Sprintf("%s reload: %v: %s", s.script, err, out))
+					p.log("err", "procd", fmt.Sprintf("%s reload: %v: %s", s.script, err, out))
 				}
 			})
 		}

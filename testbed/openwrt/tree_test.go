@@ -451,6 +451,19 @@ func TestAsTheDocumentSays(t *testing.T) {
 		r.do("service spillway enable; service spillway start; service spillway enabled")
 		r.until("it relays once more", r.running)
 
+		// The log has each line at its severity.
+		log := r.do("logread -e spillway")
+		for _, want := range []string{"daemon.info spillway[", "daemon.err spillway[", "level=INFO msg=running", "level=WARN"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("no %s in the log", want)
+			}
+		}
+		for line := range strings.Lines(log) {
+			if strings.Contains(line, "level=INFO") == strings.HasPrefix(line, "daemon.err") && strings.Contains(line, "level=") {
+				t.Errorf("at the wrong severity: %s", line)
+			}
+		}
+
 		// Removed while it runs.
 		r.do(format.remove)
 		r.asItWas("removed", kernel)
