@@ -122,6 +122,7 @@ func (r *router) status() (s struct {
 	Doors    struct{ Open bool }
 	Counters map[string]uint64
 	Links    []link
+	Rules    []struct{ Name string }
 }, ok bool) {
 	out, err := r.Tree.Run("ubus call spillway status")
 	return s, err == nil && json.Unmarshal([]byte(out), &s) == nil
@@ -154,17 +155,23 @@ func (r *router) relays() {
 	}
 }
 
-// failsOver takes the fixed line's carrier away in the middle of a download, which goes on over the other one.
-func (r *router) failsOver() {
-	r.t.Helper()
+// transfer does what a demand asks for, meanwhile.
+func (r *router) transfer(d traffic.Demand) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2_500_000, Timeout: 60 * time.Second})
+		result, err := r.Demand(d)
 		if err == nil && result.Failed > 0 {
 			err = fmt.Errorf("%q", result.Errors)
 		}
 		done <- err
 	}()
+	return done
+}
+
+// failsOver takes the fixed line's carrier away in the middle of a download, which goes on over the other one.
+func (r *router) failsOver() {
+	r.t.Helper()
+	done := r.transfer(traffic.Demand{Kind: traffic.Get, Octets: 2_500_000, Timeout: 60 * time.Second})
 	r.until("the download is under way", func() bool {
 		var page struct {
 			Flows []struct {
@@ -403,18 +410,24 @@ func TestAsTheDocumentSays(t *testing.T) {
 		r.do("spillway status; spillway links; spillway flows; spillway why; ubus list; spillway doctor")
 		pid := r.pid()
 
-		// A change applies, a wrong one is refused and told, and nobody restarts.
-		r.do("uci set spillway.lte.quota=7GB; uci commit spillway; reload_config")
-		r.until("the quota applies", func() bool {
+		// A change applies, a wrong one is refused and told, nobody restarts, and a connection lives through it all.
+		through := r.transfer(traffic.Demand{Kind: traffic.Get, Octets: 1_200_000, Mbit: 1, Timeout: 90 * time.Second})
+		changed := time.Now()
+		r.do("uci set spillway.lte.quota=7GB; uci set spillway.voip=rule; uci add_list spillway.voip.dst_port=5060-5061; uci set spillway.voip.action=bypass; uci commit spillway; reload_config")
+		r.until("quota and rule apply", func() bool {
 			s, _ := r.status()
-			return len(s.Links) == 2 && s.Links[1].Quota.Limit == 7e9
+			return len(s.Links) == 2 && s.Links[1].Quota.Limit == 7e9 && len(s.Rules) == 1 && s.Rules[0].Name == "voip"
 		})
+		t.Logf("a new quota and a new rule applied %v after the command, a second of which is procd's", time.Since(changed).Round(time.Millisecond))
 		r.do("uci set spillway.lte.quote=1; uci commit spillway; reload_config")
 		r.until("the mistake is logged", func() bool {
 			out, _ := r.Tree.Run("logread -e spillway")
 			return strings.Contains(out, "spillway.lte.quote: unknown option; did you mean quota?")
 		})
 		r.do("uci delete spillway.lte.quote; uci commit spillway; reload_config")
+		if err := <-through; err != nil {
+			t.Errorf("the connection through the reloads: %v", err)
+		}
 		if got := r.pid(); got != pid {
 			t.Errorf("reloading made process %s of %s", got, pid)
 		}
