@@ -81,9 +81,19 @@ func LuCIPackage(root, version string, at time.Time) (p Package, ok bool, err er
 	}
 	return Package{
 		Name: "luci-app-spillway", Version: version, Arch: "all", Section: "luci", Description: r.Var("LUCI_TITLE"),
-		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: depends, Files: files, Time: at,
+		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: depends, Files: files, Time: at, PostInst: luciPostInst,
 	}, true, nil
 }
+
+// luciPostInst is what LuCI's own build (luci.mk) gives each of its packages: without it rpcd knows neither the new pages nor the rights
+// to them before the next boot.
+const luciPostInst = `#!/bin/sh
+[ -n "${IPKG_INSTROOT}" ] || {
+	rm -f /tmp/luci-indexcache.*
+	rm -rf /tmp/luci-modulecache/
+	/etc/init.d/rpcd reload 2>/dev/null || true
+}
+`
 
 // translations compiles po/LANG/spillway.po to what LuCI reads.
 func translations(folder string) ([]File, error) {

@@ -5,7 +5,7 @@
 // upgraded and removed as docs/OPENWRT.md says, and the machine is compared before and after.
 //
 // All of it is ours, written after what the real programs are known to do (their sources are named where a rule is theirs); it knows
-// no more than our packages use. Where opkg or apk are on PATH, the tree gets those.
+// no more than our packages use. Where opkg is on PATH, the tree gets that.
 package openwrt
 
 import (

@@ -24,6 +24,9 @@ var skeleton embed.FS
 // ours are the programs of the tree that are cmd/owrt by another name.
 var ours = []string{"sbin/uci", "bin/ubus", "bin/opkg", "usr/bin/apk", "sbin/ujail", "sbin/procd-call"}
 
+// dependencies are the packages that the tree pretends to have, or to be able to get.
+const dependencies = "nftables kmod-nft-tproxy kmod-nft-socket kmod-nft-fib kmod-inet-mptcp-diag luci-base"
+
 // Tree is a root tree, and the machine that runs in it.
 type Tree struct {
 	Dir   string // seen from outside
@@ -64,9 +67,8 @@ func Lay(dir, owrt string, network string) (*Tree, error) {
 	for _, name := range ours {
 		to := filepath.Join(dir, name)
 		os.Remove(to)
-		if real, err := exec.LookPath(filepath.Base(name)); err == nil && (name == "bin/opkg" || name == "usr/bin/apk") {
-			t.Using = "real " + filepath.Base(name) + " where found"
-			if err := t.program(real, name); err != nil {
+		if real, err := exec.LookPath("opkg"); err == nil && name == "bin/opkg" {
+			if err := t.realOpkg(real, name); err != nil {
 				return nil, err
 			}
 			continue
@@ -90,7 +92,27 @@ func Lay(dir, owrt string, network string) (*Tree, error) {
 			return nil, err
 		}
 	}
+	if err := os.Chmod(filepath.Join(dir, "etc/init.d/rpcd"), 0o755); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+// realOpkg puts the machine's own opkg into the tree, and has it find installed what our packages depend on.
+func (t *Tree) realOpkg(from, to string) error {
+	t.Using = "real opkg, apk of testbed/openwrt"
+	if err := t.program(from, to); err != nil {
+		return err
+	}
+	var status strings.Builder
+	for _, name := range strings.Fields(dependencies) {
+		fmt.Fprintf(&status, "Package: %s\nVersion: 1\nStatus: install user installed\nArchitecture: all\n\n", name)
+	}
+	info := filepath.Join(t.Dir, "usr/lib/opkg")
+	if err := os.MkdirAll(info, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(info, "status"), []byte(status.String()), 0o644)
 }
 
 func (t *Tree) skeleton() error {

@@ -374,6 +374,10 @@ func TestAsTheDocumentSays(t *testing.T) {
 		install := overSSH(t, block(t, doc, format.heading))
 		r.do(install)
 		r.asItWas("installed", kernel)
+		r.until("rpcd reads the new rights", func() bool {
+			out, _ := r.Tree.Run("logread -e 'rpcd: reload'")
+			return strings.Contains(out, "reload")
+		})
 		if got := r.do("uci get spillway.global.enabled; uci get spillway.dsl.interface; uci get spillway.lte.interface; uci get spillway.lan.interfaces; service spillway status; ls /etc/rc.d"); got !=
 			"0\nwan\nwwan\nlan0\nactive with no instances\nK10spillway\nS95spillway" {
 			t.Errorf("after the installation: %q", got)
