@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -122,7 +123,7 @@ func openLog() (log func(severity, ident, line string), err error) {
 	write := func(line string) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintln(f, line)
+		fmt.Fprintln(f, time.Now().Format("15:04:05.000"), line)
 	}
 	go func() {
 		b := make([]byte, 8192)
