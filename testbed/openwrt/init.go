@@ -193,7 +193,7 @@ func ProcdCall(args []string, text string) error {
 	return nil
 }
 
-// Ubus is the command ubus: call, list, listen, subscribe.
+// Ubus is the command ubus: call, list, send, listen, subscribe.
 func Ubus(args []string) error {
 	ctx, end := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer end()
@@ -226,6 +226,11 @@ func Ubus(args []string) error {
 			fmt.Println(f.Path)
 		}
 		return err
+	case "send":
+		if err := c.Send(args[1], ubus.Msg{}); err != nil {
+			return err
+		}
+		return c.Ping(ctx) // what was sent before has arrived
 	case "listen":
 		err = c.Listen(ctx, args[1], show)
 	case "subscribe":

@@ -389,7 +389,7 @@ func TestAsTheDocumentSays(t *testing.T) {
 
 		// Switched on by the document's own lines.
 		if format.name == "apk" {
-			r.do("uci set spillway.global.jail=1")
+			r.do("uci set spillway.global.jail=1; uci set spillway.n=numbers; uci set spillway.n.mark_mask=0x0000ff00; uci set spillway.n.table=5000; uci set spillway.n.priority=500; uci set spillway.n.endpoint=120")
 		}
 		for _, line := range block(t, doc, "Or in a shell:") {
 			r.do(line)
@@ -400,12 +400,27 @@ func TestAsTheDocumentSays(t *testing.T) {
 		if err := listener.Start(); err != nil {
 			t.Fatal(err)
 		}
-		r.failsOver()
-		r.until("link and plan are told", func() bool {
-			out, _ := r.Tree.Run("cat /tmp/heard")
-			return strings.Contains(out, "spillway.link") && strings.Contains(out, "spillway.plan")
+		heard := func(words ...string) func() bool {
+			return func() bool {
+				out, _ := r.Tree.Run("cat /tmp/heard")
+				return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) })
+			}
+		}
+		r.until("the listener hears", func() bool {
+			r.Tree.Run("ubus send spillway.trial")
+			return heard("spillway.trial")()
 		})
+		r.failsOver()
+		r.until("link and plan are told", heard("spillway.link", "spillway.plan"))
 		r.do("cat /tmp/heard")
+		if format.name == "apk" { // the numbers are those that were asked for
+			held := r.do("ip rule; ip mptcp endpoint show; nft list table inet spillway | grep tproxy")
+			for _, want := range []string{"500:", "fwmark 0x1000/0x1000", "lookup 5000", "lookup 5002", "id 118 ", "meta mark set meta mark | 0x00001000"} {
+				if !strings.Contains(held, want) {
+					t.Errorf("with numbers of its own there is no %q in:\n%s", want, held)
+				}
+			}
+		}
 		listener.Process.Kill()
 		listener.Wait()
 		if got := r.do("service spillway status; service spillway check"); got != "running\n/etc/config/spillway is well" {
