@@ -423,6 +423,9 @@ func TestAsTheDocumentSays(t *testing.T) {
 		}
 		listener.Process.Kill()
 		listener.Wait()
+		if out := r.do("ubus call spillway why"); !strings.Contains(out, "+08:00") {
+			t.Errorf("the daemon does not know the router's time zone: %s", out)
+		}
 		if got := r.do("service spillway status; service spillway check"); got != "running\n/etc/config/spillway is well" {
 			t.Errorf("running: %q", got)
 		}
