@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"spillway/config"
@@ -96,7 +97,9 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
 	alive := 0
 	for _, u := range up {
-		s.Concentrators = append(s.Concentrators, concentratorStatus(u))
+		c := concentratorStatus(u)
+		c.RTTms = ms(h.rttTo(u))
+		s.Concentrators = append(s.Concentrators, c)
 		if u.Up {
 			alive++
 		}
@@ -158,6 +161,25 @@ func concentratorStatus(u relay.UpstreamStatus) ConcentratorStatus {
 		}
 	}
 	return c
+}
+
+// rttTo is the shortest round trip of the connections that there are to an upstream, or that there were when it was asked last.
+func (h *house) rttTo(u relay.UpstreamStatus) time.Duration {
+	least := time.Duration(0)
+	for i := range h.flows {
+		f := &h.flows[i]
+		if f.TCP.RTT > 0 && (least == 0 || f.TCP.RTT < least) && slices.Contains(u.Addrs, netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())) {
+			least = f.TCP.RTT
+		}
+	}
+	if least == 0 {
+		return h.rtts[u.Name]
+	}
+	if h.rtts == nil {
+		h.rtts = map[string]time.Duration{}
+	}
+	h.rtts[u.Name] = least
+	return least
 }
 
 // counters are the relay's, by names that metrics use.

@@ -54,9 +54,10 @@ type house struct {
 	ruleset     kernel.Ruleset
 	edge        time.Time // when a time window changes the ruleset
 	flows       []mptcp.Subflow
-	looked      time.Time     // at the subflows
-	moved       time.Time     // when a link carried something last
-	look        time.Duration // what a look costs
+	rtts        map[string]time.Duration // to the concentrators, by name, as told last
+	looked      time.Time                // at the subflows
+	moved       time.Time                // when a link carried something last
+	look        time.Duration            // what a look costs
 	repeats     []repeat
 	history     history
 	usage       usageFile

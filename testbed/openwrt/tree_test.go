@@ -123,6 +123,10 @@ func (r *router) status() (s struct {
 	Counters map[string]uint64
 	Links    []link
 	Rules    []struct{ Name string }
+
+	Concentrators []struct {
+		RTT float64 `json:"rtt_ms"`
+	}
 }, ok bool) {
 	out, err := r.Tree.Run("ubus call spillway status")
 	return s, err == nil && json.Unmarshal([]byte(out), &s) == nil
@@ -423,6 +427,9 @@ func TestAsTheDocumentSays(t *testing.T) {
 		}
 		listener.Process.Kill()
 		listener.Wait()
+		if s, _ := r.status(); len(s.Concentrators) != 1 || s.Concentrators[0].RTT < 30 { // the nearer line's
+			t.Errorf("the round trip to the concentrator is told as %v", s.Concentrators)
+		}
 		if out := r.do("ubus call spillway why"); !strings.Contains(out, "+08:00") {
 			t.Errorf("the daemon does not know the router's time zone: %s", out)
 		}
