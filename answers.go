@@ -166,6 +166,7 @@ func counters(s relay.Stats) map[string]uint64 {
 		"receive_bytes": s.Down, "transmit_bytes": s.Up,
 		"syn_data_tried": uint64(s.FastOpen.Tried), "syn_data_accepted": uint64(s.FastOpen.Accepted), "syn_data_not_acked": uint64(s.FastOpen.NotAcked),
 		"syn_data_lost": uint64(s.FastOpen.Lost), "syn_data_avoided": uint64(s.FastOpen.Avoided), "mptcp_fallback": uint64(s.FastOpen.Fallback),
+		"held": uint64(s.Held), "unheld": uint64(s.Unheld), "turned_away": uint64(s.TurnedAway),
 		"door_full": uint64(s.FullTimes),
 	}
 }
@@ -265,6 +266,9 @@ func (h *house) warnings() []string {
 	out := append([]string{}, h.features.Missing()...)
 	if !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
+	}
+	if h.cfg.Relay.Faithful && h.notHeld != nil {
+		out = append(out, "relay.faithful: SYNs are not held: "+h.notHeld.Error())
 	}
 	return out
 }

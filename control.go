@@ -67,6 +67,8 @@ type house struct {
 	sysctl      sysctlCache
 	still       still
 
+	notHeld error // why no SYN is held (relay.faithful); nil: they are
+
 	state      string // as last told
 	stateSince time.Time
 
@@ -77,6 +79,7 @@ type house struct {
 	features mptcp.Features
 	level    *slog.LevelVar
 	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
+	rehold   chan struct{}                 // relay.faithful changed
 	rename   chan struct{}                 // the concentrators changed: resolve anew
 }
 

@@ -63,7 +63,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 		Block:          c.Policy.OnConcentratorDown == "block",
 		ConnectTimeout: connectWithin,
 		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
-		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
+		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm, Faithful: c.Relay.Faithful,
 		Rules: relayRules(c.Rules, numbers), RuleMask: kernel.MarkRule,
 	}
 	for i, u := range c.Concentrators {

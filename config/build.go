@@ -188,6 +188,7 @@ func (p *parser) relay(raw *rawRelay) Relay {
 		DSCP:          p.choice("relay.dscp", raw.DSCP, "keep", "clear"),
 		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
 		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
+		Faithful:      raw.Faithful,
 		Warm:          int(p.number("relay.warm", raw.Warm, 0, 0, 64)),
 		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
 	}

@@ -116,6 +116,7 @@ type Relay struct {
 	DSCP          string        // "keep" or "clear"
 	NativeServers string        // "keep" or "bypass"
 	Race          string        // "off", "auto", "always"
+	Faithful      bool          // hold a LAN host's SYN until the server has answered
 	Warm          int           // connections to the concentrator kept established in advance
 	ReceiveBuffer int           // octets, of the socket to the concentrator; 0: by RAM
 }

@@ -76,6 +76,7 @@ type rawRelay struct {
 	NativeServers string `toml:"native_servers"`
 	Race          string `toml:"race"`
 	Warm          *int64 `toml:"warm"`
+	Faithful      bool   `toml:"faithful"`
 	ReceiveBuffer int64  `toml:"receive_buffer"`
 }
 

@@ -27,16 +27,35 @@ func findNFT() string {
 const nftTimeout = time.Minute
 
 // run hands text to nft as one transaction: all of it takes effect at once, or nothing does.
-func (r *Reconciler) run(ctx context.Context, text string) error {
+func (r *Reconciler) run(ctx context.Context, text string) error { return r.runNFT(ctx, text) }
+
+func (r *Reconciler) runNFT(ctx context.Context, text string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
 	defer cancel()
-	said, err := command.Run(ctx, text, r.nft, "-f", "-")
+	said, err := command.Run(ctx, text, r.nft, append(flags, "-f", "-")...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("install nftables: %w", err)
 	}
 	if err != nil {
 		said = strings.TrimSpace(said)
 		return fmt.Errorf("nft -f -: %w: %s", err, said[:min(len(said), 400)])
+	}
+	return nil
+}
+
+// queueRuleset is a table that is only checked.
+const queueRuleset = `table inet spillway_check {
+	chain c {
+		type filter hook prerouting priority mangle + 1;
+		meta l4proto tcp queue num 1 bypass
+	}
+}
+`
+
+// CanQueue tells by an error whether this kernel's nft can hold packets for Table.Queue.
+func (r *Reconciler) CanQueue(ctx context.Context) error {
+	if err := r.runNFT(ctx, queueRuleset, "-c"); err != nil {
+		return fmt.Errorf("the kernel can't hold packets (install kmod-nft-queue): %w", err)
 	}
 	return nil
 }

@@ -34,7 +34,10 @@ type Table struct {
 	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
 	// flood of SYNs makes the kernel use SYN cookies.
 	Conntrack bool
-	Rules     []TableRule // first match wins
+	// Queue holds each SYN that is for the relay in the packet queue QueueNumber, until its reader says Let, Refuse or
+	// Unreachable by a mark. Without a reader, and when the queue is full, SYNs go on to the relay at once.
+	Queue bool
+	Rules []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
@@ -163,6 +166,13 @@ func (w *writer) prerouting(t Table) {
 		c.add("counter name %s %s", CounterRefused, reset)
 		return
 	}
+	was := "meta mark"
+	if t.Queue {
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s meta mark set meta mark | %#x queue num %d bypass", d.family, MarkDial, QueueNumber)
+		}
+		c, was = w.held(t), fmt.Sprintf("meta mark & %#x", ^uint32(MarkDial))
+	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
 	track := ""
 	if t.Conntrack {
@@ -170,10 +180,32 @@ func (w *writer) prerouting(t Table) {
 	}
 	for _, d := range t.doors() {
 		w.counter(CounterRelayed)
-		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
-			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set %s | %#x %scounter name %s accept",
+			d.family, d.target, d.port, was, MarkLocal, track, CounterRelayed)
+	}
+	if t.Queue {
+		c.add("meta mark set meta mark & %#x", ^uint32(MarkDial|MarkLocal))
 	}
 }
+
+// held is where SYNs go on after the queue: a chain of its own, as a packet that leaves a queue, whether by its reader or past
+// it, goes on behind the chain that sent it there.
+func (w *writer) held(t Table) *chain {
+	c := w.chain("held", "type filter hook prerouting priority mangle + 1; policy accept;")
+	c.add("iifname != %s return", quotedSet(t.Interfaces))
+	c.add("meta l4proto != tcp return")
+	c.add("%s return", isNotSYN)
+	both := uint32(MarkLocal | MarkDial)
+	c.add("meta mark & %#x == %#x %s", both, both, reset)
+	c.add("meta mark & %#x == %#x reject with icmpx type host-unreachable", both, MarkLocal)
+	c.add("meta mark & %#x != %#x return", both, MarkDial)
+	return c
+}
+
+// Marks that a held SYN gets from the queue's reader. All but the bits of both stay as they were.
+func Let(mark uint32) uint32         { return mark&^(MarkLocal|MarkDial) | MarkDial }
+func Refuse(mark uint32) uint32      { return mark | MarkLocal | MarkDial }
+func Unreachable(mark uint32) uint32 { return mark&^(MarkLocal|MarkDial) | MarkLocal }
 
 // door is a listener as nft names it.
 type door struct {

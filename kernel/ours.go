@@ -29,12 +29,18 @@ const (
 	MarkLocal = 0x10000000
 	// MarkDial is the bit for the relay's own connections that must not be taken for LAN traffic by another
 	// package's rules: a mark for DialOptions.Mark and for the administrator to match. We match it nowhere.
+	//
+	// On a LAN host's SYN between the chains prerouting and held it has another meaning (Table.Queue): alone, that the SYN is
+	// for the relay; with MarkLocal, that it is to be reset; MarkLocal alone, that its destination is unreachable.
 	MarkDial = 0x20000000
 	// MarkRule is the mask of the bits by which nft tells the relay which rule took a connection: the socket that is accepted
 	// inherits its SYN's mark (tcp_fwmark_accept). RuleMark makes such a mark.
 	MarkRule = 0xcf000000
 	// MaxRules is how many rules of the relay's can be told apart; 0 is none.
 	MaxRules = 63
+
+	// QueueNumber is the packet queue of held SYNs, of 65536.
+	QueueNumber = 7700
 
 	// MaxLinks is how many links the numbers below leave room for.
 	MaxLinks = 32

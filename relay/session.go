@@ -35,7 +35,7 @@ var (
 type session struct {
 	r     *Relay
 	set   *settings
-	lan   *net.TCPConn
+	lan   *net.TCPConn // nil: not accepted yet, its SYN is held
 	src   netip.AddrPort
 	dst   netip.AddrPort
 	rule  *Rule
@@ -59,13 +59,15 @@ type path struct {
 func (r *Relay) serve(lan *net.TCPConn, dst netip.AddrPort) {
 	s := &session{r: r, set: r.settings.Load(), lan: lan, dst: dst, early: early{lan: lan}}
 	s.src = endpoint(lan.RemoteAddr())
+	held := r.knocks.claim(s.src, dst)
 	if !s.admit() {
+		held.discard()
 		lan.SetLinger(0)
 		lan.Close()
 		r.farewell()
 		return
 	}
-	up, p, err := s.connect()
+	up, p, err := s.connectOr(held)
 	if err == nil {
 		err = s.handOver(up, p)
 	} else {
@@ -114,6 +116,15 @@ func (s *session) admit() bool {
 	return true
 }
 
+// connectOr is connect, unless that was done while the SYN was held.
+func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
+	if held == nil {
+		return s.connect()
+	}
+	<-held.done
+	return held.up, held.p, held.err
+}
+
 // connect gets an upstream connection that is ready for data.
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
 	links := s.r.plan.Load().links(s.act)
@@ -154,7 +165,10 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 
 // prepare reads what the LAN host has told so far.
 func (s *session) prepare() {
-	if !s.set.IgnoreDSCP {
+	switch {
+	case s.set.IgnoreDSCP:
+		s.dscp = 0
+	case s.lan != nil:
 		s.dscp = savedDSCP(s.lan)
 	}
 	s.ask = s.set.NativeBypass && s.act == Bond

@@ -49,7 +49,7 @@ func tables() map[string]table {
 			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag}},
 		"relay": {toml: "relay", options: map[string]form{
 			"max_sessions": whole, "max_per_host": whole, "idle_timeout": duration, "stop_within": duration, "dscp": text,
-			"native_servers": text, "race": text, "warm": whole, "receive_buffer": whole}},
+			"native_servers": text, "race": text, "warm": whole, "faithful": flag, "receive_buffer": whole}},
 		"rule": {toml: "rule", array: true, named: true, options: map[string]form{
 			"name": text, "src": texts, "dst": texts, "mac": texts, "dst_port": texts, "dscp": wholes, "domain": texts,
 			"interface": texts, "days": texts, "from": text, "to": text, "action": text}},
