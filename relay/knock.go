@@ -207,7 +207,7 @@ func (n *knock) reply() Reply {
 		}
 	case straight && (errors.Is(n.err, unix.EHOSTUNREACH) || errors.Is(n.err, unix.ENETUNREACH)):
 		return Unreachable
-	case errors.Is(n.err, os.ErrDeadlineExceeded), straight && errors.Is(n.err, errSilent):
+	case errors.Is(n.err, errQuiet), errors.Is(n.err, os.ErrDeadlineExceeded), straight && errors.Is(n.err, errSilent):
 		return Forget // nobody has answered: neither do we
 	case isLinkError(n.err):
 		return Pass // ours: descriptors, memory, an address that has just gone

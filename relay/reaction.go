@@ -65,6 +65,8 @@ func react(err error, exposed bool) reaction {
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
 		// Nobody took what was in the SYN. An MPTCP socket whose SYN was refused says ENOTCONN to a read.
 		return reaction{retry: otherUpstream, out: true}
+	case errors.Is(err, errQuiet):
+		return reaction{destination: true}
 	case errors.Is(err, errSilent):
 		return reaction{retry: otherLink}
 	case isLinkError(err):

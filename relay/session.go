@@ -27,6 +27,7 @@ const (
 
 var (
 	errSilent = errors.New("no answer to the SYN")
+	errQuiet  = errors.New("the upstream answers, but not for this server")
 	errCold   = errors.New("warm connection was dead")
 	errFamily = fmt.Errorf("link without an address of the upstream's family: %w", unix.EADDRNOTAVAIL)
 )
@@ -255,8 +256,13 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		before = taken(up)
 	}
 	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
-		if o, e := mptcp.Inspect(up); e == nil && !o.Established && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = errSilent
+		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			switch {
+			case !o.Established:
+				err = errSilent
+			case ctx.Err() == nil && p.u.heardSince(began): // it was asked meanwhile
+				err = errQuiet
+			}
 		}
 		if (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)) && before != unknown && taken(up) == before {
 			err, s.cold = errCold, true // nobody has got an octet: a new connection may ask again
