@@ -41,7 +41,7 @@ type manners struct {
 func Faithful() Scenario {
 	dsl := world.DSL(100, 40)
 	dsl.Up.Delay, dsl.Down.Delay = 10*time.Millisecond, 10*time.Millisecond
-	var held, plain manners
+	var held, warm, plain manners
 	var others, frozen, thawed, native float64
 	value := func(v *float64) func(*Run) float64 { return func(*Run) float64 { return *v } }
 	count := func(v *int) func(*Run) float64 { return func(*Run) float64 { return float64(*v) } }
@@ -56,6 +56,15 @@ func Faithful() Scenario {
 				if err = mannersBecome(w, true); err == nil {
 					held, err = measureManners(w)
 				}
+				return err
+			}),
+			do(0, "measure, held, warm", func(w *world.World) (err error) {
+				w.Settings.Relay = map[string]string{"faithful": "true", "warm": "8"}
+				if err = w.Router.Reload(w.TOML()); err != nil {
+					return err
+				}
+				time.Sleep(2 * time.Second) // they are made
+				warm, err = measureManners(w)
 				return err
 			}),
 			do(0, "measure, not held", func(w *world.World) (err error) {
@@ -139,13 +148,17 @@ func Faithful() Scenario {
 			{What: "not held: curl over a refusal in IPv6, pages of 5", Measure: count(&plain.overRefusal), Is: AtMost, Aim: 0, Bound: none},
 			{What: "held: connections that failed", Measure: count(&held.failed), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "not held: connections that failed", Measure: count(&plain.failed), Is: AtMost, Aim: 0, Bound: 0},
-			{What: "held: median until the SYN-ACK", Unit: "ms", Measure: value(&held.connect), Is: AtMost, Aim: 40, Bound: none},
+			{What: "held: median until the SYN-ACK", Unit: "ms", Measure: value(&held.connect), Is: AtMost, Aim: 50, Bound: none},
 			{What: "not held: median until the SYN-ACK", Unit: "ms", Measure: value(&plain.connect), Is: AtMost, Aim: 5, Bound: none},
-			{What: "held: median until the first octet", Unit: "ms", Measure: value(&held.first), Is: AtMost, Aim: 70, Bound: none},
+			{What: "held: median until the first octet", Unit: "ms", Measure: value(&held.first), Is: AtMost, Aim: 80, Bound: none},
+			{What: "held, warm = 8: median until the SYN-ACK", Unit: "ms", Measure: value(&warm.connect), Is: AtMost, Aim: 40, Bound: none},
+			{What: "held, warm = 8: median until the first octet", Unit: "ms", Measure: value(&warm.first), Is: AtMost, Aim: 70, Bound: none},
+			{What: "held, warm = 8: connections that failed", Measure: count(&warm.failed), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "not held: median until the first octet", Unit: "ms", Measure: value(&plain.first), Is: AtMost, Aim: 60, Bound: none},
 			{What: "held: 95th percentile until the first octet", Unit: "ms", Measure: value(&held.first95), Is: AtMost, Aim: 100, Bound: none},
 			{What: "not held: 95th percentile until the first octet", Unit: "ms", Measure: value(&plain.first95), Is: AtMost, Aim: 100, Bound: none},
 			{What: "held: connections a second, 32 at once", Measure: value(&held.rate), Is: AtLeast, Aim: 200, Bound: none},
+			{What: "held, warm = 8: connections a second, 32 at once", Measure: value(&warm.rate), Is: AtLeast, Aim: 200, Bound: none},
 			{What: "not held: connections a second, 32 at once", Measure: value(&plain.rate), Is: AtLeast, Aim: 200, Bound: none},
 			{What: "300 SYNs to a hole: a host's other connections that work, of 10", Measure: value(&others), Is: AtLeast, Aim: 10, Bound: 10},
 			{What: "daemon stands still: connections of 450 that the kernel accepted meanwhile", Measure: value(&frozen), Is: AtLeast, Aim: 1, Bound: 1},
