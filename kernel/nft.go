@@ -98,7 +98,9 @@ const (
 )
 
 const (
-	domainTimeout = "1h"  // of elements that dnsmasq adds without one
+	// Of elements that dnsmasq adds without one: it does so when its own name server answers, and not again while it remembers
+	// that, which is hardly ever for more than a day.
+	domainTimeout = "1d"
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
