@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -264,8 +265,10 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 				err = errQuiet
 			}
 		}
-		if (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)) && before != unknown && taken(up) == before {
-			err, s.cold = errCold, true // nobody has got an octet: a new connection may ask again
+		ended := errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
+		if ended && before != unknown && taken(up) == before {
+			// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
+			err, s.cold = errCold, true
 		}
 		reset(up)
 		return nil, err
