@@ -126,7 +126,7 @@ func splitDomains(all []string) (plain, below []string) {
 // is a case of.
 func nftsetLines(rules []config.Rule) []string {
 	const room = 1000 // octets in a line: dnsmasq reads 1025
-	var all []string // domains, as the rules name them first
+	var all []string  // domains, as the rules name them first
 	for _, r := range rules {
 		_, below := splitDomains(r.Domain)
 		for _, domain := range below {

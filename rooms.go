@@ -71,7 +71,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 			continue // its name is not resolved yet
 		}
 		out.Upstreams = append(out.Upstreams, relay.Upstream{Name: u.Name, Protocol: u.Protocol, Addrs: addrs[i], FastOpen: u.FastOpen,
-			User: u.User, Password: u.Password, Cookie: u.Cookie, Priority: u.Priority, Weight: u.Weight})
+			User: u.User, Password: u.Password, Cookie: u.Cookie, Pipeline: u.Pipeline, Priority: u.Priority, Weight: u.Weight})
 	}
 	return out
 }

@@ -90,6 +90,7 @@ type Concentrator struct {
 	Priority  int // lower is tried first
 	Weight    int
 	Cookie    string // convert only; "": none but what the concentrator asks for
+	Pipeline  bool   // socks5 only: say all without waiting for answers
 	Learn     string // file with the DHCP options that bring the addresses; Address is "" then
 	LearnCode int
 }

@@ -53,6 +53,7 @@ type rawConcentrator struct {
 	Cookie    string `toml:"cookie"`
 	Learn     string `toml:"learn"`
 	LearnCode *int64 `toml:"learn_code"`
+	Pipeline  bool   `toml:"pipeline"`
 }
 
 type rawPolicy struct {

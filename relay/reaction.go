@@ -132,6 +132,9 @@ func (u *upstream) react(err error, exposed bool) reaction {
 
 // apply makes the upstream remember.
 func (u *upstream) apply(re reaction, err error) {
+	if re.denied && u.Cookie != "" && u.refusals.Add(1) == 1 {
+		u.relay.log.Warn("relay: not authorized; is the cookie the concentrator's token?", "upstream", u.Name)
+	}
 	if re.cookie != nil {
 		u.setCookie(re.cookie)
 	}

@@ -43,7 +43,7 @@ func tables() map[string]table {
 			"weight": whole, "quota": text, "quota_soft": text, "quota_daily": text, "billing_day": whole, "hours": text}},
 		"concentrator": {toml: "concentrator", array: true, named: true, options: map[string]form{
 			"name": text, "address": text, "port": whole, "protocol": text, "fast_open": text, "user": text, "password": text,
-			"priority": whole, "weight": whole, "cookie": text, "learn": text, "learn_code": whole}},
+			"priority": whole, "weight": whole, "cookie": text, "pipeline": flag, "learn": text, "learn_code": whole}},
 		"policy": {toml: "policy", options: map[string]form{
 			"mode": text, "on_concentrator_down": text, "overflow_enter": share, "overflow_enter_for": duration,
 			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag}},

@@ -64,7 +64,7 @@ func (b *bench) ways() []way {
 		convert("convert-warm", "auto", map[string]string{"warm": fmt.Sprint(warm)}, warm),
 	}
 	for _, u := range ways.Upstreams()[1:] {
-		if u.Missing() == "" && (u.Name == "socks5" || u.Name == "socks4a" || u.Name == "transparent") {
+		if u.Missing() == "" && (u.Name == "socks5" || u.Name == "socks5-pipelined" || u.Name == "socks4a" || u.Name == "transparent") {
 			all = append(all, way{name: u.Name, up: u})
 		}
 	}
