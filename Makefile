@@ -92,7 +92,7 @@ bench: bench-relay bench-policy bench-setup
 
 ## bench-setup  time to the first octet, by way to the server; build/bench/setup.json
 bench-setup: deps all
-	@sh testbed/deps microsocks dante-server mptcpize
+	@sh testbed/deps microsocks dante-server mptcpize iptables
 	$(GO) run ./testbed/cmd/setupbench
 
 ## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over

@@ -54,7 +54,7 @@ func Faithful() Scenario {
 		Events: []Event{
 			do(0, "measure, held", func(w *world.World) (err error) {
 				if err = mannersBecome(w, true); err == nil {
-					held, err = measureManners(w)
+					held, err = measureManners(w, 20*time.Second)
 				}
 				return err
 			}),
@@ -64,7 +64,7 @@ func Faithful() Scenario {
 					return err
 				}
 				time.Sleep(2 * time.Second) // they are made
-				warm, err = measureManners(w)
+				warm, err = measureManners(w, 20*time.Second)
 				return err
 			}),
 			do(0, "measure, not held", func(w *world.World) (err error) {
@@ -73,7 +73,7 @@ func Faithful() Scenario {
 					err = mannersBecome(w, false)
 				}
 				if err == nil {
-					plain, err = measureManners(w)
+					plain, err = measureManners(w, 2*time.Second) // for pages that will not come
 				}
 				return err
 			}),
@@ -104,15 +104,16 @@ func Faithful() Scenario {
 				var all sync.WaitGroup
 				for range 450 { // more than the queue takes
 					all.Go(func() {
-						if c, err := dialFrom(w, world.At("4", portAnswers), 8*time.Second); err == nil {
+						if c, err := dialFrom(w, world.At("4", portAnswers), 40*time.Second); err == nil {
 							connected.Add(1)
 							c.Close()
 						}
 					})
 				}
-				time.Sleep(3 * time.Second)
+				err = world.WaitFor("a connection that the kernel accepts", 30*time.Second, func() bool { return connected.Load() > 0 })
+				time.Sleep(2 * time.Second) // more of them
 				frozen = float64(connected.Load())
-				if err = w.Router.Freeze(false); err != nil {
+				if err = errors.Join(err, w.Router.Freeze(false)); err != nil {
 					return err
 				}
 				all.Wait()
@@ -220,7 +221,7 @@ func exchange(w *world.World, family string) (connect, first time.Duration, err 
 	to := world.At(family, portAnswers)
 	err = w.LAN.Do(func() error { // dial and exchange on one thread: no waiting for another in between
 		began := time.Now()
-		d := net.Dialer{Timeout: 10 * time.Second}
+		d := net.Dialer{Timeout: 20 * time.Second}
 		d.SetMultipathTCP(false)
 		c, err := d.Dial("tcp", to)
 		if err != nil {
@@ -228,7 +229,7 @@ func exchange(w *world.World, family string) (connect, first time.Duration, err 
 		}
 		defer c.Close()
 		connect = time.Since(began)
-		c.SetDeadline(began.Add(10 * time.Second))
+		c.SetDeadline(began.Add(30 * time.Second))
 		if _, err := c.Write([]byte{'?'}); err != nil {
 			return err
 		}
@@ -241,8 +242,8 @@ func exchange(w *world.World, family string) (connect, first time.Duration, err 
 
 // mannersBecome waits until a closed port looks refused, or does not.
 func mannersBecome(w *world.World, refused bool) error {
-	return world.WaitFor(fmt.Sprintf("refusals as they are: %v", refused), 20*time.Second, func() bool {
-		c, err := dialFrom(w, world.At("4", portRefuses), 5*time.Second)
+	return world.WaitFor(fmt.Sprintf("refusals as they are: %v", refused), 60*time.Second, func() bool {
+		c, err := dialFrom(w, world.At("4", portRefuses), 20*time.Second)
 		if err == nil {
 			c.Close()
 		}
@@ -250,7 +251,8 @@ func mannersBecome(w *world.World, refused bool) error {
 	})
 }
 
-func measureManners(w *world.World) (m manners, err error) {
+// measureManners takes all the figures; curl waits so long for a page.
+func measureManners(w *world.World, patience time.Duration) (m manners, err error) {
 	var connects, firsts []time.Duration
 	for i := range 60 {
 		connect, first, err := exchange(w, []string{"4", "6"}[i&1])
@@ -263,7 +265,7 @@ func measureManners(w *world.World) (m manners, err error) {
 	m.connect, m.first, m.first95 = middle(connects), middle(firsts), quantile(firsts, 95)
 	m.rate = together(w, 300, 32, &m.failed)
 	for range 10 {
-		c, err := dialFrom(w, world.At("4", portRefuses), 8*time.Second)
+		c, err := dialFrom(w, world.At("4", portRefuses), 20*time.Second)
 		if err == nil {
 			c.Close()
 		}
@@ -271,8 +273,8 @@ func measureManners(w *world.World) (m manners, err error) {
 			m.refused++
 		}
 	}
-	m.overHole, m.hole = happy(w, portHole6)
-	m.overRefusal, m.refusal = happy(w, portOnly4)
+	m.overHole, m.hole = happy(w, portHole6, patience)
+	m.overRefusal, m.refusal = happy(w, portOnly4, patience)
 	return m, nil
 }
 
@@ -296,11 +298,11 @@ func together(w *world.World, all, parallel int, failed *int) float64 {
 }
 
 // happy has curl, which tries IPv6 first and IPv4 200 ms later, fetch a page five times: how often it did, and how long it took.
-func happy(w *world.World, port int) (pages int, median float64) {
+func happy(w *world.World, port uint16, patience time.Duration) (pages int, median float64) {
 	var took []time.Duration
 	for range 5 {
 		began := time.Now()
-		out, err := w.Curl("-m", "4", "--resolve", fmt.Sprintf("name.test:%d:[%s],%s", port, world.Server6, world.Server4),
+		out, err := w.Curl("-m", fmt.Sprint(patience.Seconds()), "--resolve", fmt.Sprintf("name.test:%d:[%s],%s", port, world.Server6, world.Server4),
 			fmt.Sprintf("http://name.test:%d/", port)).Output()
 		if err == nil && string(out) == "yes" {
 			pages++
