@@ -18,7 +18,7 @@ import (
 const (
 	heldMost  = 384 // packets in the queue: the relay's own limit, and some that wait to be looked at
 	heldFirst = time.Second
-	heldRetry = 30 * time.Second
+	heldRetry = 5 * time.Minute // each asks nft
 )
 
 // holdSYNs reads the queue of held SYNs while the configuration asks for it. What goes wrong is logged once, and tried again.
