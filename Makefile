@@ -95,9 +95,9 @@ bench-setup: deps all
 	@sh testbed/deps microsocks dante-server mptcpize iptables
 	$(GO) run ./testbed/cmd/setupbench
 
-## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over
+## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over; an x86 one holds SYNs
 routers: all
-	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
+	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
 	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/qemu
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
