@@ -54,10 +54,11 @@ const queueRuleset = `table inet spillway_check {
 
 // CanQueue tells by an error whether this kernel's nft can hold packets for Table.Queue.
 func (r *Reconciler) CanQueue(ctx context.Context) error {
-	if err := r.runNFT(ctx, queueRuleset, "-c"); err != nil {
-		return fmt.Errorf("the kernel can't hold packets (install kmod-nft-queue): %w", err)
+	err := r.runNFT(ctx, queueRuleset, "-c")
+	if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+		return err
 	}
-	return nil
+	return errors.New("the kernel's nft has no queue to hold packets in: install kmod-nft-queue") // nft says so in five lines
 }
 
 // loadTable replaces our table. Counters go on from where they were, and what resolvers put into domain sets stays.
