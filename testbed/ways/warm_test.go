@@ -11,9 +11,9 @@ import (
 )
 
 // TestConcentratorDiesWithWarmConnections kills a concentrator to which connections are kept warm. What a LAN host begins from then on
-// works, though the router hears of the death a little later: what nobody can have heard is said again elsewhere. When the relay comes
-to hear of the end only after the far kernel has acknowledged what nobody read, it can't know that, and resets: on a busy machine that
-happens now and then, but not to the first connection of each round.
+// works, though the router hears of the death a little later: what nobody can have heard is said again elsewhere. When the relay comes to
+// hear of the end only after the far kernel has acknowledged what nobody read, it can't know that, and resets: on a busy machine that
+// happens now and then, but not to the first connection of each round.
 func TestConcentratorDiesWithWarmConnections(t *testing.T) {
 	netns.Require(t)
 	h := Home{world.New(t, world.Config{Links: world.Two(), Settings: world.Settings{Relay: map[string]string{"warm": "8"}}})}
