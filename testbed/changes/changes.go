@@ -29,6 +29,11 @@ var values = map[string]Change{
 	"daemon.state":   {Set: []string{`state = "/tmp/elsewhere.json"`}},
 	"daemon.ubus":    {Set: []string{`ubus = "/tmp/elsewhere.ubus"`}},
 
+	"numbers.mark_mask": {Set: []string{"mark_mask = 0x00ff0000"}},
+	"numbers.table":     {Set: []string{"table = 8800"}},
+	"numbers.priority":  {Set: []string{"priority = 700"}},
+	"numbers.endpoint":  {Set: []string{"endpoint = 191"}},
+
 	"lan.interfaces":   {Set: []string{`interfaces = ["lan0", "br-guest"]`}},
 	"lan.native_mptcp": {Set: []string{`native_mptcp = "relay"`}},
 
@@ -52,6 +57,7 @@ var values = map[string]Change{
 	"concentrator.fast_open":  {Set: []string{`fast_open = "never"`}},
 	"concentrator.user":       {Set: []string{`user = "me"`, `password = "secret"`, `protocol = "socks5"`}, Without: []string{"protocol"}},
 	"concentrator.password":   {Set: []string{`password = "secret"`, `user = "me"`, `protocol = "socks5"`}, Without: []string{"protocol"}},
+	"concentrator.pipeline":   {Set: []string{"pipeline = true", `protocol = "socks5"`}, Without: []string{"protocol"}},
 	"concentrator.cookie":     {Set: []string{`cookie = "a-token-of-theirs"`}},
 	"concentrator.learn":      {Set: []string{`learn = "/nowhere/dhcp"`}, Without: []string{"address"}},
 	"concentrator.learn_code": {Set: []string{"learn_code = 225", `learn = "/nowhere/dhcp"`}, Without: []string{"address"}},
@@ -76,6 +82,7 @@ var values = map[string]Change{
 	"relay.native_servers": {Set: []string{`native_servers = "bypass"`}},
 	"relay.race":           {Set: []string{`race = "always"`}},
 	"relay.warm":           {Set: []string{"warm = 2"}},
+	"relay.faithful":       {Set: []string{"faithful = true"}},
 	"relay.receive_buffer": {Set: []string{"receive_buffer = 777216"}},
 
 	"rule.name":      {Set: []string{`name = "another"`}},
@@ -161,7 +168,11 @@ func (c Change) Apply(text string, n int) string {
 		}
 	}
 	if !done {
-		fmt.Fprintf(&b, "[[%s]]\n%s\n", c.Table, strings.Join(c.Set, "\n"))
+		head := "[[" + c.Table + "]]"
+		if strings.HasPrefix(config.Reference, "["+c.Table+"]\n") || strings.Contains(config.Reference, "\n["+c.Table+"]\n") {
+			head = "[" + c.Table + "]"
+		}
+		fmt.Fprintf(&b, "%s\n%s\n", head, strings.Join(c.Set, "\n"))
 	}
 	return b.String()
 }
