@@ -36,7 +36,7 @@ var holdings = []struct {
 	{"descriptors", func(u Usage) int { return u.Descriptors }, few},
 	{"pipes", func(u Usage) int { return u.Pipes }, few},
 	{"sessions", func(u Usage) int { return u.Sessions }, none},
-	{"nft objects", func(u Usage) int { return u.NFT }, func(int) int { return 3 }}, // a reload adds a rule, the next takes it away
+	{"nft objects", func(u Usage) int { return u.NFT }, func(int) int { return 6 }}, // a reload adds a rule with its sets, the next takes it away
 	{"routing rules", func(u Usage) int { return u.Rules }, none},
 	{"routes", func(u Usage) int { return u.Routes }, none},
 	{"MPTCP endpoints", func(u Usage) int { return u.Endpoints }, func(int) int { return 2 }}, // LTE's may still stand
