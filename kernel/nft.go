@@ -37,8 +37,8 @@ type Table struct {
 	// Queue holds each SYN that is for the relay in the packet queue QueueNumber, until its reader says Let, Refuse or
 	// Unreachable by a mark. Without a reader, and when the queue is full, SYNs go on to the relay at once.
 	Queue   bool
-	Numbers   Numbers     // zero: Usual
-	Rules     []TableRule // first match wins
+	Numbers Numbers     // zero: Usual
+	Rules   []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
