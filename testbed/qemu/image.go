@@ -21,10 +21,12 @@ type Image struct {
 	Kernel, Initramfs string // paths
 	Bin               string // directory of the programs built for the guest
 	Rules             bool   // there is nft
+	Tools             string // directory of ip and its libraries; "": none
 }
 
-// Prepare fetches, builds and packs what a guest needs, in the cache.
-func (d Debian) Prepare(g Guest) (Image, error) {
+// Prepare fetches, builds and packs what a guest needs, in the cache. tools has it bring ip along, for faults that
+// somebody at the console makes.
+func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 	kernel, err := d.Kernel(g.Kernel)
 	if err != nil {
 		return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
@@ -40,6 +42,11 @@ func (d Debian) Prepare(g Guest) (Image, error) {
 		return Image{}, err
 	}
 	image := Image{Bin: dir, Initramfs: filepath.Join(dir, "initramfs")}
+	if tools && g.Userland != "" {
+		if image.Tools, err = d.Tools(g.Userland); err != nil {
+			return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
+		}
+	}
 	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
 	if len(images) == 0 { // as kernels are packed since 2026
 		images, _ = filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*/vmlinu*"))
@@ -134,19 +141,30 @@ func (i Image) system(a *Archive, userland string) error {
 		a.File("bin/busybox", 0o755, content)
 		a.Symlink("bin/sh", "busybox")
 	}
-	if !i.Rules {
+	done := map[string]bool{}
+	if i.Rules {
+		if err := program(a, done, userland, "usr/sbin/nft", "usr/sbin/nft"); err != nil {
+			return err
+		}
+	}
+	if i.Tools == "" {
 		return nil
 	}
-	content, err := os.ReadFile(filepath.Join(userland, "usr/sbin/nft"))
+	return program(a, done, i.Tools, "bin/ip", "usr/sbin/ip")
+}
+
+// program adds a program as to, with its libraries, those in done left out.
+func program(a *Archive, done map[string]bool, userland, from, to string) error {
+	content, err := os.ReadFile(filepath.Join(userland, from))
 	if err != nil {
 		return err
 	}
-	a.File("usr/sbin/nft", 0o755, content)
-	return libraries(a, userland, filepath.Join(userland, "usr/sbin/nft"))
+	a.File(to, 0o755, content)
+	return libraries(a, done, userland, filepath.Join(userland, from))
 }
 
-// libraries adds the interpreter of a program and all libraries that it needs, directly or not.
-func libraries(a *Archive, userland, program string) error {
+// libraries adds the interpreter of a program and all libraries that it needs, directly or not, to those in done.
+func libraries(a *Archive, done map[string]bool, userland, program string) error {
 	files := map[string]string{}
 	err := filepath.WalkDir(userland, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.Contains(d.Name(), ".so") && !strings.Contains(path, "gconv") {
@@ -157,7 +175,6 @@ func libraries(a *Archive, userland, program string) error {
 	if err != nil {
 		return err
 	}
-	done := map[string]bool{}
 	var add func(path string) error
 	add = func(path string) error {
 		f, err := elf.Open(path)
@@ -187,7 +204,7 @@ func libraries(a *Archive, userland, program string) error {
 		}
 		return nil
 	}
-	if interpreter := interpreterOf(program); interpreter != "" {
+	if interpreter := interpreterOf(program); interpreter != "" && !done[filepath.Base(interpreter)] {
 		from, ok := files[filepath.Base(interpreter)]
 		if !ok {
 			return fmt.Errorf("interpreter %s is in no package that was fetched", interpreter)

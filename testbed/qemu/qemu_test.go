@@ -46,7 +46,7 @@ func prepared(t *testing.T, name string) *Slot {
 	if _, err := store.Userland(g.Userland); err != nil {
 		netns.Missing(t, "needs busybox and nft: "+err.Error())
 	}
-	image, err := store.Prepare(g)
+	image, err := store.Prepare(g, false)
 	if err != nil {
 		t.Fatal(err)
 	}

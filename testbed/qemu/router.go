@@ -31,6 +31,7 @@ type Slot struct {
 	world *world.World
 	lan   *os.File
 	links []*os.File
+	wrap  string // lines of shell before the daemon
 	later string // lines of ip arguments for the time when the machine runs
 	usage guest.Usage
 	asked time.Time  // when usage was
@@ -46,7 +47,7 @@ func (s *Slot) On(w *world.World) (world.Machine, error) {
 		}
 	}
 	w.AtClose(s.close)
-	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Router: s.router()}, nil
+	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Shell: s.shell, Wrap: func(lines string) { s.wrap = lines }, Router: s.router()}, nil
 }
 
 // home makes the LAN host's eth0 a TAP that the guest holds.
@@ -128,6 +129,11 @@ func (s *Slot) script(lines string) error {
 	return s.Machine.Ask(guest.Request{Do: guest.IP, Text: lines}, nil)
 }
 
+// shell has the guest do lines of shell.
+func (s *Slot) shell(lines string) error {
+	return s.Machine.Ask(guest.Request{Do: guest.Shell, Text: lines}, nil)
+}
+
 func (s *Slot) close() {
 	for _, f := range append(s.links, s.lan) {
 		if f != nil {
@@ -147,7 +153,15 @@ func (s *Slot) router() world.Router {
 		return s.Machine.Ask(guest.Request{Do: guest.Signal, Signal: int(sig)}, nil)
 	}
 	r.Start = func(text string) error {
-		if err := s.Machine.Ask(guest.Request{Do: guest.Start, Path: config, Text: text}, nil); err != nil {
+		request := guest.Request{Do: guest.Start, Path: config, Text: text}
+		if s.wrap != "" {
+			request.Script = filepath.Join(s.world.Dir, "spillway.sh")
+			wrapper := "set -e\n" + s.wrap + "\nexec /bin/spillway \"$@\"\n"
+			if err := s.Machine.Ask(guest.Request{Do: guest.Write, Path: request.Script, Text: wrapper}, nil); err != nil {
+				return err
+			}
+		}
+		if err := s.Machine.Ask(request, nil); err != nil {
 			return err
 		}
 		if err := s.awaitDoor(r); err != nil {
@@ -173,6 +187,7 @@ func (s *Slot) router() world.Router {
 		return signal(syscall.SIGHUP)
 	}
 	r.CPU = s.cpu
+	r.Usage = func() (world.Usage, error) { return s.held(r) }
 	r.Log = func() string { return s.Machine.Console(64 << 10) }
 	return r
 }
@@ -186,6 +201,16 @@ func (s *Slot) cpu() time.Duration {
 		s.asked = time.Now()
 	}
 	return s.usage.CPU
+}
+
+// held is what the daemon holds of the guest: its memory, descriptors and sessions.
+func (s *Slot) held(r world.Router) (u world.Usage, err error) {
+	var g guest.Usage
+	if err := s.Machine.Ask(guest.Request{Do: guest.Measure}, &g); err != nil {
+		return u, err
+	}
+	status, err := r.Status()
+	return world.Usage{RSS: g.RSS, Descriptors: g.Files, Sessions: status.Sessions, Goroutines: status.Goroutines}, err
 }
 
 // awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.

@@ -103,6 +103,9 @@ func (d *daemon) measure() (u guest.Usage, err error) {
 		pid := d.cmd.Process.Pid
 		status := fields(fmt.Sprintf("/proc/%d/status", pid))
 		u.RSS, u.Peak = status["VmRSS:"]<<10, status["VmHWM:"]<<10
+		u.Anon, u.File = status["RssAnon:"]<<10, status["RssFile:"]<<10
+		files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		u.Files = len(files)
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		if f := strings.Fields(rest); len(f) > 12 {
