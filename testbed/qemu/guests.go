@@ -19,7 +19,7 @@ type Guest struct {
 	Name     string
 	About    string
 	Kernel   Kernel
-	Userland string   // Debian architecture of busybox, nft and their libraries
+	Userland string   // Debian architecture of busybox, nft and their libraries; "": none, and nft is the one of guest/nft
 	Build    []string // environment of the Go tool
 	QEMU     string   // the emulator, with the arguments that make the machine
 	Machine  []string

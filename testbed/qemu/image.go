@@ -20,7 +20,6 @@ import (
 type Image struct {
 	Kernel, Initramfs string // paths
 	Bin               string // directory of the programs built for the guest
-	Rules             bool   // there is nft
 	Tools             string // directory of ip and its libraries; "": none
 }
 
@@ -31,8 +30,11 @@ func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
 	}
-	userland := filepath.Join(kernel, "userland") // a kernel of our own brings it along
-	if g.Userland != "" {
+	userland := "" // no Debian release has any
+	programs := map[string]string{"spillway": ".", "init": "./testbed/qemu/guest/init"}
+	if g.Userland == "" {
+		programs["nft"] = "./testbed/qemu/guest/nft"
+	} else {
 		if userland, err = d.Userland(g.Userland); err != nil {
 			return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
 		}
@@ -55,13 +57,11 @@ func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 		return image, fmt.Errorf("guest %s: %d kernels in %s", g.Name, len(images), kernel)
 	}
 	image.Kernel = images[0]
-	for program, source := range map[string]string{"spillway": ".", "init": "./testbed/qemu/guest/init"} {
+	for program, source := range programs {
 		if err := build(filepath.Join(dir, program), source, g.Build); err != nil {
 			return image, err
 		}
 	}
-	_, err = os.Stat(filepath.Join(userland, "usr/sbin/nft"))
-	image.Rules = err == nil
 	return image, image.pack(kernel, userland)
 }
 
@@ -92,7 +92,7 @@ func (i Image) pack(kernel, userland string) (err error) {
 	}
 	a := NewArchive(z)
 	for _, step := range []func() error{
-		func() error { return i.programs(a) },
+		func() error { return i.programs(a, userland == "") },
 		func() error { return i.system(a, userland) },
 		func() error { return drivers(a, kernel) },
 		a.Close, z.Close,
@@ -104,8 +104,12 @@ func (i Image) pack(kernel, userland string) (err error) {
 	return nil
 }
 
-func (i Image) programs(a *Archive) error {
-	for name, to := range map[string]string{"init": "init", "spillway": "bin/spillway"} {
+// programs adds those that were built for the guest.
+func (i Image) programs(a *Archive, nft bool) error {
+	for name, to := range map[string]string{"init": "init", "spillway": "bin/spillway", "nft": "usr/sbin/nft"} {
+		if name == "nft" && !nft {
+			continue
+		}
 		content, err := os.ReadFile(filepath.Join(i.Bin, name))
 		if err != nil {
 			return err
@@ -137,15 +141,16 @@ func drivers(a *Archive, kernel string) error {
 
 // system adds busybox, for a person at the console, and nft with its libraries.
 func (i Image) system(a *Archive, userland string) error {
+	if userland == "" {
+		return nil
+	}
 	if content, err := os.ReadFile(filepath.Join(userland, "bin/busybox")); err == nil {
 		a.File("bin/busybox", 0o755, content)
 		a.Symlink("bin/sh", "busybox")
 	}
 	done := map[string]bool{}
-	if i.Rules {
-		if err := program(a, done, userland, "usr/sbin/nft", "usr/sbin/nft"); err != nil {
-			return err
-		}
+	if err := program(a, done, userland, "usr/sbin/nft", "usr/sbin/nft"); err != nil {
+		return err
 	}
 	if i.Tools == "" {
 		return nil

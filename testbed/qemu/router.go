@@ -110,9 +110,6 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 		{Do: guest.NFT, Text: nft},
 		{Do: guest.IP, Text: s.later},
 	} {
-		if r.Do == guest.NFT && !s.Image.Rules {
-			continue
-		}
 		if err := s.Machine.Ask(r, nil); err != nil {
 			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(2000))
 		}
