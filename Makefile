@@ -33,8 +33,8 @@ demo: deps all
 	$(GO) build -o $(BUILD)/demo ./testbed/cmd/demo
 	$(BUILD)/demo
 
-## test         everything that a change must pass: lint, unit, net
-test: lint unit net
+## test         everything that a change must pass: lint, unit, net, routers
+test: lint unit net routers
 
 ## lint         gofmt, vet, staticcheck, licences
 lint: deps
@@ -98,7 +98,7 @@ bench-setup: deps all
 ## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over
 routers: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
-	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/qemu
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 -timeout 60m -v ./testbed/qemu/...
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
 qemu: all

@@ -170,7 +170,7 @@ func (s *Slot) router() world.Router {
 		if err := signal(syscall.SIGTERM); err != nil {
 			return err
 		}
-		return world.WaitFor("the daemon's end", 30*time.Second, func() bool {
+		return world.WaitFor("the daemon's end", 2*time.Minute, func() bool {
 			ended := ""
 			err := s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
 			return err != nil || ended != ""
@@ -213,7 +213,7 @@ func (s *Slot) held(r world.Router) (u world.Usage, err error) {
 // awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.
 func (s *Slot) awaitDoor(r world.Router) error {
 	ended, asked := "", error(nil)
-	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 90*time.Second, func() bool {
+	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 4*time.Minute, func() bool {
 		if status, err := r.Status(); err == nil && status.Doors.Open {
 			rules := ""
 			asked = s.Machine.Ask(guest.Request{Do: guest.NFT}, &rules)
