@@ -94,9 +94,14 @@ func run(ctx context.Context, verb string, args []string, o options) error {
 	return fmt.Errorf("verb %q: known are list, fetch, run, table", verb)
 }
 
-// known are all scenarios there are: the stories, faults and loads, what the policy promises, and what only a machine has.
+// known are all scenarios there are: the stories, faults and loads, what only a machine has, and what the policy promises,
+// whose names begin with "policy/" here: some are those of stories.
 func known() []scenario.Scenario {
-	return append(append(scenario.Every(), scenario.ClockSet()), policybench.All(20*time.Second)...)
+	promises := policybench.All(20 * time.Second)
+	for i := range promises {
+		promises[i].Name = "policy/" + promises[i].Name
+	}
+	return append(append(scenario.Every(), scenario.ClockSet()), promises...)
 }
 
 // named picks scenarios; without a name all stories.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"spillway/testbed/qemu"
@@ -83,7 +84,7 @@ func (o options) figures(b qemu.Bench) (qemu.Figures, error) {
 
 // play plays one scenario in a guest.
 func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, limit float64) (ok bool, err error) {
-	dir, remove, err := o.directory(b.Guest.Name + "-" + s.Name)
+	dir, remove, err := o.directory(b.Guest.Name + "-" + strings.ReplaceAll(s.Name, "/", "-"))
 	if err != nil {
 		return false, err
 	}

@@ -103,7 +103,12 @@ func (d *daemon) measure() (u guest.Usage, err error) {
 		pid := d.cmd.Process.Pid
 		status := fields(fmt.Sprintf("/proc/%d/status", pid))
 		u.RSS, u.Peak = status["VmRSS:"]<<10, status["VmHWM:"]<<10
-		u.Anon, u.File = status["RssAnon:"]<<10, status["RssFile:"]<<10
+		u.Anon, u.File = status["RssAnon:"]<<10, (status["RssFile:"]+status["RssShmem:"])<<10
+		// Until 6.2 the kernel tells those from counters of each thread's, up to 64 pages late; a walk through the pages is exact.
+		if exact := fields(fmt.Sprintf("/proc/%d/smaps_rollup", pid)); exact["Rss:"] > 0 {
+			u.RSS, u.Anon = exact["Rss:"]<<10, exact["Anonymous:"]<<10
+			u.File = u.RSS - u.Anon
+		}
 		files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		u.Files = len(files)
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
