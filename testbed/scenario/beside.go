@@ -19,8 +19,8 @@ func Reloaded() Scenario {
 		Name: "reload", About: "another configuration in the middle of a download: it goes on; new connections follow the new rules", Links: world.Two(),
 		Demands: []Demand{
 			{Name: "bulk", Demand: traffic.Demand{Kind: traffic.Get, Octets: 24_000_000}},
-			{Name: "blocked", After: 1, Start: time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000, Connections: 5, Timeout: 10 * time.Second}},
-			{Name: "over IPv6", Family: "6", After: 1, Start: time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000, Connections: 5}},
+			{Name: "blocked", After: 1, Start: 3 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000, Connections: 5, Timeout: 10 * time.Second}},
+			{Name: "over IPv6", Family: "6", After: 1, Start: 3 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000, Connections: 5}},
 		},
 		Events: []Event{{At: reload, Do: Reload, Settings: &blocked}},
 		Expect: []Expectation{

@@ -35,10 +35,13 @@ const (
 	Signal  Verb = "signal"  // send Signal to the daemon
 	Ended   Verb = "ended"   // result: whether the daemon has ended, as a string of how; "": it runs
 	Control Verb = "control" // send the line Text to the control socket Path; result: the answer's line
-	Measure Verb = "measure" // result: Usage
+	Measure Verb = "measure" // result: Usage; with the text Brief no exact memory, for which all pages are walked through
 	Splice  Verb = "splice"  // run the yardstick relay with the argument Text, "LISTEN CONNECT"; it is measured instead of the daemon from then on
 	Halt    Verb = "halt"    // switch the machine off
 )
+
+// Brief is for Measure.
+const Brief = "brief"
 
 // Answer is what became of a request.
 type Answer struct {

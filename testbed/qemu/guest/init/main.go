@@ -163,7 +163,7 @@ func (d *daemon) do(r guest.Request) (any, error) {
 	case guest.Control:
 		return control(r.Path, r.Text)
 	case guest.Measure:
-		return d.measure()
+		return d.measure(r.Text != guest.Brief)
 	case guest.Halt:
 		halt()
 	}
