@@ -81,6 +81,7 @@ type Health struct {
 	leastRcv  time.Duration
 	leastAt   time.Time
 	up, down  queue
+	delay     time.Duration // round trip with queues, as last seen; 0: unknown
 
 	out     bool // data was out at the last step
 	late    bool // this step came so late that its silence proves nothing
@@ -313,7 +314,7 @@ func (h *Health) die(now time.Time, link Link, reason string) {
 func (h *Health) revive(now time.Time) {
 	h.dead, h.since, h.reason = false, now, ""
 	h.probe = probe{}
-	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown = now, 0, 0, 0, false
+	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown, h.delay = now, 0, 0, 0, false, 0
 	for _, p := range h.paths {
 		if !p.out.IsZero() {
 			p.out = now
