@@ -19,10 +19,11 @@ import (
 
 // Bench is one guest with all that it needs to stand in a world.
 type Bench struct {
-	Guest Guest
-	Image Image
-	Bin   world.Binaries
-	Log   func(format string, a ...any)
+	Guest  Guest
+	Image  Image
+	Memory int // MB; 0: the guest's usual
+	Bin    world.Binaries
+	Log    func(format string, a ...any)
 }
 
 // ErrNotHere: a scenario has something that an emulated machine has not.
@@ -41,34 +42,41 @@ func Fits(s scenario.Scenario) error {
 	return nil
 }
 
-// Play plays a scenario at a fraction of its rates in a freshly booted guest. dir is for logs, the console's among them.
-func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, dir string) (*scenario.Run, error) {
+// Play plays a scenario at a fraction of its rates in a freshly booted guest. dir is for logs, the console's among them. busy is
+// the part of the time in which the guest's processor had work.
+func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, dir string) (run *scenario.Run, busy float64, err error) {
 	if err := Fits(s); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	small := scaled(s, fraction)
-	slot := &Slot{Guest: b.Guest, Image: b.Image}
+	slot := &Slot{Guest: b.Guest, Image: b.Image, Memory: b.Memory, Limit: 20 * time.Minute}
 	w, err := world.Make(world.Config{Links: small.Links, Settings: small.Settings, On: slot.On}, dir, b.Bin)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer w.Close()
 	if s.Before != nil {
 		if err := s.Before(w); err != nil {
-			return nil, fmt.Errorf("before scenario %s: %w", s.Name, err)
+			return nil, 0, fmt.Errorf("before scenario %s: %w", s.Name, err)
 		}
 	}
 	if err := s.Ready(w); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	run, err := scenario.Play(ctx, w, small, b.Log)
+	var before, after guest.Usage
+	begin, brief := time.Now(), guest.Request{Do: guest.Measure, Text: guest.Brief}
+	slot.Machine.Ask(brief, &before)
+	run, err = scenario.Play(ctx, w, small, b.Log)
 	if run != nil {
 		unscaled(run, s, fraction)
 	}
-	if err != nil {
-		return run, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
+	if err == nil {
+		err = slot.Machine.Ask(brief, &after)
 	}
-	return run, nil
+	if err != nil {
+		return run, 0, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
+	}
+	return run, (after.Busy - before.Busy).Seconds() / time.Since(begin).Seconds(), nil
 }
 
 // Figures is what a guest is and what Spillway costs it.

@@ -108,7 +108,7 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 	}
 	for _, r := range []guest.Request{
 		{Do: guest.Name, Names: names},
-		{Do: guest.Sysctl, Text: strings.Join(sysctls, "\n")},
+		{Do: guest.Sysctl, Text: strings.Join(append(sysctls, tracked), "\n")},
 		{Do: guest.NFT, Text: nft},
 		{Do: guest.IP, Text: s.later},
 	} {
@@ -118,6 +118,10 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 	}
 	return nil
 }
+
+// tracked is the limit of tracked connections that OpenWrt has had for long. The kernel's own is 1024 with 128 MB: a relayed
+// connection takes two or three, and beyond the limit packets are dropped.
+const tracked = "net.netfilter.nf_conntrack_max=16384"
 
 // script has the guest do lines of ip arguments, once it runs.
 func (s *Slot) script(lines string) error {

@@ -25,6 +25,7 @@ type record struct {
 	Fraction float64       `json:"fraction,omitempty"` // of the rates
 	Limit    float64       `json:"limit,omitempty"`    // Mbit/s of the yardstick relay
 	Sum      float64       `json:"sum,omitempty"`      // Mbit/s of the links as played
+	Busy     float64       `json:"busy,omitempty"`     // part of the time
 	Error    string        `json:"error,omitempty"`
 	Found    []finding     `json:"found,omitempty"`
 }
