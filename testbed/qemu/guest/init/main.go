@@ -183,8 +183,13 @@ func write(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// shell does lines as a person at the console would; the first that fails ends it.
+// shell does lines as a person at the console would; the first that fails ends it. Busybox takes its own ip for the real one,
+// which knows MPTCP.
 func shell(lines string) error {
+	const ip = "/usr/sbin/ip"
+	if _, err := os.Stat(ip); err == nil {
+		lines = "ip() { " + ip + " \"$@\"; }\n" + lines
+	}
 	if out, err := exec.Command("/bin/sh", "-ec", lines).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}
