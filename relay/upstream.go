@@ -33,6 +33,7 @@ type upstream struct {
 	sessions atomic.Int64
 	failures atomic.Int64
 	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
+	served   atomic.Int64 // Unix ns of the last connection that it took
 
 	usual atomic.Int64 // ns that an answer takes
 
