@@ -79,13 +79,20 @@ func build(path, source string, env []string) error {
 	return nil
 }
 
-// pack writes the initramfs.
+// pack writes the initramfs, under another name until it is whole: two may want the same guest.
 func (i Image) pack(kernel, userland string) (err error) {
-	f, err := os.Create(i.Initramfs)
+	f, err := os.CreateTemp(filepath.Dir(i.Initramfs), "initramfs.*.part")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() {
+		if err = errors.Join(err, f.Close()); err == nil {
+			err = os.Rename(f.Name(), i.Initramfs)
+		}
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
 	z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
 	if err != nil {
 		return err
