@@ -12,7 +12,7 @@ import (
 
 // Loads are scenarios of many at once.
 func Loads() []Scenario {
-	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood()}
+	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands(2000)}
 }
 
 // TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand: they are
@@ -43,4 +43,20 @@ func TenThousand(n int, hold time.Duration) Scenario {
 			{What: "descriptors with all", Measure: func(*Run) float64 { return float64(full.Descriptors) }, Is: AtLeast, Aim: 0, Bound: none},
 		},
 	}
+}
+
+// LossyThousands has DSL lose a quarter of its packets while thousands of connections ask for a little each, so that it is taken
+// out of use under all of them: nobody's octets may be lost or changed by that.
+func LossyThousands(n int) Scenario {
+	s := Thousands(n)
+	s.Name, s.About = "thousands-lossy", "DSL loses a quarter of its packets while thousands of connections each fetch a little"
+	bad := s.Links[0]
+	bad.Up.Loss, bad.Down.Loss = 0.25, 0.25
+	s.Settings.LogLevel = "debug"
+	s.Demands[0].Octets, s.Demands[0].Hold = 5000, 15*time.Second // all are open when it begins
+	s.Events = []Event{
+		{At: 14 * time.Second, Do: Reshape, Link: "dsl", Up: bad.Up, Down: bad.Down},
+		{At: 40 * time.Second, Do: Reshape, Link: "dsl", Up: s.Links[0].Up, Down: s.Links[0].Down},
+	}
+	return s
 }

@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -114,6 +115,7 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
+			r.note(fmt.Sprintf("octet %d is wrong, of %d received", c.Bad, c.Octets))
 		}
 		if c.MPTCP {
 			r.MPTCP++
@@ -124,9 +126,7 @@ func summary(start time.Time, reports []Report) Result {
 		r.Series.Merge(c.Series)
 		if c.Error != "" {
 			r.Failed++
-			if len(r.Errors) < 3 {
-				r.Errors = append(r.Errors, c.Error)
-			}
+			r.note(c.Error)
 			continue
 		}
 		connect, first, done = append(connect, c.Connect), append(first, c.First), append(done, c.Done)
@@ -134,6 +134,13 @@ func summary(start time.Time, reports []Report) Result {
 	r.Connect, r.First, r.Done = SpreadOf(connect), SpreadOf(first), SpreadOf(done)
 	r.Mbit = float64(r.Octets) * 8 / r.Seconds / 1e6
 	return r
+}
+
+// note keeps the first few errors.
+func (r *Result) note(text string) {
+	if len(r.Errors) < 8 {
+		r.Errors = append(r.Errors, text)
+	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -116,11 +116,15 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 	fmt.Printf("[%s, at %.0f %% of the rates: links of %.1f Mbit/s; the yardstick relay carries %.0f; processor busy %.0f %%] ", b.Guest.Name, 100*fraction, fraction*qemu.Sum(s.Links), limit, 100*busy)
 	scenario.Print(os.Stdout, s, findings)
 	for name, d := range run.Results {
-		if d.Failed > 0 {
+		if len(d.Errors) > 0 {
 			fmt.Printf("  %s: %d failed: %q\n", name, d.Failed, d.Errors)
 		}
 	}
 	if o.verbose {
+		for _, c := range run.Changes {
+			fmt.Printf("  %s  %s %s -> %s: %s\n", c.At.Format("15:04:05.000"), c.Link, c.From, c.To, c.Why)
+		}
+		fmt.Printf("  %s  begin\n", run.Start.Format("15:04:05.000"))
 		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	return len(qemu.Failing(findings)) == 0, o.note(record{Guest: b.Guest.Name, Scenario: s.Name, Fraction: fraction, Limit: limit, Busy: busy, Sum: fraction * qemu.Sum(s.Links), Found: found(findings)})
