@@ -186,7 +186,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		re := p.u.react(err, len(s.early.b) > 0)
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
-		if (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errSilent)) && ups[u].served.Load() > began.UnixNano() {
+		if ups[u].served.Load() > began.UnixNano() {
 			re.weak = false // it took others meanwhile: the server is slow, or we are
 		}
 		if re.pair {
