@@ -44,8 +44,8 @@ type lineConn struct {
 	r *bufio.Reader
 }
 
-// bootLimit is how long a guest may take until its first answer; on an idle machine it takes less than a twentieth of it.
-const bootLimit = 4 * time.Minute
+// bootLimit is how long a guest may take until its first answer; on an idle machine it takes less than a thirtieth of it.
+const bootLimit = 6 * time.Minute
 
 // ErrMachine: the emulator or the guest as a whole failed, not what runs in it.
 var ErrMachine = errors.New("the emulated machine fails")
