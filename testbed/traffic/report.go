@@ -115,7 +115,7 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
-			r.note(fmt.Sprintf("octet %d is wrong, of %d received", c.Bad, c.Octets))
+			r.Errors = append([]string{fmt.Sprintf("octet %d is wrong, of %d received", c.Bad, c.Octets)}, r.Errors...)
 		}
 		if c.MPTCP {
 			r.MPTCP++
@@ -126,21 +126,18 @@ func summary(start time.Time, reports []Report) Result {
 		r.Series.Merge(c.Series)
 		if c.Error != "" {
 			r.Failed++
-			r.note(c.Error)
+			r.Errors = append(r.Errors, c.Error)
 			continue
 		}
 		connect, first, done = append(connect, c.Connect), append(first, c.First), append(done, c.Done)
 	}
+	r.Errors = r.Errors[:min(len(r.Errors), errorsMost)] // the worst kind is first
 	r.Connect, r.First, r.Done = SpreadOf(connect), SpreadOf(first), SpreadOf(done)
 	r.Mbit = float64(r.Octets) * 8 / r.Seconds / 1e6
 	return r
 }
 
-// note keeps the first few errors.
-func (r *Result) note(text string) {
-	if len(r.Errors) < 8 {
-		r.Errors = append(r.Errors, text)
-	}
-}
+// errorsMost is how many errors a result tells.
+const errorsMost = 8
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
