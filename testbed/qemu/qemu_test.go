@@ -104,21 +104,44 @@ func story(t *testing.T, slot *Slot, bin world.Binaries) error {
 	return w.Router.Stop()
 }
 
+// loseDSL cuts DSL in the middle of a download. Whoever watches may be slower than the download, on a busy machine; then a
+// larger one follows.
 func loseDSL(w *world.World) error {
-	done := make(chan error, 1)
-	go func() { done <- download(w, transferred) }()
-	steps := []func() error{
-		func() error { return carries(w, 0, 200_000) },
-		w.Lines[0].Cut,
-		func() error { return carries(w, 1, 200_000) },
-		w.Lines[0].Restore,
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
+	for octets := int64(transferred); octets <= 16*transferred; octets *= 2 {
+		missed, err := loseDSLDuring(w, octets)
+		if err != nil || !missed {
 			return err
 		}
 	}
-	return <-done
+	return errors.New("every download ended before DSL could be cut in the middle of it")
+}
+
+// loseDSLDuring tells whether the middle was missed.
+func loseDSLDuring(w *world.World, octets int64) (missed bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = download(w, octets)
+	}()
+	steps := []func() error{
+		func() error { return carries(w, 0, done) },
+		w.Lines[0].Cut,
+		func() error { return carries(w, 1, done) },
+		w.Lines[0].Restore,
+	}
+	for _, step := range steps {
+		if failed := step(); failed != nil && !errors.Is(failed, errEnded) {
+			return false, failed
+		} else if failed != nil {
+			missed = true
+		}
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		return false, errors.New("the download does not end")
+	}
+	return missed, err
 }
 
 func killAndStart(w *world.World) error {
@@ -150,14 +173,29 @@ func download(w *world.World, octets int64) error {
 	return err
 }
 
-// carries waits until a link has carried so much more TCP payload.
-func carries(w *world.World, link int, octets uint64) error {
+// errEnded: a download was over too early.
+var errEnded = errors.New("the download ended")
+
+// carries waits until a link has carried some more TCP payload, or the download has ended.
+func carries(w *world.World, link int, done <-chan struct{}) error {
+	const octets = 200_000
 	payload := func() uint64 {
 		up, down := w.Lines[link].Counts()
 		return up.Payload + down.Payload
 	}
-	before := payload()
-	return world.WaitFor(fmt.Sprintf("%d octets of payload on %s", octets, w.Links[link].Name), patience, func() bool { return payload() >= before+octets })
+	before, ended := payload(), false
+	err := world.WaitFor(fmt.Sprintf("%d octets of payload on %s", octets, w.Links[link].Name), patience, func() bool {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		return ended || payload() >= before+octets
+	})
+	if err == nil && payload() < before+octets {
+		return errEnded
+	}
+	return err
 }
 
 func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
