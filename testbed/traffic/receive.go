@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -22,6 +23,7 @@ func receive(r io.Reader, seed uint64, begin time.Time, rep *Report, until bool)
 			rep.saw(now, begin, &last)
 			if bad := Check(buf[:n], seed, rep.Octets); bad >= 0 && rep.Bad < 0 {
 				rep.Bad = rep.Octets + int64(bad)
+				rep.Instead = hex.EncodeToString(buf[bad:min(n, bad+40)])
 			}
 			rep.Series.Add(now, int64(n))
 			rep.Octets += int64(n)

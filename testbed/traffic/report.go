@@ -11,13 +11,14 @@ import (
 // Report is what one connection's receiver saw. Times are milliseconds.
 type Report struct {
 	Octets  int64   `json:"octets"`
-	Bad     int64   `json:"bad"`        // position of the first wrong octet, -1: none
-	Connect float64 `json:"connect_ms"` // until connect returned
-	First   float64 `json:"first_ms"`   // from the start of connect to the first octet
-	Done    float64 `json:"done_ms"`    // from the start of connect to the end
-	Stall   float64 `json:"stall_ms"`   // the longest silence after the first octet
-	StallAt int64   `json:"stall_at"`   // when that silence began, Unix milliseconds
-	MPTCP   bool    `json:"mptcp"`      // end to end
+	Bad     int64   `json:"bad"`               // position of the first wrong octet, -1: none
+	Instead string  `json:"instead,omitempty"` // what came in the place of that octet and the next 39
+	Connect float64 `json:"connect_ms"`        // until connect returned
+	First   float64 `json:"first_ms"`          // from the start of connect to the first octet
+	Done    float64 `json:"done_ms"`           // from the start of connect to the end
+	Stall   float64 `json:"stall_ms"`          // the longest silence after the first octet
+	StallAt int64   `json:"stall_at"`          // when that silence began, Unix milliseconds
+	MPTCP   bool    `json:"mptcp"`             // end to end
 	Error   string  `json:"error,omitempty"`
 	Series  Series  `json:"series"`
 }
@@ -115,7 +116,7 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
-			r.Errors = append([]string{fmt.Sprintf("octet %d is wrong, of %d received", c.Bad, c.Octets)}, r.Errors...)
+			r.Errors = append([]string{fmt.Sprintf("octet %d is wrong, of %d received: %s", c.Bad, c.Octets, c.Instead)}, r.Errors...)
 		}
 		if c.MPTCP {
 			r.MPTCP++
