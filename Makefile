@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -50,7 +50,7 @@ unit: deps
 
 ## net          tests on namespaces, with the real kernel
 net: all
-	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize
+	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize dnsmasq-base iptables
 	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $$($(GO) list ./... | grep -Ev '$(LATER)')
 
 ## joined       the pages in a browser, on a real daemon; screenshots in build/screens
@@ -92,13 +92,18 @@ bench: bench-relay bench-policy bench-setup
 
 ## bench-setup  time to the first octet, by way to the server; build/bench/setup.json
 bench-setup: deps all
-	@sh testbed/deps microsocks dante-server mptcpize
+	@sh testbed/deps microsocks dante-server mptcpize iptables
 	$(GO) run ./testbed/cmd/setupbench
 
-## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over
+## routers      an emulated MIPS and an emulated ARM router boot, relay, fail over, are killed and restarted
 routers: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
-	CGO_ENABLED=0 $(GO) test -p 1 -count=1 -timeout 60m -v ./testbed/qemu/...
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 -timeout 60m -skip HeldSYNs -v ./testbed/qemu/...
+
+## held         an emulated x86 router holds SYNs until servers have answered
+held: all
+	@sh testbed/deps qemu-system-x86 xz-utils
+	CGO_ENABLED=0 $(GO) test -count=1 -v -run HeldSYNs ./testbed/qemu
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
 qemu: all

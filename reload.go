@@ -50,12 +50,14 @@ func needRestart(old, new *config.Config) []string {
 	add("daemon.control", old.Daemon.Control != new.Daemon.Control)
 	add("daemon.state", old.Daemon.State != new.Daemon.State)
 	add("daemon.ubus", old.Daemon.Ubus != new.Daemon.Ubus)
+	add("numbers", old.Numbers != new.Numbers)
 	return keys
 }
 
 // adopt makes a configuration the one in force. Links keep what is known of them, by name.
 func (h *house) adopt(c *config.Config) error {
 	old := h.cfg
+	c.Numbers = old.Numbers // at the next start: under these our things are in the kernel
 	before := struct {
 		senses []sense
 		paths  []pathState
@@ -96,6 +98,12 @@ func (h *house) adopt(c *config.Config) error {
 	h.machine.Reconfigure(policyConfig(c))
 	h.setCapacities()
 	h.shared.Store(c)
+	if old.Relay.Faithful != c.Relay.Faithful {
+		select {
+		case h.rehold <- struct{}{}:
+		default:
+		}
+	}
 	if h.level != nil {
 		h.level.Set(logLevel(c.LogLevel))
 	}
@@ -149,7 +157,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
-	t.Conntrack, t.Transparent = kernel.HasConntrack(), h.transparent
+	t.Conntrack, t.Transparent, t.Queue = kernel.HasConntrack(), h.transparent, h.notHeld == nil
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))

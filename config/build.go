@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,8 +28,17 @@ func (p *parser) build(raw *rawFile) *Config {
 			Interfaces:  raw.LAN.Interfaces,
 			NativeMPTCP: p.choice("lan.native_mptcp", raw.LAN.NativeMPTCP, "pass", "relay"),
 		},
+		Numbers: Numbers{
+			MarkMask: uint32(p.number("numbers.mark_mask", raw.Numbers.MarkMask, 0, 1, 0xffffffff)),
+			Table:    uint32(p.number("numbers.table", raw.Numbers.Table, 0, 256, 1<<31-64)),
+			Priority: uint32(p.number("numbers.priority", raw.Numbers.Priority, 0, 1, 32000)),
+			Endpoint: uint8(p.number("numbers.endpoint", raw.Numbers.Endpoint, 0, 64, 255)),
+		},
 		Policy: p.policy(&raw.Policy),
 		Relay:  p.relay(&raw.Relay),
+	}
+	if m := c.Numbers.MarkMask; m != 0 && bits.OnesCount32(m) != 8 {
+		p.fail("numbers.mark_mask", "%#x has %d bits set; write a mask of eight, e.g. 0xff000000", m, bits.OnesCount32(m))
 	}
 	if len(c.LAN.Interfaces) == 0 {
 		p.fail("lan.interfaces", "missing: name the interfaces whose TCP is relayed, e.g. interfaces = [\"br-lan\"]")
@@ -122,6 +132,7 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		FastOpen: p.choice(k("fast_open"), raw.FastOpen, "auto", "always", "never"),
 		Weight:   int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
 		Name:     or(raw.Name, raw.Address), Cookie: raw.Cookie, Learn: raw.Learn,
+		Pipeline:  raw.Pipeline,
 		LearnCode: int(p.number(k("learn_code"), raw.LearnCode, 224, 1, 65535)),
 	}
 	srv := strings.HasPrefix(c.Address, "_")
@@ -155,6 +166,9 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
 		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
 	}
+	if c.Pipeline && c.Protocol != "socks5" {
+		p.fail(k("pipeline"), "only protocol \"socks5\" has several questions to send at once")
+	}
 	if len(c.User) > 255 || len(c.Password) > 255 {
 		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
 	}
@@ -166,7 +180,7 @@ func (p *parser) policy(raw *rawPolicy) Policy {
 		Mode:               p.choice("policy.mode", raw.Mode, "overflow", "backup", "bond", "smallest-delay", "primary-only"),
 		OnConcentratorDown: p.choice("policy.on_concentrator_down", raw.OnConcentratorDown, "direct", "block"),
 		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.95),
-		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 450*time.Millisecond, 50*time.Millisecond, time.Hour),
+		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 400*time.Millisecond, 50*time.Millisecond, time.Hour),
 		OverflowLeave:      p.share("policy.overflow_leave", raw.OverflowLeave, 0.85),
 		OverflowLeaveFor:   p.duration("policy.overflow_leave_for", raw.OverflowLeaveFor, 2*time.Second, 100*time.Millisecond, time.Hour),
 		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 100*time.Millisecond, time.Hour),
@@ -188,6 +202,7 @@ func (p *parser) relay(raw *rawRelay) Relay {
 		DSCP:          p.choice("relay.dscp", raw.DSCP, "keep", "clear"),
 		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
 		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
+		Faithful:      raw.Faithful,
 		Warm:          int(p.number("relay.warm", raw.Warm, 0, 0, 64)),
 		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
 	}
@@ -249,7 +264,7 @@ func (p *parser) rule(i int, raw *rawRule) Rule {
 	} else {
 		r.Action = p.choice(k("action"), raw.Action, "bypass", "primary", "bond", "no-lte", "block")
 	}
-	if len(r.Src)+len(r.Dst)+len(r.MAC)+len(r.DstPort)+len(r.Domain)+len(r.DSCP)+len(r.Interface) == 0 && r.Hours == nil && len(r.Days) == 0 {
+	if len(raw.Src)+len(raw.Dst)+len(raw.MAC)+len(raw.DstPort)+len(raw.Domain)+len(raw.DSCP)+len(raw.Interface)+len(raw.Days) == 0 && r.Hours == nil {
 		p.fail(key("rule", i, "name"), "matches everything; write dst = [\"0.0.0.0/0\", \"::/0\"] if that is meant")
 	}
 	return r

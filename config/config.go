@@ -27,6 +27,7 @@ type Config struct {
 	Concentrators []Concentrator // in the order of the file; at least one
 	Policy        Policy
 	Relay         Relay
+	Numbers       Numbers
 	Rules         []Rule // first match wins
 
 	lines map[string]int
@@ -45,6 +46,14 @@ type Daemon struct {
 	Control string // path of the control socket
 	State   string // path of the usage file (quota counters)
 	Ubus    string // "auto", "off", or the path of ubusd's socket
+}
+
+// Numbers are ours in the kernel, for where another program has the same; 0: the usual one.
+type Numbers struct {
+	MarkMask uint32 // eight bits of the firewall mark
+	Table    uint32 // first of the routing tables
+	Priority uint32 // first of the routing rules
+	Endpoint uint8  // highest of the MPTCP endpoint ids
 }
 
 // LAN is whose TCP is relayed.
@@ -90,6 +99,7 @@ type Concentrator struct {
 	Priority  int // lower is tried first
 	Weight    int
 	Cookie    string // convert only; "": none but what the concentrator asks for
+	Pipeline  bool   // socks5 only: say all without waiting for answers
 	Learn     string // file with the DHCP options that bring the addresses; Address is "" then
 	LearnCode int
 }
@@ -116,6 +126,7 @@ type Relay struct {
 	DSCP          string        // "keep" or "clear"
 	NativeServers string        // "keep" or "bypass"
 	Race          string        // "off", "auto", "always"
+	Faithful      bool          // hold a LAN host's SYN until the server has answered
 	Warm          int           // connections to the concentrator kept established in advance
 	ReceiveBuffer int           // octets, of the socket to the concentrator; 0: by RAM
 }

@@ -17,6 +17,12 @@ type rawFile struct {
 		Interfaces  []string `toml:"interfaces"`
 		NativeMPTCP string   `toml:"native_mptcp"`
 	} `toml:"lan"`
+	Numbers struct {
+		MarkMask *int64 `toml:"mark_mask"`
+		Table    *int64 `toml:"table"`
+		Priority *int64 `toml:"priority"`
+		Endpoint *int64 `toml:"endpoint"`
+	} `toml:"numbers"`
 	Link         []rawLink         `toml:"link"`
 	Concentrator []rawConcentrator `toml:"concentrator"`
 	Policy       rawPolicy         `toml:"policy"`
@@ -53,6 +59,7 @@ type rawConcentrator struct {
 	Cookie    string `toml:"cookie"`
 	Learn     string `toml:"learn"`
 	LearnCode *int64 `toml:"learn_code"`
+	Pipeline  bool   `toml:"pipeline"`
 }
 
 type rawPolicy struct {
@@ -76,6 +83,7 @@ type rawRelay struct {
 	NativeServers string `toml:"native_servers"`
 	Race          string `toml:"race"`
 	Warm          *int64 `toml:"warm"`
+	Faithful      bool   `toml:"faithful"`
 	ReceiveBuffer int64  `toml:"receive_buffer"`
 }
 

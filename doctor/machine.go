@@ -30,6 +30,7 @@ func machine() []Node {
 		{"machine/sysctl ipv6 forwarding", "", checkForward6},
 		{"machine/nft", "", checkNft},
 		{"machine/tproxy", "machine/nft", checkTproxy},
+		{"machine/queue", "machine/nft", checkQueue},
 	}
 }
 
@@ -87,10 +88,10 @@ func checkFlash(w *World) Result {
 func checkMPTCP(w *World) Result {
 	v, err := sysctl(w, "net/mptcp/enabled")
 	switch {
-	case err != nil || !w.Features.MPTCP:
+	case err != nil || v == "1" && !w.Features.MPTCP:
 		return fail("this kernel has no MPTCP", "Use a build whose kernel has CONFIG_MPTCP (OpenWrt: all but the smallest targets); docs/OPENWRT.md has a table.", "cat /proc/sys/net/mptcp/enabled")
 	case v != "1":
-		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on; Spillway does so at its start, somebody else has switched it off since.", "sysctl -w net.mptcp.enabled=1")
+		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on, and start Spillway again.", "sysctl -w net.mptcp.enabled=1")
 	}
 	return ok("the kernel has MPTCP and it is on")
 }
@@ -196,6 +197,28 @@ func checkTproxy(w *World) Result {
 			"Install the kernel modules for nft's tproxy, socket and fib.", "opkg install kmod-nft-tproxy kmod-nft-socket kmod-nft-fib || apk add kmod-nft-tproxy kmod-nft-socket kmod-nft-fib")
 	}
 	return ok("the kernel takes tproxy rules")
+}
+
+// queueRuleset is what relay.faithful needs besides.
+const queueRuleset = `table inet spillway_doctor {
+	chain c {
+		type filter hook prerouting priority mangle + 1;
+		meta l4proto tcp queue num 1 bypass
+	}
+}
+`
+
+func checkQueue(w *World) Result {
+	switch {
+	case w.NftCheck == nil:
+		return skip("nft is not asked in this run")
+	case w.NftCheck(queueRuleset) == nil:
+		return ok("the kernel can hold a SYN until its server has answered (relay.faithful)")
+	case !w.Faithful:
+		return ok("the kernel has no packet queue; only relay.faithful needs one")
+	}
+	return fail("relay.faithful is on, and the kernel refuses a rule with queue", "Install the kernel module for nft's queue, or switch relay.faithful off: connections are accepted before their servers have answered.",
+		"opkg install kmod-nft-queue || apk add kmod-nft-queue")
 }
 
 // sysctl reads a value under /proc/sys.

@@ -134,6 +134,17 @@ var scenarios = []struct {
 	{"no forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv4/ip_forward"] = "0\n" }, "machine/sysctl ip_forward", Fail, "ip_forward = 0"},
 	{"no IPv6 forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv6/conf/all/forwarding"] = "0\n" }, "machine/sysctl ipv6 forwarding", Warn, "forwarding = 0"},
 	{"no nft", func(h *healthy) { h.LookPath = func(string) bool { return false } }, "machine/nft", Fail, "nft is not there"},
+	{"no queue, and it is asked for", func(h *healthy) {
+		h.Faithful, h.NftCheck = true, func(s string) error {
+			if strings.Contains(s, "queue") {
+				return errors.New("No such file or directory")
+			}
+			return nil
+		}
+	}, "machine/queue", Fail, "rule with queue"},
+	{"another reader of the queue", func(h *healthy) {
+		h.Faithful, h.Held = true, func() error { return errors.New("operation not permitted") }
+	}, "lan/held SYNs", Fail, "not held"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
 	{"LAN bridge is missing", func(h *healthy) { delete(h.files, "/sys/class/net/br-lan/flags") }, "lan/br-lan", Fail, "does not exist"},
@@ -181,6 +192,15 @@ var scenarios = []struct {
 	{"join lost", func(h *healthy) { h.Join = func(Link, Concentrator) (bool, error) { return false, errTest } }, "link dsl/join", Fail, "no second subflow"},
 	{"metered and idle", func(h *healthy) { h.Links[1].Idle = true }, "link lte/concentrator reachable", Skip, "nothing is sent"},
 
+	{"rule before ours", func(h *healthy) {
+		h.Collisions = func() ([]string, error) { return []string{"`ip rule pref 100 lookup 5` comes before our rules"}, nil }
+	}, "others/numbers", Warn, "pref 100"},
+	{"mask of mwan3 moved into ours", func(h *healthy) {
+		h.MarkMask, h.files["/etc/config/mwan3"] = 0xff000000, "config globals 'globals'\n\toption mmx_mask '0x3F000000'\n"
+	}, "others/numbers", Warn, "mwan3 marks packets in 0x3f000000"},
+	{"pbr where it always is, and we there too", func(h *healthy) {
+		h.MarkMask, h.files["/etc/config/pbr"] = 0x00ff0000, "config pbr 'config'\n\toption enabled '1'\n"
+	}, "others/numbers", Warn, "pbr marks packets in 0xff0000"},
 	{"mwan3", func(h *healthy) { h.rc = []string{"mwan3"} }, "others/mwan3", Warn, "mwan3 is enabled"},
 	{"pbr", func(h *healthy) {
 		h.rc = []string{"pbr"}

@@ -34,7 +34,11 @@ type Table struct {
 	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
 	// flood of SYNs makes the kernel use SYN cookies.
 	Conntrack bool
-	Rules     []TableRule // first match wins
+	// Queue holds each SYN that is for the relay in the packet queue QueueNumber, until its reader says Let, Refuse or
+	// Unreachable by a mark. Without a reader, and when the queue is full, SYNs go on to the relay at once.
+	Queue   bool
+	Numbers Numbers     // zero: Usual
+	Rules   []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
@@ -95,7 +99,9 @@ const (
 )
 
 const (
-	domainTimeout = "1h"  // of elements that dnsmasq adds without one
+	// Of elements that dnsmasq adds without one: it does so when its own name server answers, and not again while it remembers
+	// that, which is hardly ever for more than a day.
+	domainTimeout = "1d"
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
@@ -103,8 +109,11 @@ const (
 
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
+	if t.Numbers == (Numbers{}) {
+		t.Numbers = Usual()
+	}
 	w := &writer{names: map[string]string{}}
-	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules, t.Conntrack)); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
@@ -122,24 +131,25 @@ func Render(t Table) (Ruleset, error) {
 
 // prerouting is where LAN TCP is told apart. Priority mangle is after conntrack, before NAT and routing.
 func (w *writer) prerouting(t Table) {
+	local := t.Numbers.MarkLocal()
 	c := w.chain("prerouting", "type filter hook prerouting priority mangle; policy accept;")
 	if len(t.Interfaces) == 0 {
 		return
 	}
 	if t.Transparent && len(t.Links) > 0 {
-		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), MarkLocal)
+		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), local)
 	}
 	c.add("iifname != %s return", quotedSet(t.Interfaces))
 	c.add("meta l4proto != tcp return")
 	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
 	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
-	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, local)
 	if t.Conntrack && !t.Refuse {
 		// An ACK that answers a SYN cookie has no socket yet. Only conntrack can tell it from one of a native connection, and
 		// which rule took its SYN.
 		for _, d := range t.doors() {
 			c.add("meta nfproto %s tcp flags & (fin | syn | rst | ack) == ack ct mark & %#[2]x == %#[2]x tproxy %[3]s:%[4]d meta mark set ct mark accept",
-				d.family, MarkLocal, d.target, d.port)
+				d.family, local, d.target, d.port)
 		}
 	}
 	c.add("%s return", isNotSYN)
@@ -163,17 +173,51 @@ func (w *writer) prerouting(t Table) {
 		c.add("counter name %s %s", CounterRefused, reset)
 		return
 	}
+	was := "meta mark"
+	if t.Queue {
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s meta mark set meta mark | %#x queue num %d bypass", d.family, t.Numbers.MarkDial(), QueueNumber)
+		}
+		c, was = w.held(t), fmt.Sprintf("meta mark & %#x", ^t.Numbers.MarkDial())
+	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
 	track := ""
 	if t.Conntrack {
-		track = fmt.Sprintf("ct mark set ct mark | %#x ", MarkLocal)
+		track = fmt.Sprintf("ct mark set ct mark | %#x ", local)
 	}
 	for _, d := range t.doors() {
 		w.counter(CounterRelayed)
-		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
-			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set %s | %#x %scounter name %s accept",
+			d.family, d.target, d.port, was, local, track, CounterRelayed)
+	}
+	if t.Queue {
+		c.add("meta mark set meta mark & %#x", ^(t.Numbers.MarkDial() | local))
 	}
 }
+
+// held is where SYNs go on after the queue: a chain of its own, as a packet that leaves a queue, whether by its reader or past
+// it, goes on behind the chain that sent it there.
+func (w *writer) held(t Table) *chain {
+	c := w.chain("held", "type filter hook prerouting priority mangle + 1; policy accept;")
+	c.add("iifname != %s return", quotedSet(t.Interfaces))
+	c.add("meta l4proto != tcp return")
+	c.add("%s return", isNotSYN)
+	local, dial := t.Numbers.MarkLocal(), t.Numbers.MarkDial()
+	both := local | dial
+	c.add("meta mark & %#x == %#x %s", both, both, reset)
+	c.add("meta mark & %#x == %#x reject with icmpx type host-unreachable", both, local)
+	c.add("meta mark & %#x != %#x return", both, dial)
+	return c
+}
+
+// Let is the mark that a held SYN gets from the queue's reader to go on to the relay. All but two bits stay as they were.
+func (n Numbers) Let(mark uint32) uint32 { return mark&^n.MarkLocal() | n.MarkDial() }
+
+// Refuse is the one to be reset.
+func (n Numbers) Refuse(mark uint32) uint32 { return mark | n.MarkLocal() | n.MarkDial() }
+
+// Unreachable is the one to be answered with host unreachable.
+func (n Numbers) Unreachable(mark uint32) uint32 { return mark&^n.MarkDial() | n.MarkLocal() }
 
 // door is a listener as nft names it.
 type door struct {
@@ -214,7 +258,8 @@ func (w *writer) concentrators(c *chain, t Table) {
 }
 
 // rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
-func (w *writer) rules(rules []TableRule, track bool) error {
+func (w *writer) rules(t Table) error {
+	rules := t.Rules
 	if len(rules) == 0 {
 		return nil
 	}
@@ -226,9 +271,10 @@ func (w *writer) rules(rules []TableRule, track bool) error {
 		id := w.ruleID(i, r.Name)
 		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
 		if r.Number > 0 {
-			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", ^uint32(MarkRule), RuleMark(r.Number))
-			if track {
-				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", ^uint32(MarkRule), RuleMark(r.Number), verdict)
+			others, mark := ^t.Numbers.MarkRule(), t.Numbers.RuleMark(r.Number)
+			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", others, mark)
+			if t.Conntrack {
+				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", others, mark, verdict)
 			}
 		}
 		for _, match := range w.matches(id, r) {

@@ -36,20 +36,21 @@ type table struct {
 // tables is UCI's side of config/reference.toml; a test holds the two together.
 func tables() map[string]table {
 	return map[string]table{
-		"global": {options: map[string]form{"enabled": initOnly, "memory_limit": initOnly, "jail": initOnly, "log_level": initOnly}},
-		"lan":    {toml: "lan", options: map[string]form{"interfaces": texts, "native_mptcp": text}},
+		"global":  {options: map[string]form{"enabled": initOnly, "memory_limit": initOnly, "jail": initOnly, "log_level": initOnly}},
+		"numbers": {toml: "numbers", options: map[string]form{"mark_mask": whole, "table": whole, "priority": whole, "endpoint": whole}},
+		"lan":     {toml: "lan", options: map[string]form{"interfaces": texts, "native_mptcp": text}},
 		"link": {toml: "link", array: true, named: true, options: map[string]form{
 			"name": text, "device": text, "interface": text, "role": text, "down_kbit": whole, "up_kbit": whole, "metered": flag,
 			"weight": whole, "quota": text, "quota_soft": text, "quota_daily": text, "billing_day": whole, "hours": text}},
 		"concentrator": {toml: "concentrator", array: true, named: true, options: map[string]form{
 			"name": text, "address": text, "port": whole, "protocol": text, "fast_open": text, "user": text, "password": text,
-			"priority": whole, "weight": whole, "cookie": text, "learn": text, "learn_code": whole}},
+			"priority": whole, "weight": whole, "cookie": text, "pipeline": flag, "learn": text, "learn_code": whole}},
 		"policy": {toml: "policy", options: map[string]form{
 			"mode": text, "on_concentrator_down": text, "overflow_enter": share, "overflow_enter_for": duration,
 			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag}},
 		"relay": {toml: "relay", options: map[string]form{
 			"max_sessions": whole, "max_per_host": whole, "idle_timeout": duration, "stop_within": duration, "dscp": text,
-			"native_servers": text, "race": text, "warm": whole, "receive_buffer": whole}},
+			"native_servers": text, "race": text, "warm": whole, "faithful": flag, "receive_buffer": whole}},
 		"rule": {toml: "rule", array: true, named: true, options: map[string]form{
 			"name": text, "src": texts, "dst": texts, "mac": texts, "dst_port": texts, "dscp": wholes, "domain": texts,
 			"interface": texts, "days": texts, "from": text, "to": text, "action": text}},
@@ -102,7 +103,7 @@ func (w *writer) label(s *Section, option string) string {
 func (w *writer) section(s *Section) {
 	t, ok := w.tables[s.Type]
 	if !ok {
-		w.fail(s, "", s.Line, "unknown type of section %q; there are global, lan, link, concentrator, policy, relay and rule", s.Type)
+		w.fail(s, "", s.Line, "unknown type of section %q; there are global, numbers, lan, link, concentrator, policy, relay and rule", s.Type)
 		return
 	}
 	if !t.array {
@@ -199,7 +200,11 @@ func render(f form, o Option) (string, error) {
 	v := o.Values[0]
 	switch f {
 	case whole:
-		n, err := strconv.ParseInt(v, 10, 64)
+		base := 10
+		if strings.HasPrefix(v, "0x") {
+			base = 0 // masks are written so
+		}
+		n, err := strconv.ParseInt(v, base, 64)
 		if err != nil {
 			return "", fmt.Errorf("%q is no whole number", v)
 		}
