@@ -20,7 +20,7 @@ const (
 	probeGrace = 5 * time.Second // a probe that is not reported for so long is forgotten
 	probeHits  = 2               // answers in a row prove that a dead link is back
 	probeFails = 2               // unanswered in a row prove that an idle link is dead; one is enough for a suspect
-	probeLates = 4               // looked at too late in a row count as one unanswered: a machine may be slow for ever
+	probeLates = 3               // looked at too late in a row count as one unanswered: a machine may be slow for ever
 )
 
 // probe is the memory of the active probes of one link. linkmon itself sends none: main does, and reports.
@@ -52,7 +52,7 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 		return now.Sub(later(h.since, p.sent)) >= max(p.wait, probeAgain)
 	case v.Suspect:
 		return true
-	case p.lost > 0:
+	case p.lost > 0 || p.late > 0:
 		return now.Sub(p.sent) >= probeAgain
 	default:
 		return now.Sub(later(h.progress, p.sent)) >= probeIdle

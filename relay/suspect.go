@@ -53,6 +53,13 @@ func (r *Relay) suspect(u *upstream) {
 		return
 	}
 	defer u.suspected.Store(false)
+	if !r.question(u, false) {
+		r.question(u, true)
+	}
+}
+
+// question asks once. It has no verdict when nobody looked for the answers in time, unless it is to be the last.
+func (r *Relay) question(u *upstream, last bool) (verdict bool) {
 	began, moved := time.Now(), r.flows.moved(u.Name)
 	type answer struct {
 		from netip.AddrPort
@@ -91,12 +98,16 @@ func (r *Relay) suspect(u *upstream) {
 		case alive[from]:
 		case len(alive) > 0: // this address is dead, the upstream is not
 			u.restAddress(from, 0, a.link)
-		case !u.heardSince(began) && r.flows.moved(u.Name) == moved && !late(time.Since(began), patience):
+		case u.heardSince(began), r.flows.moved(u.Name) != moved:
+		case !last && late(time.Since(began), patience):
+			return false
+		default:
 			u.failures.Add(1)
 			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
-			return
+			return true
 		}
 	}
+	return true
 }
 
 // passes waits, and tells whether it was for the whole time.
