@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -33,8 +33,8 @@ demo: deps all
 	$(GO) build -o $(BUILD)/demo ./testbed/cmd/demo
 	$(BUILD)/demo
 
-## test         everything that a change must pass: lint, unit, net
-test: lint unit net
+## test         everything that a change must pass: lint, unit, net, routers
+test: lint unit net routers
 
 ## lint         gofmt, vet, staticcheck, licences, known vulnerabilities
 lint: deps
@@ -100,10 +100,15 @@ bench-setup: deps all
 	@sh testbed/deps microsocks dante-server mptcpize iptables
 	$(GO) run ./testbed/cmd/setupbench
 
-## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over; an x86 one holds SYNs
+## routers      an emulated MIPS and an emulated ARM router boot, relay, fail over, are killed and restarted
 routers: all
-	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
-	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/qemu
+	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
+	CGO_ENABLED=0 $(GO) test -p 1 -count=1 -timeout 60m -skip HeldSYNs -v ./testbed/qemu/...
+
+## held         an emulated x86 router holds SYNs until servers have answered
+held: all
+	@sh testbed/deps qemu-system-x86 xz-utils
+	CGO_ENABLED=0 $(GO) test -count=1 -v -run HeldSYNs ./testbed/qemu
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
 qemu: all

@@ -264,11 +264,12 @@ func (h *house) views() []pathView {
 			}
 		}
 	}
-	losing := false // a dead link still has subflows
+	losing := false // a link that is dead, or not wanted any more, still has subflows
 	for i := range views {
-		losing = losing || views[i].dead && h.paths[i].want != endpointNone
+		losing = losing || (views[i].dead || views[i].plan == policy.Off) && h.paths[i].want != endpointNone
+		views[i].stale = h.diag != nil && (h.paths[i].gone.IsZero() || !h.looked.After(h.paths[i].gone))
 	}
-	if losing || waiting(h.paths) {
+	if losing {
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views

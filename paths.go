@@ -43,6 +43,7 @@ type pathView struct {
 	plan   policy.State
 	dead   bool // not usable, or a blackhole
 	lonely int  // live MPTCP connections whose only established subflow is here
+	stale  bool // lonely was counted before the plan gave the link up: it says nothing of joins that failed since
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
 }
@@ -88,7 +89,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.
-		case v.lonely == 0 || now.Sub(s.gone) >= leaveMost:
+		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost:
 			s.want = endpointNone
 		default:
 			s.want = endpointBackup

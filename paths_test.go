@@ -58,6 +58,12 @@ func TestPaths(t *testing.T) {
 			{time.Minute, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, "LTE returns"},
 			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{none, active}, ""},
 		},
+		"what was counted before the link was given up does not count": {
+			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
+			{time.Second, pathView{plan: first}, pathView{plan: off, stale: true}, [2]endpointWant{active, backup}, "nobody has looked since"},
+			{waitingTurn, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, "a join has failed"},
+			{time.Second, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
+		},
 		"a lonely connection does not hold a link for ever": {
 			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
 			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, ""},

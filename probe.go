@@ -21,6 +21,7 @@ type probeResult struct {
 	link     int
 	answered bool
 	doubt    bool // not the end yet: the first SYN was not answered in time
+	late     bool // not answered, and that was found out long after it should have been
 }
 
 // probed takes the news of a probe.
@@ -30,7 +31,10 @@ func (h *house) probed(p probeResult) {
 	}
 	s := &h.senses[p.link]
 	s.doubt = p.doubt
-	if !p.doubt {
+	switch {
+	case p.late:
+		s.health.ProbeLate(time.Now())
+	case !p.doubt:
 		s.health.ProbeDone(time.Now(), p.answered)
 	}
 }
@@ -73,7 +77,7 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 			answered := probe(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}, wait, func() {
 				tell(probeResult{link: i, doubt: true})
 			})
-			tell(probeResult{link: i, answered: answered})
+			tell(probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
 		}()
 	}
 }
@@ -101,6 +105,9 @@ func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPo
 
 // probeAgain is when a second SYN follows a silent first one: one lost packet must not cost a failover.
 const probeAgain = 100 * time.Millisecond
+
+// lateLeast is how late an idle machine may look at a probe's end; beyond it, and half of the wait, it has other things to do.
+const lateLeast = 150 * time.Millisecond
 
 // probe tells whether anything came back within wait. doubt is called when the second SYN leaves.
 func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait time.Duration, doubt func()) bool {

@@ -383,6 +383,25 @@ func TestIdleNeededLinkIsProbedRarely(t *testing.T) {
 	t.Error("a needed idle link that answers no probe stays alive")
 }
 
+func TestProbesThatAreLookedAtTooLateProveLittle(t *testing.T) {
+	b := newBench(t, 0, 0)
+	lates := 0
+	for range 60 * 60 * 20 { // an hour at most
+		b.run(b.step, silence)
+		if b.verdict.Dead {
+			break
+		}
+		if b.h.NeedProbe(b.now, Use{Needed: true}, b.verdict) {
+			lates++
+			b.h.ProbeSent(b.now)
+			b.h.ProbeLate(b.now)
+		}
+	}
+	if want := probeLates + 1; !b.verdict.Dead || lates < want {
+		t.Errorf("dead: %v after %d probes that nobody looked at in time, want dead after %d or more", b.verdict.Dead, lates, want)
+	}
+}
+
 func TestDeadLinkIsProbedWithBackOffAndReturnsAfterTwoAnswers(t *testing.T) {
 	b := newBench(t, 1, 20*time.Millisecond)
 	b.run(time.Second, b.uploads(3000))

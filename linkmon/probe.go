@@ -20,6 +20,7 @@ const (
 	probeGrace = 5 * time.Second // a probe that is not reported for so long is forgotten
 	probeHits  = 2               // answers in a row prove that a dead link is back
 	probeFails = 2               // unanswered in a row prove that an idle link is dead; one is enough for a suspect
+	probeLates = 3               // looked at too late in a row count as one unanswered: a machine may be slow for ever
 )
 
 // probe is the memory of the active probes of one link. linkmon itself sends none: main does, and reports.
@@ -29,6 +30,7 @@ type probe struct {
 	wait time.Duration // of the back-off; 0: at once
 	hits int           // answered in a row
 	lost int           // unanswered in a row
+	late int           // looked at too late in a row
 }
 
 // NeedProbe says whether a probe should be sent by the link now. Only a link that is needed is asked, only when its own
@@ -50,7 +52,7 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 		return now.Sub(later(h.since, p.sent)) >= max(p.wait, probeAgain)
 	case v.Suspect:
 		return true
-	case p.lost > 0:
+	case p.lost > 0 || p.late > 0:
 		return now.Sub(p.sent) >= probeAgain
 	default:
 		return now.Sub(later(h.progress, p.sent)) >= probeIdle
@@ -67,7 +69,7 @@ func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, tr
 // within ProbeWait. The next Step's verdict knows it. Unanswered ones are repeated with a back-off of 0.5 to 30 s, for ever.
 func (h *Health) ProbeDone(now time.Time, answered bool) {
 	p := &h.probe
-	p.open = false
+	p.open, p.late = false, 0
 	if answered {
 		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
 		if !h.dead {
@@ -83,6 +85,16 @@ func (h *Health) ProbeDone(now time.Time, answered bool) {
 	}
 	p.hits, p.lost = 0, p.lost+1
 	p.wait = min(max(2*p.wait, probeFirst), probeMost)
+}
+
+// ProbeLate notes that nobody looked for the answer until long after ProbeWait: this machine had no time, and its silence is its own.
+func (h *Health) ProbeLate(now time.Time) {
+	p := &h.probe
+	if p.late++; p.late >= probeLates {
+		h.ProbeDone(now, false)
+		return
+	}
+	p.open = false
 }
 
 // proven: a dead link has answered often enough to be alive.

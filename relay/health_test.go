@@ -132,6 +132,40 @@ func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	}
 }
 
+// A converter that takes other connections meanwhile is not out because of some that wait in vain.
+func TestConverterThatTakesOthersStaysIn(t *testing.T) {
+	t.Parallel()
+	slow := netip.MustParseAddrPort("192.0.2.99:80")
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr == slow {
+			io.Copy(io.Discard, c)
+			return
+		}
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 8 * time.Second})
+	var waiting []*net.TCPConn
+	for range 2 * weakLimit {
+		waiting = append(waiting, lanDial(t, r, slow))
+	}
+	until(t, "all wait", func() bool { return f.conns.Load() >= int64(len(waiting)) })
+	echoes(t, r)
+	for _, c := range waiting {
+		isReset(t, c)
+	}
+	if u := r.Upstreams()[0]; !u.Up || u.Failures != 0 {
+		t.Fatalf("%+v", u)
+	}
+}
+
+func TestLookingTooLateProvesNothing(t *testing.T) {
+	for took, want := range map[time.Duration]bool{0: false, 1500 * time.Millisecond: false, 1800 * time.Millisecond: false, 2 * time.Second: true} {
+		if got := late(took, 1500*time.Millisecond); got != want {
+			t.Errorf("%v for 1.5 s: late is %v", took, got)
+		}
+	}
+}
+
 // Servers that never answer are no fault of the converter's, however many there are.
 func TestSilentServersLeaveTheConverterIn(t *testing.T) {
 	f := newFake(t, func(c *net.TCPConn, m *convert.Message) { io.Copy(io.Discard, c) })

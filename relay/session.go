@@ -192,6 +192,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	links = ups[0].clean(all)
 	for range mostTries {
 		p = path{u: ups[u], link: links[link]}
+		began := time.Now()
 		up, err = s.attempt(&p, links[link+1:])
 		if err == nil {
 			ups[u].good()
@@ -210,6 +211,9 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		re := p.u.react(err, len(s.early.b) > 0)
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
+		if ups[u].served.Load() > began.UnixNano() {
+			re.weak = false // it took others meanwhile: the server is slow, or we are
+		}
 		if re.pair {
 			s.r.log.Warn("relay: what answers is no converter", "upstream", p.u.Name, "link", p.link.Name, "err", err)
 			ups[u].shun(p.link.Name)

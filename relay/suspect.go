@@ -26,6 +26,7 @@ func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.Uni
 // answered notes how long an answer took. Part of it may have been the server's, so that more than two seconds are not
 // believed.
 func (u *upstream) answered(took time.Duration) {
+	u.served.Store(time.Now().UnixNano())
 	took = min(took, 2*time.Second)
 	old := time.Duration(u.usual.Load())
 	if old == 0 {
@@ -33,6 +34,10 @@ func (u *upstream) answered(took time.Duration) {
 	}
 	u.usual.Store(int64(old + (took-old)/4))
 }
+
+// late tells whether what was to be awaited for so long was looked at much later: then the machine had no time for us, and the
+// silence may be our own. A thousand connections at once do that to a slow router.
+func late(took, patience time.Duration) bool { return took > patience+patience/4 }
 
 // patience is how long a question may take: a multiple of the usual, since a full line delays it and may lose a packet of it.
 func (u *upstream) patience() time.Duration {
@@ -112,6 +117,13 @@ func (r *Relay) examine(u *upstream, hold bool) {
 		return
 	}
 	defer u.endDoubt()
+	if !r.question(u, false) {
+		r.question(u, true)
+	}
+}
+
+// question asks once. It has no verdict when nobody looked for the answers in time, unless it is to be the last.
+func (r *Relay) question(u *upstream, last bool) (verdict bool) {
 	began, moved := time.Now(), r.flows.moved(u.Name)
 	type answer struct {
 		from netip.AddrPort
@@ -151,12 +163,16 @@ func (r *Relay) examine(u *upstream, hold bool) {
 		case alive[from]:
 		case len(alive) > 0: // this address is dead, the upstream is not
 			u.restAddress(from, 0, a.link)
-		case !u.heardSince(began) && r.flows.moved(u.Name) == moved:
+		case u.heardSince(began), r.flows.moved(u.Name) != moved:
+		case !last && late(time.Since(began), patience):
+			return false
+		default:
 			u.failures.Add(1)
 			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
-			return
+			return true
 		}
 	}
+	return true
 }
 
 // passes waits, and tells whether it was for the whole time.

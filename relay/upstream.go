@@ -34,6 +34,7 @@ type upstream struct {
 	failures atomic.Int64
 	refusals atomic.Int64 // Errors 32 though a cookie is configured
 	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
+	served   atomic.Int64 // Unix ns of the last connection that it took
 
 	usual atomic.Int64 // ns that an answer takes
 

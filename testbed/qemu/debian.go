@@ -3,12 +3,15 @@
 package qemu
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"spillway/testbed/world"
 )
 
 // Debian fetches packages of any architecture by name into a cache, without touching the system's own packages: apt works
@@ -68,23 +71,41 @@ func (d Debian) Userland(arch string) (string, error) {
 			return err
 		}
 		d.log("fetching busybox and nft for %s", arch)
-		if err := apt.run("apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", "busybox-static", "nftables"); err != nil {
-			return err
-		}
-		debs, err := filepath.Glob(filepath.Join(apt.dir, "cache", "archives", "*.deb"))
+		return apt.unpackWithLibraries(dir, "busybox-static", "nftables")
+	})
+}
+
+// Tools unpacks ip with all libraries, for those who break a guest's network by hand, and returns the directory.
+func (d Debian) Tools(arch string) (string, error) {
+	return d.once(filepath.Join(d.Dir, "tools", arch), func(dir string) error {
+		apt, err := d.apt(arch, stable)
 		if err != nil {
 			return err
 		}
-		for _, deb := range debs {
-			if strings.HasPrefix(filepath.Base(deb), "linux-") {
-				continue
-			}
-			if _, err := output("dpkg-deb", "-x", deb, dir); err != nil {
-				return err
-			}
-		}
-		return nil
+		d.log("fetching iproute2 for %s", arch)
+		return apt.unpackWithLibraries(dir, "iproute2")
 	})
+}
+
+// unpackWithLibraries unpacks packages and all that they depend on.
+func (a apt) unpackWithLibraries(dir string, packages ...string) error {
+	install := append([]string{"-qq", "-y", "--no-install-recommends", "--download-only", "install"}, packages...)
+	if err := a.run("", "apt-get", install...); err != nil {
+		return err
+	}
+	debs, err := filepath.Glob(filepath.Join(a.dir, "cache", "archives", "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, deb := range debs {
+		if strings.HasPrefix(filepath.Base(deb), "linux-") {
+			continue
+		}
+		if _, err := output("dpkg-deb", "-x", deb, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // once lets fn fill a directory, all of it or not at all.
@@ -123,14 +144,18 @@ func (d Debian) apt(arch, suite string) (apt, error) {
 			return a, err
 		}
 	}
+	mirror, err := mirror()
+	if err != nil {
+		return a, err
+	}
 	conf := fmt.Sprintf(`Dir::State "%[1]s/state"; Dir::State::status "%[1]s/status"; Dir::Cache "%[1]s/cache";
 Dir::Etc::sourcelist "%[1]s/sources.list"; Dir::Etc::sourceparts "%[1]s/parts";
 APT::Architecture "%[2]s"; APT::Architectures { "%[2]s"; }; APT::Sandbox::User "root"; Acquire::Languages "none";
-DPkg::Lock::Timeout "300"; Acquire::Retries "3";
+DPkg::Lock::Timeout "300"; Acquire::Retries "3"; Acquire::http::Timeout "60"; Acquire::https::Timeout "60";
 `, a.dir, arch)
 	for name, text := range map[string]string{
 		"apt.conf": conf, "status": "",
-		"sources.list": "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian " + suite + " main\n",
+		"sources.list": "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] " + mirror + " " + suite + " main\n",
 	} {
 		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o644); err != nil {
 			return a, err
@@ -141,7 +166,7 @@ DPkg::Lock::Timeout "300"; Acquire::Retries "3";
 		return a, nil
 	}
 	d.log("reading the package list of %s for %s", suite, arch)
-	if err := a.run("apt-get", "-qq", "update"); err != nil {
+	if err := a.run("", "apt-get", "-qq", "update", "--error-on=any"); err != nil {
 		return a, err
 	}
 	return a, os.WriteFile(fresh, nil, 0o644)
@@ -154,10 +179,8 @@ func (a apt) download(pkg string) (string, error) {
 		return found[len(found)-1], nil
 	}
 	a.log("fetching %s", pkg)
-	cmd := exec.Command("apt-get", "-qq", "download", pkg)
-	cmd.Dir, cmd.Env = filepath.Join(a.dir, "cache", "archives"), a.env()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("fetch package %s: %w: %s", pkg, err, out)
+	if err := a.run(filepath.Join(a.dir, "cache", "archives"), "apt-get", "-qq", "download", pkg); err != nil {
+		return "", fmt.Errorf("fetch package %s: %w", pkg, err)
 	}
 	found, _ := filepath.Glob(pattern)
 	if len(found) == 0 {
@@ -166,13 +189,35 @@ func (a apt) download(pkg string) (string, error) {
 	return found[len(found)-1], nil
 }
 
-func (a apt) run(name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Env = a.env()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, out)
+// fetchLimit is how long one command of apt may take; a list of packages is 10 MB, a kernel 100 MB.
+const fetchLimit = 5 * time.Minute
+
+// run has apt do something in a directory ("": ours). What a mirror could not give is asked for twice more, after a while.
+func (a apt) run(dir, name string, args ...string) (err error) {
+	for pause := 10 * time.Second; pause <= time.Minute; pause *= 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), fetchLimit)
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Dir, cmd.Env, cmd.WaitDelay = dir, a.env(), 10*time.Second
+		out, failed := cmd.CombinedOutput()
+		cancel()
+		if failed == nil {
+			return nil
+		}
+		err = fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), failed, out)
+		a.log("again in %v: %v", pause, err)
+		time.Sleep(pause)
 	}
-	return nil
+	return err
+}
+
+// mirror is the address of the archive that the machine's own apt uses.
+func mirror() (string, error) {
+	root, err := world.Root()
+	if err != nil {
+		return "", err
+	}
+	out, err := output("sh", filepath.Join(root, "testbed/qemu/mirror"))
+	return strings.TrimSpace(out), err
 }
 
 func (a apt) env() []string {

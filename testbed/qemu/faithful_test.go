@@ -18,8 +18,8 @@ import (
 func TestHeldSYNsInAnEmulatedRouter(t *testing.T) {
 	for name := range strings.SplitSeq(cmp.Or(os.Getenv("GUEST"), "amd64-6.12"), ",") {
 		t.Run(name, func(t *testing.T) {
-			slot := prepared(t, name)
-			slot.Limit = 8 * time.Minute
+			g, image := prepared(t, name)
+			slot := &Slot{Guest: g, Image: image, Limit: 8 * time.Minute}
 			s := scenario.Faithful()
 			w := world.New(t, world.Config{Links: s.Links, Settings: s.Settings, ServerDelay: s.ServerDelay, On: slot.On})
 			if err := s.Before(w); err != nil {

@@ -11,6 +11,7 @@ package qemu
 
 import (
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -19,14 +20,15 @@ type Guest struct {
 	Name     string
 	About    string
 	Kernel   Kernel
-	Userland string   // Debian architecture of busybox, nft and their libraries
+	Userland string   // Debian architecture of busybox, nft and their libraries; "": none, and nft is the one of guest/nft
 	Build    []string // environment of the Go tool
 	QEMU     string   // the emulator, with the arguments that make the machine
 	Machine  []string
-	Memory   int    // MB
-	Console  string // kernel's name of the first serial line
-	Bus      string // of virtio devices: "pci" or "device" (MMIO)
-	Package  string // Debian package of the emulator
+	Memory   int     // MB
+	Carries  float64 // Mbit/s of the yardstick relay when the emulator has a core of 2.x GHz to itself: what rates are scaled by
+	Console  string  // kernel's name of the first serial line
+	Bus      string  // of virtio devices: "pci" or "device" (MMIO)
+	Package  string  // Debian package of the emulator
 }
 
 // Kernel says where a kernel comes from: a package of a suite, or a build of our own.
@@ -45,19 +47,19 @@ const (
 func Guests() []Guest {
 	malta := Guest{
 		Userland: "mipsel", Build: []string{"GOARCH=mipsle", "GOMIPS=softfloat"},
-		QEMU: "qemu-system-mipsel", Machine: []string{"-M", "malta", "-cpu", "24Kc"}, Memory: 64, Console: "ttyS0", Bus: "pci", Package: "qemu-system-mips",
+		QEMU: "qemu-system-mipsel", Machine: []string{"-M", "malta", "-cpu", "24Kc"}, Memory: 64, Carries: 110, Console: "ttyS0", Bus: "pci", Package: "qemu-system-mips",
 	}
 	armhf := Guest{
 		Userland: "armhf", Build: []string{"GOARCH=arm", "GOARM=7"},
-		QEMU: "qemu-system-arm", Machine: []string{"-M", "virt", "-cpu", "cortex-a15"}, Memory: 128, Console: "ttyAMA0", Bus: "device", Package: "qemu-system-arm",
+		QEMU: "qemu-system-arm", Machine: []string{"-M", "virt", "-cpu", "cortex-a15"}, Memory: 128, Carries: 100, Console: "ttyAMA0", Bus: "device", Package: "qemu-system-arm",
 	}
 	arm64 := Guest{
 		Userland: "arm64", Build: []string{"GOARCH=arm64", "GOARM64=v8.0"},
-		QEMU: "qemu-system-aarch64", Machine: []string{"-M", "virt", "-cpu", "cortex-a53"}, Memory: 128, Console: "ttyAMA0", Bus: "pci", Package: "qemu-system-arm",
+		QEMU: "qemu-system-aarch64", Machine: []string{"-M", "virt", "-cpu", "cortex-a53"}, Memory: 128, Carries: 110, Console: "ttyAMA0", Bus: "pci", Package: "qemu-system-arm",
 	}
 	amd64 := Guest{
 		Userland: "amd64", Build: []string{"GOARCH=amd64", "GOAMD64=v1"},
-		QEMU: "qemu-system-x86_64", Machine: []string{"-accel", "tcg"}, Memory: 256, // the kernel takes 45 by itself
+		QEMU: "qemu-system-x86_64", Machine: accelerated(), Memory: 256, Carries: 130, // the kernel takes 45 by itself
 		Console: "ttyS0", Bus: "pci", Package: "qemu-system-x86",
 	}
 	with := func(g Guest, name, about string, k Kernel) Guest {
@@ -79,6 +81,21 @@ func Guests() []Guest {
 		with(amd64, "amd64-newest", "x86 with the newest kernel that Debian has", Kernel{Arch: "amd64", Suite: unstable, Package: "linux-image-amd64"}),
 		big,
 	}
+}
+
+// accelerated lets an x86 guest use the processor itself where the kernel has KVM for Intel or AMD. What only calls itself
+// so (kvm_pvm, on some rented machines) starts no kernel of Debian's.
+func accelerated() []string {
+	for _, module := range []string{"kvm_intel", "kvm_amd"} {
+		if _, err := os.Stat("/sys/module/" + module); err != nil {
+			continue
+		}
+		if kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+			kvm.Close()
+			return []string{"-accel", "kvm", "-accel", "tcg"}
+		}
+	}
+	return []string{"-accel", "tcg"}
 }
 
 // Find picks a guest by its name.

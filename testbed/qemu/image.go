@@ -20,17 +20,21 @@ import (
 type Image struct {
 	Kernel, Initramfs string // paths
 	Bin               string // directory of the programs built for the guest
-	Rules             bool   // there is nft
+	Tools             string // directory of ip and its libraries; "": none
 }
 
-// Prepare fetches, builds and packs what a guest needs, in the cache.
-func (d Debian) Prepare(g Guest) (Image, error) {
+// Prepare fetches, builds and packs what a guest needs, in the cache. tools has it bring ip along, for faults that
+// somebody at the console makes.
+func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 	kernel, err := d.Kernel(g.Kernel)
 	if err != nil {
 		return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
 	}
-	userland := filepath.Join(kernel, "userland") // a kernel of our own brings it along
-	if g.Userland != "" {
+	userland := "" // no Debian release has any
+	programs := map[string]string{"spillway": ".", "init": "./testbed/qemu/guest/init"}
+	if g.Userland == "" {
+		programs["nft"] = "./testbed/qemu/guest/nft"
+	} else {
 		if userland, err = d.Userland(g.Userland); err != nil {
 			return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
 		}
@@ -40,6 +44,11 @@ func (d Debian) Prepare(g Guest) (Image, error) {
 		return Image{}, err
 	}
 	image := Image{Bin: dir, Initramfs: filepath.Join(dir, "initramfs")}
+	if tools && g.Userland != "" {
+		if image.Tools, err = d.Tools(g.Userland); err != nil {
+			return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
+		}
+	}
 	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
 	if len(images) == 0 { // as kernels are packed since 2026
 		images, _ = filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*/vmlinu*"))
@@ -48,13 +57,11 @@ func (d Debian) Prepare(g Guest) (Image, error) {
 		return image, fmt.Errorf("guest %s: %d kernels in %s", g.Name, len(images), kernel)
 	}
 	image.Kernel = images[0]
-	for program, source := range map[string]string{"spillway": ".", "init": "./testbed/qemu/guest/init"} {
+	for program, source := range programs {
 		if err := build(filepath.Join(dir, program), source, g.Build); err != nil {
 			return image, err
 		}
 	}
-	_, err = os.Stat(filepath.Join(userland, "usr/sbin/nft"))
-	image.Rules = err == nil
 	return image, image.pack(kernel, userland)
 }
 
@@ -72,20 +79,27 @@ func build(path, source string, env []string) error {
 	return nil
 }
 
-// pack writes the initramfs.
+// pack writes the initramfs, under another name until it is whole: two may want the same guest.
 func (i Image) pack(kernel, userland string) (err error) {
-	f, err := os.Create(i.Initramfs)
+	f, err := os.CreateTemp(filepath.Dir(i.Initramfs), "initramfs.*.part")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() {
+		if err = errors.Join(err, f.Close()); err == nil {
+			err = os.Rename(f.Name(), i.Initramfs)
+		}
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
 	z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
 	if err != nil {
 		return err
 	}
 	a := NewArchive(z)
 	for _, step := range []func() error{
-		func() error { return i.programs(a) },
+		func() error { return i.programs(a, userland == "") },
 		func() error { return i.system(a, userland) },
 		func() error { return drivers(a, kernel) },
 		a.Close, z.Close,
@@ -97,8 +111,12 @@ func (i Image) pack(kernel, userland string) (err error) {
 	return nil
 }
 
-func (i Image) programs(a *Archive) error {
-	for name, to := range map[string]string{"init": "init", "spillway": "bin/spillway"} {
+// programs adds those that were built for the guest.
+func (i Image) programs(a *Archive, nft bool) error {
+	for name, to := range map[string]string{"init": "init", "spillway": "bin/spillway", "nft": "usr/sbin/nft"} {
+		if name == "nft" && !nft {
+			continue
+		}
 		content, err := os.ReadFile(filepath.Join(i.Bin, name))
 		if err != nil {
 			return err
@@ -130,23 +148,35 @@ func drivers(a *Archive, kernel string) error {
 
 // system adds busybox, for a person at the console, and nft with its libraries.
 func (i Image) system(a *Archive, userland string) error {
+	if userland == "" {
+		return nil
+	}
 	if content, err := os.ReadFile(filepath.Join(userland, "bin/busybox")); err == nil {
 		a.File("bin/busybox", 0o755, content)
 		a.Symlink("bin/sh", "busybox")
 	}
-	if !i.Rules {
+	done := map[string]bool{}
+	if err := program(a, done, userland, "usr/sbin/nft", "usr/sbin/nft"); err != nil {
+		return err
+	}
+	if i.Tools == "" {
 		return nil
 	}
-	content, err := os.ReadFile(filepath.Join(userland, "usr/sbin/nft"))
+	return program(a, done, i.Tools, "bin/ip", "usr/sbin/ip")
+}
+
+// program adds a program as to, with its libraries, those in done left out.
+func program(a *Archive, done map[string]bool, userland, from, to string) error {
+	content, err := os.ReadFile(filepath.Join(userland, from))
 	if err != nil {
 		return err
 	}
-	a.File("usr/sbin/nft", 0o755, content)
-	return libraries(a, userland, filepath.Join(userland, "usr/sbin/nft"))
+	a.File(to, 0o755, content)
+	return libraries(a, done, userland, filepath.Join(userland, from))
 }
 
-// libraries adds the interpreter of a program and all libraries that it needs, directly or not.
-func libraries(a *Archive, userland, program string) error {
+// libraries adds the interpreter of a program and all libraries that it needs, directly or not, to those in done.
+func libraries(a *Archive, done map[string]bool, userland, program string) error {
 	files := map[string]string{}
 	err := filepath.WalkDir(userland, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.Contains(d.Name(), ".so") && !strings.Contains(path, "gconv") {
@@ -157,7 +187,6 @@ func libraries(a *Archive, userland, program string) error {
 	if err != nil {
 		return err
 	}
-	done := map[string]bool{}
 	var add func(path string) error
 	add = func(path string) error {
 		f, err := elf.Open(path)
@@ -187,7 +216,7 @@ func libraries(a *Archive, userland, program string) error {
 		}
 		return nil
 	}
-	if interpreter := interpreterOf(program); interpreter != "" {
+	if interpreter := interpreterOf(program); interpreter != "" && !done[filepath.Base(interpreter)] {
 		from, ok := files[filepath.Base(interpreter)]
 		if !ok {
 			return fmt.Errorf("interpreter %s is in no package that was fetched", interpreter)

@@ -44,8 +44,11 @@ type lineConn struct {
 	r *bufio.Reader
 }
 
-// bootLimit is how long a guest may take until its first answer; on an idle machine it takes less than a tenth of it.
-const bootLimit = 120 * time.Second
+// bootLimit is how long a guest may take until its first answer; on an idle machine it takes less than a thirtieth of it.
+const bootLimit = 6 * time.Minute
+
+// ErrMachine: the emulator or the guest as a whole failed, not what runs in it.
+var ErrMachine = errors.New("the emulated machine fails")
 
 // boot starts a machine whose network devices are descriptors that QEMU takes frames from, the first the LAN's TAP, the
 // others sockets. It owns them. limit is when the machine is ended however it fares.
@@ -85,7 +88,7 @@ func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, cons
 		return nil, errors.Join(err, m.fell())
 	}
 	if err := m.ask(guest.Request{Do: guest.Hello}, &m.About, bootLimit); err != nil {
-		return nil, fmt.Errorf("%w\nthe console's end:\n%s", errors.Join(err, m.fell()), m.Console(3000))
+		return nil, fmt.Errorf("%w: %w\nthe console's end:\n%s", ErrMachine, errors.Join(err, m.fell()), m.Console(3000))
 	}
 	m.Took = time.Since(begin)
 	return m, nil
@@ -160,7 +163,7 @@ func pair(name string) (ours *lineConn, theirs *os.File, err error) {
 }
 
 // Ask makes the guest do one thing. result may be nil.
-func (m *Machine) Ask(r guest.Request, result any) error { return m.ask(r, result, 60*time.Second) }
+func (m *Machine) Ask(r guest.Request, result any) error { return m.ask(r, result, 2*time.Minute) }
 
 func (m *Machine) ask(r guest.Request, result any, within time.Duration) error {
 	m.mu.Lock()
@@ -173,7 +176,7 @@ func (m *Machine) ask(r guest.Request, result any, within time.Duration) error {
 	}
 	if err != nil {
 		m.agent.Close() // answers would no longer belong to their requests
-		return fmt.Errorf("guest: %s: %w", r.Do, err)
+		return fmt.Errorf("%w: %s: %w", ErrMachine, r.Do, err)
 	}
 	if answer.Error != "" {
 		return fmt.Errorf("guest: %s: %s", r.Do, answer.Error)

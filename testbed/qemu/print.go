@@ -5,6 +5,8 @@ package qemu
 import (
 	"fmt"
 	"io"
+
+	"spillway/testbed/qemu/guest"
 )
 
 // Print writes what was measured for people.
@@ -24,11 +26,17 @@ func (f Figures) Print(w io.Writer) {
 	cost("splice relay (the yardstick)", f.Spliced)
 	cost("spillway", f.Relayed)
 	row("spillway relative to the yardstick", "%.2f by the process, %.2f by the machine", f.Relayed.Process/f.Spliced.Process, f.Relayed.Machine/f.Spliced.Machine)
-	row("RSS idle, MB", "%.1f", mb(f.Idle))
+	row("RSS idle, MB", "%s", memory(f.Idle))
 	aim := ""
 	if f.Memory <= 64 {
 		aim = " (aim < 10)"
 	}
-	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%.1f%s, at most %.1f; %.1f left to others; %d connections failed, %d processes killed",
-		mb(f.Connected), aim, mb(f.Peak), mb(f.Available), f.Failed, f.OOM)
+	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%s%s; %.1f left to others; %d connections failed, %d processes killed",
+		memory(f.Connected), aim, mb(f.Available), f.Failed, f.OOM)
+}
+
+// memory is a daemon's: what it has, and of that its own and the program's pages.
+func memory(u guest.Usage) string {
+	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
+	return fmt.Sprintf("%.1f (%.1f its own, %.1f of the program)", mb(u.RSS), mb(u.Anon), mb(u.File))
 }

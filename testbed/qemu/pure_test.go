@@ -73,8 +73,8 @@ func TestAScaledRunReadsAsTheScenarioItself(t *testing.T) {
 	}
 }
 
-func TestLinksTakeAtMostAThirdOfWhatTheGuestCarries(t *testing.T) {
-	for _, c := range []struct{ limit, want float64 }{{1000, 1}, {84, 0.5}, {1, 0.1}} { // 56 Mbit/s together
+func TestLinksTakeAtMostATenthOfWhatTheGuestCarries(t *testing.T) {
+	for _, c := range []struct{ limit, want float64 }{{1000, 1}, {280, 0.5}, {1, 0.05}} { // 56 Mbit/s together
 		if got := Fraction(world.Two(), c.limit); got != c.want {
 			t.Errorf("fraction at %v Mbit/s: %v, want %v", c.limit, got, c.want)
 		}

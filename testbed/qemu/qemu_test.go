@@ -3,6 +3,7 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,16 +17,16 @@ import (
 	"spillway/testbed/world"
 )
 
-// One MIPS and one ARM router boot, relay a download, lose DSL in the middle of it and go on by LTE. What counts is what
-// happened and that no octet is wrong, not how fast: the processor is emulated, on whatever machine this is.
+// One MIPS and one ARM router. What counts is what happened and that no octet is wrong, not how fast: the processor is
+// emulated, on whatever machine this is.
 func TestAnEmulatedRouterRelaysAndFailsOver(t *testing.T) {
 	for _, name := range []string{"mipsel-6.1", "armhf-6.1"} {
-		t.Run(name, func(t *testing.T) { failOver(t, prepared(t, name)) })
+		t.Run(name, func(t *testing.T) { g, image := prepared(t, name); failOver(t, g, image) })
 	}
 }
 
 // prepared is a guest with its image. What a laptop lacks skips the test, by name; with CI=true it fails.
-func prepared(t *testing.T, name string) *Slot {
+func prepared(t *testing.T, name string) (Guest, Image) {
 	t.Helper()
 	netns.Require(t)
 	g, err := Find(name)
@@ -46,63 +47,155 @@ func prepared(t *testing.T, name string) *Slot {
 	if _, err := store.Userland(g.Userland); err != nil {
 		netns.Missing(t, "needs busybox and nft: "+err.Error())
 	}
-	image, err := store.Prepare(g)
+	image, err := store.Prepare(g, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Slot{Guest: g, Image: image, Limit: 4 * time.Minute}
+	return g, image
 }
 
-func failOver(t *testing.T, slot *Slot) {
-	w := world.New(t, world.Config{Links: []world.Link{world.DSL(3, 0.6), world.LTE(6, 1.5)}, On: slot.On})
-	t.Logf("kernel %s on %s: %.1f s until the first answer, %.1f of them by its own clock",
-		slot.Machine.About.Kernel, slot.Machine.About.Machine, slot.Machine.Took.Seconds(), slot.Machine.About.Boot)
-	if err := (scenario.Scenario{}).Ready(w); err != nil {
+// failOver tells the story once; and once more where the emulator itself failed, as it does on a busy host (docs/ROUTERS.md,
+// "What an emulated Malta has wrong"). What the router does wrong is told at once.
+func failOver(t *testing.T, g Guest, image Image) {
+	bin, err := world.Build()
+	if err != nil {
 		t.Fatal(err)
 	}
-	const octets = 3_000_000
-	var result traffic.Result
-	done := make(chan error, 1)
-	go func() (err error) {
-		defer func() { done <- err }()
-		result, err = w.Demand(traffic.Demand{Kind: traffic.Get, Octets: octets, Timeout: 90 * time.Second})
+	for tries := 1; ; tries++ {
+		err := story(t, &Slot{Guest: g, Image: image, Limit: 15 * time.Minute}, bin)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ErrMachine) || tries == 2 {
+			t.Fatal(err)
+		}
+		t.Logf("again, in another machine: %v", err)
+	}
+}
+
+const (
+	transferred = 3_000_000       // octets of the download
+	patience    = 4 * time.Minute // for each step: an idle machine takes seconds
+)
+
+// story is a router's day: it boots, relays a download, loses DSL in the middle of it, goes on by LTE, is killed, forwards
+// without its daemon, and relays again with a new one.
+func story(t *testing.T, slot *Slot, bin world.Binaries) error {
+	w, err := world.Make(world.Config{Links: []world.Link{world.DSL(3, 0.6), world.LTE(6, 1.5)}, On: slot.On}, t.TempDir(), bin)
+	if err != nil {
 		return err
+	}
+	defer w.Close()
+	m := slot.Machine
+	t.Logf("kernel %s on %s: %.1f s until the first answer, %.1f of them by its own clock", m.About.Kernel, m.About.Machine, m.Took.Seconds(), m.About.Boot)
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
+		return err
+	}
+	for _, chapter := range []struct {
+		name string
+		do   func(*world.World) error
+	}{{"a download loses DSL and goes on by LTE", loseDSL}, {"SIGKILL, and a new daemon", killAndStart}} {
+		begin := time.Now()
+		if err := chapter.do(w); err != nil {
+			return fmt.Errorf("%s: %w\n%s\nthe console's end:\n%s", chapter.name, err, w.Logs(3000), m.Console(3000))
+		}
+		t.Logf("%s: %.1f s", chapter.name, time.Since(begin).Seconds())
+	}
+	return w.Router.Stop()
+}
+
+// loseDSL cuts DSL in the middle of a download. Whoever watches may be slower than the download, on a busy machine; then a
+// larger one follows.
+func loseDSL(w *world.World) error {
+	for octets := int64(transferred); octets <= 16*transferred; octets *= 2 {
+		missed, err := loseDSLDuring(w, octets)
+		if err != nil || !missed {
+			return err
+		}
+	}
+	return errors.New("every download ended before DSL could be cut in the middle of it")
+}
+
+// loseDSLDuring tells whether the middle was missed.
+func loseDSLDuring(w *world.World, octets int64) (missed bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = download(w, octets)
 	}()
-	carries(t, w, 0, 200_000)
-	if err := w.Lines[0].Cut(); err != nil {
-		t.Fatal(err)
+	steps := []func() error{
+		func() error { return carries(w, 0, done) },
+		w.Lines[0].Cut,
+		func() error { return carries(w, 1, done) },
+		w.Lines[0].Restore,
 	}
-	carries(t, w, 1, 200_000)
-	if err := w.Lines[0].Restore(); err != nil {
-		t.Fatal(err)
+	for _, step := range steps {
+		if failed := step(); failed != nil && !errors.Is(failed, errEnded) {
+			return false, failed
+		} else if failed != nil {
+			missed = true
+		}
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	select {
+	case <-done:
+	case <-time.After(patience):
+		return false, errors.New("the download does not end")
 	}
-	if result.Failed != 0 || result.Bad != 0 || result.Octets != octets {
-		t.Errorf("download: %d failed, %d with a wrong octet, %d octets of %d: %q", result.Failed, result.Bad, result.Octets, octets, result.Errors)
+	return missed, err
+}
+
+func killAndStart(w *world.World) error {
+	if err := w.Router.Kill(); err != nil {
+		return err
+	}
+	if err := download(w, 100_000); err != nil {
+		return fmt.Errorf("without a daemon: %w", err)
+	}
+	if err := w.Router.Start(w.TOML()); err != nil {
+		return fmt.Errorf("a new daemon: %w", err)
+	}
+	if err := download(w, 300_000); err != nil {
+		return fmt.Errorf("with a new daemon: %w", err)
 	}
 	s, err := w.Router.Status()
-	if err != nil || s.Counters["accepted"] == 0 {
-		t.Errorf("status: %d connections relayed, %v; want one at least", s.Counters["accepted"], err)
+	if err == nil && s.Counters["relayed"] == 0 {
+		err = errors.New("the new daemon has relayed no connection")
 	}
-	if err := w.Router.Stop(); err != nil {
-		t.Error(err)
-	}
+	return err
 }
 
-// carries waits until a link has carried so much more TCP payload.
-func carries(t *testing.T, w *world.World, link int, octets uint64) {
-	t.Helper()
+// download has the LAN host fetch so many octets, each of them checked.
+func download(w *world.World, octets int64) error {
+	r, err := w.Demand(traffic.Demand{Kind: traffic.Get, Octets: octets, Timeout: patience})
+	if err == nil && (r.Failed != 0 || r.Bad != 0 || r.Octets != octets) {
+		err = fmt.Errorf("download: %d failed, %d with a wrong octet, %d octets of %d: %q", r.Failed, r.Bad, r.Octets, octets, r.Errors)
+	}
+	return err
+}
+
+// errEnded: a download was over too early.
+var errEnded = errors.New("the download ended")
+
+// carries waits until a link has carried some more TCP payload, or the download has ended.
+func carries(w *world.World, link int, done <-chan struct{}) error {
+	const octets = 200_000
 	payload := func() uint64 {
 		up, down := w.Lines[link].Counts()
 		return up.Payload + down.Payload
 	}
-	before := payload()
-	err := world.WaitFor(fmt.Sprintf("%d octets of payload on %s", octets, w.Links[link].Name), 60*time.Second, func() bool { return payload() >= before+octets })
-	if err != nil {
-		t.Fatal(err)
+	before, ended := payload(), false
+	err := world.WaitFor(fmt.Sprintf("%d octets of payload on %s", octets, w.Links[link].Name), patience, func() bool {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		return ended || payload() >= before+octets
+	})
+	if err == nil && payload() < before+octets {
+		return errEnded
 	}
+	return err
 }
 
 func TestModulesComeAfterWhatTheyNeed(t *testing.T) {

@@ -31,10 +31,13 @@ type Slot struct {
 	world *world.World
 	lan   *os.File
 	links []*os.File
+	wrap  string // lines of shell before the daemon
 	later string // lines of ip arguments for the time when the machine runs
-	usage guest.Usage
-	asked time.Time  // when usage was
-	mu    sync.Mutex // usage, asked
+
+	mu     sync.Mutex
+	spent  time.Duration // processor time of the daemon
+	asked  time.Time     // when spent was
+	asking bool
 }
 
 // On is what world.Config.On wants.
@@ -46,7 +49,7 @@ func (s *Slot) On(w *world.World) (world.Machine, error) {
 		}
 	}
 	w.AtClose(s.close)
-	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Router: s.router()}, nil
+	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Shell: s.shell, Wrap: func(lines string) { s.wrap = lines }, Router: s.router()}, nil
 }
 
 // home makes the LAN host's eth0 a TAP that the guest holds.
@@ -105,19 +108,20 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 	}
 	for _, r := range []guest.Request{
 		{Do: guest.Name, Names: names},
-		{Do: guest.Sysctl, Text: strings.Join(sysctls, "\n")},
+		{Do: guest.Sysctl, Text: strings.Join(append(sysctls, tracked), "\n")},
 		{Do: guest.NFT, Text: nft},
 		{Do: guest.IP, Text: s.later},
 	} {
-		if r.Do == guest.NFT && !s.Image.Rules {
-			continue
-		}
 		if err := s.Machine.Ask(r, nil); err != nil {
 			return fmt.Errorf("%w\nthe console's end:\n%s", err, s.Machine.Console(2000))
 		}
 	}
 	return nil
 }
+
+// tracked is the limit of tracked connections that OpenWrt has had for long. The kernel's own is 1024 with 128 MB: a relayed
+// connection takes two or three, and beyond the limit packets are dropped.
+const tracked = "net.netfilter.nf_conntrack_max=16384"
 
 // script has the guest do lines of ip arguments, once it runs.
 func (s *Slot) script(lines string) error {
@@ -126,6 +130,11 @@ func (s *Slot) script(lines string) error {
 		return nil
 	}
 	return s.Machine.Ask(guest.Request{Do: guest.IP, Text: lines}, nil)
+}
+
+// shell has the guest do lines of shell.
+func (s *Slot) shell(lines string) error {
+	return s.Machine.Ask(guest.Request{Do: guest.Shell, Text: lines}, nil)
 }
 
 func (s *Slot) close() {
@@ -147,7 +156,15 @@ func (s *Slot) router() world.Router {
 		return s.Machine.Ask(guest.Request{Do: guest.Signal, Signal: int(sig)}, nil)
 	}
 	r.Start = func(text string) error {
-		if err := s.Machine.Ask(guest.Request{Do: guest.Start, Path: config, Text: text}, nil); err != nil {
+		request := guest.Request{Do: guest.Start, Path: config, Text: text}
+		if s.wrap != "" {
+			request.Script = filepath.Join(s.world.Dir, "spillway.sh")
+			wrapper := "set -e\n" + s.wrap + "\nexec /bin/spillway \"$@\"\n"
+			if err := s.Machine.Ask(guest.Request{Do: guest.Write, Path: request.Script, Text: wrapper}, nil); err != nil {
+				return err
+			}
+		}
+		if err := s.Machine.Ask(request, nil); err != nil {
 			return err
 		}
 		if err := s.awaitDoor(r); err != nil {
@@ -159,7 +176,7 @@ func (s *Slot) router() world.Router {
 		if err := signal(syscall.SIGTERM); err != nil {
 			return err
 		}
-		return world.WaitFor("the daemon's end", 30*time.Second, func() bool {
+		return world.WaitFor("the daemon's end", 2*time.Minute, func() bool {
 			ended := ""
 			err := s.Machine.Ask(guest.Request{Do: guest.Ended}, &ended)
 			return err != nil || ended != ""
@@ -179,25 +196,45 @@ func (s *Slot) router() world.Router {
 		return signal(syscall.SIGHUP)
 	}
 	r.CPU = s.cpu
+	r.Usage = func() (world.Usage, error) { return s.held(r) }
 	r.Log = func() string { return s.Machine.Console(64 << 10) }
 	return r
 }
 
-// cpu is the daemon's processor time, not older than a second: it is asked for fifty times in each.
+// cpu is the daemon's processor time, two seconds old or so: it is asked for fifty times in each by one who counts octets
+// meanwhile and can't wait for a guest that has its hands full.
 func (s *Slot) cpu() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.asked) > time.Second {
-		s.Machine.Ask(guest.Request{Do: guest.Measure}, &s.usage)
-		s.asked = time.Now()
+	if !s.asking && time.Since(s.asked) > 2*time.Second {
+		s.asking = true
+		go func() {
+			var u guest.Usage
+			err := s.Machine.Ask(guest.Request{Do: guest.Measure, Text: guest.Brief}, &u)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.asking, s.asked = false, time.Now(); err == nil {
+				s.spent = u.CPU
+			}
+		}()
 	}
-	return s.usage.CPU
+	return s.spent
+}
+
+// held is what the daemon holds of the guest: its memory, descriptors and sessions.
+func (s *Slot) held(r world.Router) (u world.Usage, err error) {
+	var g guest.Usage
+	if err := s.Machine.Ask(guest.Request{Do: guest.Measure}, &g); err != nil {
+		return u, err
+	}
+	status, err := r.Status()
+	return world.Usage{RSS: g.RSS, Descriptors: g.Files, Sessions: status.Sessions, Goroutines: status.Goroutines}, err
 }
 
 // awaitDoor waits until LAN connections are relayed: the daemon's door is open and the rules lead there.
 func (s *Slot) awaitDoor(r world.Router) error {
 	ended, asked := "", error(nil)
-	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 90*time.Second, func() bool {
+	err := world.WaitFor("the daemon's control socket, its door and the rules that lead there", 4*time.Minute, func() bool {
 		if status, err := r.Status(); err == nil && status.Doors.Open {
 			rules := ""
 			asked = s.Machine.Ask(guest.Request{Do: guest.NFT}, &rules)

@@ -71,12 +71,19 @@ func unscaled(r *scenario.Run, s scenario.Scenario, by float64) {
 	}
 }
 
-// Fraction is the part of their rates at which links are played in a guest that carries so many Mbit/s at most: all links
-// together need at most a third of that. Below a tenth nothing about a line would be like that line.
+// Fraction is the part of their rates at which links are played in a guest whose yardstick relay carries so many Mbit/s of
+// plain TCP: all links together need at most a tenth of that. Spillway over MPTCP, with subflows of unlike delay, carries a third
+// of the yardstick or less, and the emulator shares the machine with the links, the concentrator and the server. Below a
+// twentieth nothing about a line would be like that line.
 func Fraction(links []world.Link, limit float64) float64 {
+	return min(1, max(0.05, limit/10/Sum(links)))
+}
+
+// Sum is the rate of all links together in Mbit/s, of the faster direction.
+func Sum(links []world.Link) float64 {
 	down, up := 0.0, 0.0
 	for _, l := range links {
 		down, up = down+l.Down.Rate, up+l.Up.Rate
 	}
-	return min(1, max(0.1, limit*1e6/3/max(down, up)))
+	return max(down, up) / 1e6
 }

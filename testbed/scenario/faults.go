@@ -4,7 +4,6 @@ package scenario
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -95,9 +94,9 @@ func do(at time.Duration, name string, act func(*world.World) error) Event {
 	return Event{At: at, Do: Action(name), Act: act}
 }
 
-// router runs lines of shell in the router's namespace.
+// router runs lines of shell where the router is.
 func router(lines ...string) func(*world.World) error {
-	return func(w *world.World) error { return w.CPE.Run("sh", "-ec", strings.Join(lines, "\n")) }
+	return func(w *world.World) error { return w.OnRouter(lines...) }
 }
 
 func concentratorFaults() []fault {
@@ -188,7 +187,7 @@ func linkFaults() []fault {
 			events: []Event{do(happens, "swap", both(router(rename("dsl", "other"), rename("lte", "dsl"), rename("other", "lte")), swapRoutes))}},
 		{name: "mtu-lowered", about: "DSL's MTU falls to 1280 at both ends", length: 4 * time.Second, settled: happens + 3*time.Second,
 			events: []Event{do(happens, "mtu", func(w *world.World) error {
-				if err := w.CPE.Script("link set dsl mtu 1280\n"); err != nil {
+				if err := w.OnRouter("ip link set dsl mtu 1280"); err != nil {
 					return err
 				}
 				return w.Providers[0].Script("link set cust mtu 1280\n")
@@ -244,7 +243,7 @@ func middleboxFaults() []fault {
 
 // checksums switches MPTCP's own on at both ends.
 func checksums(w *world.World) error {
-	if err := w.CPE.Sysctl("net.mptcp.checksum_enabled", "1"); err != nil {
+	if err := w.SetOnRouter("net.mptcp.checksum_enabled", "1"); err != nil {
 		return err
 	}
 	return w.HAG.Sysctl("net.mptcp.checksum_enabled", "1")

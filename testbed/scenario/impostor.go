@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,10 +65,5 @@ func (i impostor) replace(w *world.World) error {
 
 // Wrap has the router's daemon started by a shell that runs lines first: limits, mounts of its own.
 func Wrap(lines ...string) func(*world.World) error {
-	return func(w *world.World) error {
-		path := filepath.Join(w.Dir, "spillway.sh")
-		text := "#!/bin/sh\nset -e\n" + strings.Join(lines, "\n") + "\nexec " + w.Bin.Spillway + " \"$@\"\n"
-		w.Bin.Spillway = path
-		return os.WriteFile(path, []byte(text), 0o755)
-	}
+	return func(w *world.World) error { return w.Wrap(lines...) }
 }

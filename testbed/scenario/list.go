@@ -27,7 +27,7 @@ func All() []Scenario {
 		Bond("bond-down-v6", "6", false, world.Two(), 12), Bond("bond-up-v6", "6", true, world.Two(), 3),
 		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(3*time.Second, 4*time.Second),
 		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
-		RouterKilled(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
+		RouterKilled(), Reloaded(), NativeMPTCP(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
 		Bond("two-and-two", "4", false, twoAndTwo(), 16), Faithful(),
 	}

@@ -12,21 +12,28 @@ import (
 
 // Loads are scenarios of many at once.
 func Loads() []Scenario {
-	return []Scenario{TenThousand(10_000), slowLoris(), synFlood()}
+	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands(2000)}
 }
 
-// TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand.
-func TenThousand(n int) Scenario {
+// TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand: they are
+// held for so long. The concentrator is two processes, as one may have 20,000 descriptors on some machines.
+func TenThousand(n int, hold time.Duration) Scenario {
 	var idle, full world.Usage
 	return Scenario{
 		Name: "ten-thousand", About: fmt.Sprintf("%d connections at once, each octet checked", n),
 		Links:    []world.Link{world.DSL(100, 40), world.LTE(100, 40)},
-		Settings: world.Settings{Relay: map[string]string{"max_sessions": fmt.Sprint(2 * n), "max_per_host": fmt.Sprint(2 * n)}},
+		Settings: world.Settings{Relay: map[string]string{"max_sessions": fmt.Sprint(2 * n), "max_per_host": fmt.Sprint(2 * n)}, Concentrators: 2},
+		Before: func(w *world.World) error {
+			if !w.Own() {
+				return nil
+			}
+			return w.SetOnRouter("net.netfilter.nf_conntrack_max", fmt.Sprint(6*n)) // each has two or three
+		},
 		Demands: []Demand{{Name: "many", Start: time.Second,
-			Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 5000, Hold: 40 * time.Second, Timeout: 180 * time.Second}}},
+			Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 5000, Hold: hold, Timeout: 180*time.Second + hold}}},
 		Events: []Event{
 			do(500*time.Millisecond, "memory, idle", func(w *world.World) (err error) { idle, err = w.Router.Usage(); return err }),
-			do(38*time.Second, "memory, full", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
+			do(hold-2*time.Second, "memory, full", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
 		},
 		Expect: []Expectation{
 			whole("many"),
@@ -36,4 +43,20 @@ func TenThousand(n int) Scenario {
 			{What: "descriptors with all", Measure: func(*Run) float64 { return float64(full.Descriptors) }, Is: AtLeast, Aim: 0, Bound: none},
 		},
 	}
+}
+
+// LossyThousands has DSL lose a quarter of its packets while thousands of connections ask for a little each, so that it is taken
+// out of use under all of them: nobody's octets may be lost or changed by that.
+func LossyThousands(n int) Scenario {
+	s := Thousands(n)
+	s.Name, s.About = "thousands-lossy", "DSL loses a quarter of its packets while thousands of connections each fetch a little"
+	bad := s.Links[0]
+	bad.Up.Loss, bad.Down.Loss = 0.25, 0.25
+	s.Settings.LogLevel = "debug"
+	s.Demands[0].Octets, s.Demands[0].Hold = 5000, 15*time.Second // all are open when it begins
+	s.Events = []Event{
+		{At: 14 * time.Second, Do: Reshape, Link: "dsl", Up: bad.Up, Down: bad.Down},
+		{At: 40 * time.Second, Do: Reshape, Link: "dsl", Up: s.Links[0].Up, Down: s.Links[0].Down},
+	}
+	return s
 }

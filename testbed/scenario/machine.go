@@ -22,7 +22,7 @@ func machineFaults() []fault {
 			settings: world.Settings{Relay: map[string]string{"max_per_host": "4096"}}, // the host has all that there is
 			before:   Wrap("ulimit -n 200"), events: []Event{do(happens, "300 connections", crowd(300, 3*time.Second))}},
 		{name: "ports-out", about: "the router has 60 local ports, and 200 connections at once from 1.5 s to 4.5 s", length: 6 * time.Second, settled: 8 * time.Second, slowest: 6000,
-			before:   func(w *world.World) error { return w.CPE.Sysctl("net.ipv4.ip_local_port_range", "40000 40059") },
+			before:   func(w *world.World) error { return w.SetOnRouter("net.ipv4.ip_local_port_range", "40000 40059") },
 			settings: world.Settings{Relay: map[string]string{"max_per_host": "4096"}}, // the host has all that there is
 			events:   []Event{do(happens, "200 connections", crowd(200, 3*time.Second))}},
 		{name: "conntrack-absent", about: "no connection tracking on the router: what is relayed needs none", length: 3 * time.Second,

@@ -129,16 +129,18 @@ func summary(start time.Time, reports []Report) Result {
 		r.Series.Merge(c.Series)
 		if c.Error != "" {
 			r.Failed++
-			if len(r.Errors) < 3 {
-				r.Errors = append(r.Errors, c.Error)
-			}
+			r.Errors = append(r.Errors, c.Error)
 			continue
 		}
 		connect, first, done = append(connect, c.Connect), append(first, c.First), append(done, c.Done)
 	}
+	r.Errors = r.Errors[:min(len(r.Errors), errorsMost)] // the worst kind is first
 	r.Connect, r.First, r.Done = SpreadOf(connect), SpreadOf(first), SpreadOf(done)
 	r.Mbit = float64(r.Octets) * 8 / r.Seconds / 1e6
 	return r
 }
+
+// errorsMost is how many errors a result tells.
+const errorsMost = 8
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

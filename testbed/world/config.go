@@ -17,6 +17,7 @@ type Settings struct {
 	Rules              []map[string]string
 	LogLevel           string // "": info
 	V6Concentrator     bool   // reached over IPv6
+	Concentrators      int    // processes, each on a port of its own from Port on; 0: 1
 }
 
 // TOML is the router's configuration file.
@@ -42,7 +43,13 @@ func (w *World) TOML() string {
 	if s.V6Concentrator {
 		address = Concentrator6
 	}
-	section(&b, "[[concentrator]]", with(map[string]string{"name": `"hag"`, "address": quote(address), "port": fmt.Sprint(Port)}, s.Concentrator))
+	for i := range max(1, s.Concentrators) {
+		name := "hag"
+		if i > 0 {
+			name += fmt.Sprint(i + 1)
+		}
+		section(&b, "[[concentrator]]", with(map[string]string{"name": quote(name), "address": quote(address), "port": fmt.Sprint(Port + i)}, s.Concentrator))
+	}
 	section(&b, "[policy]", s.Policy)
 	section(&b, "[relay]", s.Relay)
 	for _, r := range s.Rules {

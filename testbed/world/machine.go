@@ -3,6 +3,11 @@
 package world
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
 	"spillway/testbed/linkemu"
 	"spillway/testbed/netns"
 )
@@ -14,6 +19,8 @@ type Machine struct {
 	Port   func(_ *netns.NS, device string, _ linkemu.Kind) (*linkemu.Port, error) // makes the router's end of a link
 	Ready  func(sysctls []string, nft string) error                                // all ends are there: settings and ruleset before the daemon
 	Script func(lines string) error                                                // lines of ip arguments
+	Shell  func(lines string) error                                                // lines of shell, as root
+	Wrap   func(lines string)                                                      // a shell does lines before it becomes the daemon
 	Router Router
 }
 
@@ -31,6 +38,39 @@ func (w *World) atRouter(lines string) error {
 		return w.machine.Script(lines)
 	}
 	return w.CPE.Script(lines)
+}
+
+// Own is whether the router is a machine of its own, whose clock and memory are nobody else's.
+func (w *World) Own() bool { return w.machine != nil }
+
+// OnRouter runs lines of shell where the router is.
+func (w *World) OnRouter(lines ...string) error {
+	text := strings.Join(lines, "\n")
+	if w.machine != nil {
+		return w.machine.Shell(text)
+	}
+	return w.CPE.Run("sh", "-ec", text)
+}
+
+// SetOnRouter sets a sysctl, its name with dots, where the router is.
+func (w *World) SetOnRouter(name, value string) error {
+	if w.machine != nil {
+		return w.machine.Shell(fmt.Sprintf("echo %q >/proc/sys/%s", value, strings.ReplaceAll(name, ".", "/")))
+	}
+	return w.CPE.Sysctl(name, value)
+}
+
+// Wrap has the router's daemon started by a shell that runs lines first: limits, mounts of its own.
+func (w *World) Wrap(lines ...string) error {
+	text := strings.Join(lines, "\n")
+	if w.machine != nil {
+		w.machine.Wrap(text)
+		return nil
+	}
+	path := filepath.Join(w.Dir, "spillway.sh")
+	text = "#!/bin/sh\nset -e\n" + text + "\nexec " + w.Bin.Spillway + " \"$@\"\n"
+	w.Bin.Spillway = path
+	return os.WriteFile(path, []byte(text), 0o755)
 }
 
 // everywhere is what each machine of the world has set.

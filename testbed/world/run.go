@@ -22,15 +22,29 @@ func (w *World) StartServer(files string) (err error) {
 	return w.awaitPort(w.server, w.SRV, ServerPort)
 }
 
-// StartConcentrator starts it and waits until it listens.
+// StartConcentrator starts it, with others where the settings have several, and waits until all listen.
 func (w *World) StartConcentrator(more ...string) (err error) {
-	args := append([]string{w.Bin.Concentrator,
-		"-listen", fmt.Sprintf("%s:%d,[%s]:%d", Concentrator4, Port, Concentrator6, Port),
-		"-allow-clients", "0.0.0.0/0,::/0"}, more...)
-	if w.concentrator, err = w.Start(w.HAG, "concentrator", args...); err != nil {
-		return err
+	for i := range max(1, w.Settings.Concentrators) {
+		p, err := w.startConcentrator(Port+i, more...)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			w.concentrator = p
+		}
 	}
-	return w.awaitPort(w.concentrator, w.HAG, Port)
+	return nil
+}
+
+func (w *World) startConcentrator(port int, more ...string) (*Process, error) {
+	args := append([]string{w.Bin.Concentrator,
+		"-listen", fmt.Sprintf("%s:%d,[%s]:%d", Concentrator4, port, Concentrator6, port),
+		"-allow-clients", "0.0.0.0/0,::/0"}, more...)
+	p, err := w.Start(w.HAG, "concentrator", args...)
+	if err != nil {
+		return nil, err
+	}
+	return p, w.awaitPort(p, w.HAG, port)
 }
 
 // KillConcentrator ends it at once: its host answers with resets from then on.

@@ -221,7 +221,7 @@ func (w *World) Addresses(i int) error {
 			fmt.Fprintf(&b, "ip %s route replace %s via %v dev %s metric %d\n", f.family, f.all, f.via, l.Device, 10+i)
 		}
 	}
-	return w.CPE.Run("sh", "-ec", b.String())
+	return w.OnRouter(b.String())
 }
 
 // address gives both ends of a line their addresses and the router its default route: a metric for each link.

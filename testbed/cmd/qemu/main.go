@@ -5,17 +5,17 @@
 //	qemu list                                       guests and scenarios
 //	qemu fetch [-guest NAME,...]                    fetch and build what guests boot
 //	qemu run [-guest NAME,...] [SCENARIO...]        boot, measure, play; no scenario named: all; "none": only measure
+//	qemu table FILE                                 tables of what runs with -json FILE have found, medians
 //
-// It ends non-zero if a scenario fails or a guest lacks memory.
+// The guest "namespaces" is the router in a network namespace, for figures to compare with. It ends non-zero if a scenario
+// fails or a guest lacks memory.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"spillway/testbed/policybench"
 	"spillway/testbed/qemu"
 	"spillway/testbed/scenario"
 	"spillway/testbed/world"
@@ -33,9 +34,11 @@ type options struct {
 	guests   string
 	keep     string
 	cache    string
+	json     string
 	fraction float64
 	verbose  bool
 	transfer time.Duration
+	measure  bool
 }
 
 func main() {
@@ -46,9 +49,11 @@ func main() {
 	flags.StringVar(&o.guests, "guest", "", "guests, comma-separated; all that Debian has a kernel for if empty")
 	flags.StringVar(&o.keep, "keep", "", "write logs and consoles to this directory and leave them there")
 	flags.StringVar(&o.cache, "cache", "build/qemu", "directory of kernels and images")
+	flags.StringVar(&o.json, "json", "", "append what was found to this file, for table")
 	flags.Float64Var(&o.fraction, "fraction", 0, "part of the links' rates to play at; 0: what the guest's own limit allows")
 	flags.BoolVar(&o.verbose, "v", false, "print the rates over time too")
 	flags.DurationVar(&o.transfer, "transfer", 5*time.Second, "length of each measuring transfer")
+	flags.BoolVar(&o.measure, "measure", true, "measure the guest before scenarios are played; without, its declared limit counts")
 	verb := "list"
 	if len(os.Args) > 1 {
 		verb = os.Args[1]
@@ -70,28 +75,65 @@ func run(ctx context.Context, verb string, args []string, o options) error {
 		for _, g := range qemu.Guests() {
 			fmt.Printf("%-14s %4d MB  %s\n", g.Name, g.Memory, g.About)
 		}
-		for _, s := range scenario.All() {
+		for _, s := range known() {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
 		}
 		return nil
 	case "fetch":
 		for _, g := range guests {
-			if _, err := o.store().Prepare(g); err != nil {
+			if _, err := o.store().Prepare(g, true); err != nil {
 				return err
 			}
 		}
 		return nil
 	case "run":
 		return runAll(ctx, guests, args, o)
+	case "table":
+		return tables(args)
 	}
-	return fmt.Errorf("verb %q: known are list, fetch, run", verb)
+	return fmt.Errorf("verb %q: known are list, fetch, run, table", verb)
 }
+
+// known are all scenarios there are: the stories, faults and loads, what only a machine has, and what the policy promises,
+// whose names begin with "policy/" here: some are those of stories.
+func known() []scenario.Scenario {
+	promises := policybench.All(20 * time.Second)
+	for i := range promises {
+		promises[i].Name = "policy/" + promises[i].Name
+	}
+	return append(append(scenario.Every(), scenario.ClockSet()), promises...)
+}
+
+// named picks scenarios; without a name all stories.
+func named(names []string) (all []scenario.Scenario, err error) {
+	switch {
+	case len(names) == 0:
+		return scenario.All(), nil
+	case names[0] == "none":
+		return nil, nil
+	}
+	for _, name := range names {
+		found := slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return s.Name != name })
+		if len(found) == 0 {
+			return nil, fmt.Errorf("scenario %q: there is none of that name; `qemu list` lists them", name)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// namespaces is the guest that is none.
+const namespaces = "namespaces"
 
 // selected is the guests named; all with a kernel of Debian if none is.
 func (o options) selected() (all []qemu.Guest, err error) {
 	for name := range strings.SplitSeq(o.guests, ",") {
 		if name == "" {
 			return slices.DeleteFunc(qemu.Guests(), func(g qemu.Guest) bool { return g.Kernel.Built != "" }), nil
+		}
+		if name == namespaces {
+			all = append(all, qemu.Guest{Name: namespaces, About: "the router in a network namespace of this machine"})
+			continue
 		}
 		g, err := qemu.Find(name)
 		if err != nil {
@@ -111,6 +153,10 @@ func (o options) store() qemu.Debian {
 }
 
 func runAll(ctx context.Context, guests []qemu.Guest, names []string, o options) error {
+	list, err := named(names)
+	if err != nil {
+		return err
+	}
 	bin, err := world.Build()
 	if err != nil {
 		return err
@@ -120,7 +166,7 @@ func runAll(ctx context.Context, guests []qemu.Guest, names []string, o options)
 		if ctx.Err() != nil {
 			break
 		}
-		bad, err := o.runGuest(ctx, g, bin, names)
+		bad, err := o.runGuest(ctx, g, bin, list)
 		if err != nil {
 			fmt.Printf("%s: %v\n", g.Name, err)
 			bad = append(bad, g.Name)
@@ -131,88 +177,6 @@ func runAll(ctx context.Context, guests []qemu.Guest, names []string, o options)
 		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
 	}
 	return ctx.Err()
-}
-
-// runGuest measures a guest, plays scenarios in it and returns what failed.
-func (o options) runGuest(ctx context.Context, g qemu.Guest, bin world.Binaries, names []string) (failed []string, err error) {
-	if _, err := exec.LookPath(g.QEMU); err != nil {
-		return nil, fmt.Errorf("install the Debian package %s: %w", g.Package, err)
-	}
-	fmt.Printf("== %s: %s\n", g.Name, g.About)
-	image, err := o.store().Prepare(g)
-	if err != nil {
-		return nil, err
-	}
-	b := qemu.Bench{Guest: g, Image: image, Bin: bin, Log: func(f string, a ...any) { fmt.Printf("    "+f+"\n", a...) }}
-	dir, remove, err := o.directory(g.Name + "-measure")
-	if err != nil {
-		return nil, err
-	}
-	if !image.Rules {
-		defer remove()
-		fmt.Println("  there is no nft for this guest: no scenarios")
-		return nil, b.Bare(dir, os.Stdout)
-	}
-	f, err := b.Measure(dir, o.transfer)
-	remove()
-	if err != nil {
-		return nil, err
-	}
-	f.Print(os.Stdout)
-	if f.Failed > 0 || f.OOM > 0 {
-		failed = append(failed, g.Name+"/connections")
-	}
-	for _, s := range scenario.All() {
-		if len(names) > 0 && !slices.Contains(names, s.Name) || ctx.Err() != nil {
-			continue
-		}
-		if s.Name == "thousands" {
-			s = scenario.Thousands(f.Connections)
-		}
-		ok, err := o.play(ctx, b, s, min(f.Forward, f.Relayed.Mbit))
-		if errors.Is(err, qemu.ErrNotHere) {
-			fmt.Printf("%s: skipped: %v\n", s.Name, err)
-			continue
-		}
-		if err != nil {
-			fmt.Printf("%s: %v\n", s.Name, err)
-		}
-		if !ok {
-			failed = append(failed, g.Name+"/"+s.Name)
-		}
-	}
-	return failed, nil
-}
-
-func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, limit float64) (ok bool, err error) {
-	if err := qemu.Fits(s); err != nil {
-		return true, err
-	}
-	fraction := o.fraction
-	if fraction == 0 {
-		fraction = qemu.Fraction(s.Links, limit)
-	}
-	dir, remove, err := o.directory(b.Guest.Name + "-" + s.Name)
-	if err != nil {
-		return false, err
-	}
-	defer remove()
-	run, err := b.Play(ctx, s, fraction, dir)
-	if err != nil {
-		return false, err
-	}
-	findings := run.Findings()
-	fmt.Printf("[%s, at %.0f %% of the rates] ", b.Guest.Name, 100*fraction)
-	scenario.Print(os.Stdout, s, findings)
-	for name, d := range run.Results {
-		if d.Failed > 0 {
-			fmt.Printf("  %s: %d failed: %q\n", name, d.Failed, d.Errors)
-		}
-	}
-	if o.verbose {
-		run.Timeline(os.Stdout, 250*time.Millisecond)
-	}
-	return len(qemu.Failing(findings)) == 0, nil
 }
 
 // directory is where logs go: one that is kept, or one that is removed.

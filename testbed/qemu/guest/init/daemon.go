@@ -105,11 +105,19 @@ func nft(text string) (string, error) {
 }
 
 // measure reads what the daemon and the machine have used.
-func (d *daemon) measure() (u guest.Usage, err error) {
+func (d *daemon) measure(exactly bool) (u guest.Usage, err error) {
 	if d.cmd != nil {
 		pid := d.cmd.Process.Pid
 		status := fields(fmt.Sprintf("/proc/%d/status", pid))
 		u.RSS, u.Peak = status["VmRSS:"]<<10, status["VmHWM:"]<<10
+		u.Anon, u.File = status["RssAnon:"]<<10, (status["RssFile:"]+status["RssShmem:"])<<10
+		// Until 6.2 the kernel tells those from counters of each thread's, up to 64 pages late; a walk through the pages is exact.
+		if exact := rollup(pid, exactly); exact["Rss:"] > 0 {
+			u.RSS, u.Anon = exact["Rss:"]<<10, exact["Anonymous:"]<<10
+			u.File = u.RSS - u.Anon
+		}
+		files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		u.Files = len(files)
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		if f := strings.Fields(rest); len(f) > 12 {
@@ -125,6 +133,14 @@ func (d *daemon) measure() (u guest.Usage, err error) {
 	u.Available = fields("/proc/meminfo")["MemAvailable:"] << 10
 	u.OOM = fields("/proc/vmstat")["oom_kill"]
 	return u, err
+}
+
+// rollup sums up all pages of a process, if they are to be walked through.
+func rollup(pid int, exactly bool) map[string]int64 {
+	if !exactly {
+		return nil
+	}
+	return fields(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 }
 
 // ticks reads a number of hundredths of a second: USER_HZ is 100 on all of these machines.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -55,6 +56,9 @@ func boot() error {
 	a, err := about()
 	if err = errors.Join(err, fixBoard(a.Machine)); err != nil {
 		fmt.Fprintln(os.Stderr, "init:", err)
+	}
+	if _, err := os.Stat("/bin/busybox"); err == nil {
+		exec.Command("/bin/busybox", "--install", "-s", "/bin").Run() // sh, date, mount and the others, for a person and for Shell
 	}
 	list, err := os.ReadFile("/modules/order")
 	if err != nil {
@@ -144,7 +148,12 @@ func (d *daemon) do(r guest.Request) (any, error) {
 		if err := write(r.Path, r.Text); err != nil {
 			return nil, err
 		}
+		if r.Script != "" {
+			return nil, d.start("/bin/sh", r.Script, "run", "-config", r.Path)
+		}
 		return nil, d.start("/bin/spillway", "run", "-config", r.Path)
+	case guest.Shell:
+		return nil, shell(r.Text)
 	case guest.Splice:
 		return nil, d.start("/init", append([]string{"splice"}, strings.Fields(r.Text)...)...)
 	case guest.Signal:
@@ -154,7 +163,7 @@ func (d *daemon) do(r guest.Request) (any, error) {
 	case guest.Control:
 		return control(r.Path, r.Text)
 	case guest.Measure:
-		return d.measure()
+		return d.measure(r.Text != guest.Brief)
 	case guest.Halt:
 		halt()
 	}
@@ -172,6 +181,19 @@ func write(path, text string) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// shell does lines as a person at the console would; the first that fails ends it. Busybox takes its own ip for the real one,
+// which knows MPTCP.
+func shell(lines string) error {
+	const ip = "/usr/sbin/ip"
+	if _, err := os.Stat(ip); err == nil {
+		lines = "ip() { " + ip + " \"$@\"; }\n" + lines
+	}
+	if out, err := exec.Command("/bin/sh", "-ec", lines).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // sysctls sets values. What is a default for devices to come is also set for those that are there.
