@@ -48,6 +48,7 @@ type direction struct {
 	held    []byte // read and not yet written; nil while nothing waits
 	buffer  []byte // the whole buffer of held
 	limit   int32  // octets to read at once
+	mark    int32  // in bulk: SO_RCVLOWAT of the source
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	hup     bool   // the source told of its end: read until it comes

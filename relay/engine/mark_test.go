@@ -20,9 +20,9 @@ func feed(g *gauge, now *int64, rate, segment int, d time.Duration) (wakes int) 
 			wakes++
 			g.read(*now, waiting)
 			waiting = 0
-		case waiting >= lowMark || *now >= g.due:
+		case waiting >= int(g.mark) || *now >= g.due:
 			wakes++
-			g.look(*now, waiting, waiting < lowMark)
+			g.look(*now, waiting, waiting < int(g.mark))
 			waiting = 0
 		}
 	}
@@ -123,7 +123,7 @@ func FuzzGauge(f *testing.F) {
 			default:
 				g.look(now, n, b&16 != 0)
 			}
-			if g.bulk && (g.period < 1 || g.period > maxPeriod || g.due > now+maxPeriod*tick) {
+			if g.bulk && (g.period < 1 || g.period > maxPeriod || g.due > now+(maxPeriod+1)*tick || g.mark < leastMark || g.mark > mostMark) {
 				t.Fatalf("looks too late: %+v at %d", g, now)
 			}
 			if g.need > mostNeed {

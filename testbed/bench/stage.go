@@ -53,9 +53,14 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 	if err := s.raiseFiles(); err != nil {
 		return s, err
 	}
+	if s.cpe, err = router(); err != nil {
+		return s, err
+	}
 	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "isp": &s.isp, "hag": &s.hag, "srv": &s.srv} {
-		if *ns, err = netns.Make(name); err != nil {
-			return s, err
+		if *ns == nil {
+			if *ns, err = netns.Make(name); err != nil {
+				return s, err
+			}
 		}
 		s.spaces = append(s.spaces, *ns)
 		for _, v := range []string{"net.ipv4.ip_forward=1", "net.ipv4.tcp_no_metrics_save=1", "net.mptcp.blackhole_timeout=0",
@@ -73,6 +78,17 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 		return s, err
 	}
 	return s, s.farEnds()
+}
+
+// router makes the namespace of the router under test with the connection table of a router that has 512 MB, 4096 buckets. This
+// machine's own may have hundreds of thousands, and whoever asks the kernel for all sockets has it walk through them. Before 6.1
+// namespaces have no table of their own.
+func router() (*netns.NS, error) {
+	const entries = "/proc/sys/net/ipv4/tcp_child_ehash_entries"
+	if before, err := os.ReadFile(entries); err == nil && os.WriteFile(entries, []byte("4096"), 0o644) == nil {
+		defer os.WriteFile(entries, before, 0o644)
+	}
+	return netns.Make("cpe")
 }
 
 // useCubic gives everybody the congestion control that most of the Internet has: a machine's own default may be another, and
