@@ -170,7 +170,11 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		h.flows = nil
 		return
 	}
-	flows, err := h.diag.Subflows()
+	which := mptcp.Which{} // what stands still may have lost its address
+	if !h.still.due(now) && !h.transparent {
+		which = ourSubflows(h.snap.Links, familiesOf(h.addrs))
+	}
+	flows, err := h.diag.Subflows(which)
 	if err != nil {
 		h.log.Debug("look at the subflows", "error", err)
 		return
@@ -179,6 +183,19 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 	h.resetStill(now)
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
+}
+
+// ourSubflows leaves out what is none of the links': half of all sockets are the LAN's sides of connections.
+func ourSubflows(links []linkmon.Link, f families) mptcp.Which {
+	w := mptcp.Which{Only4: !f.v6, Only6: !f.v4}
+	for i := range links {
+		for _, a := range []netip.Addr{links[i].Addr4, links[i].Addr6} {
+			if a.IsValid() {
+				w.Local = append(w.Local, a)
+			}
+		}
+	}
+	return w
 }
 
 // decide asks the policy and does what it says.

@@ -37,6 +37,9 @@ type standing struct {
 	moved uint64
 }
 
+// due tells whether it is time to look again, at all subflows of the namespace.
+func (s *still) due(now time.Time) bool { return now.Sub(s.looked) >= stillEvery }
+
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or, if they are plain TCP,
 // no local address for goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all
 // subflows of an instant.
@@ -87,7 +90,7 @@ func alive(state uint8) bool { return state >= 1 && state <= 3 }
 
 // resetStill looks for such connections now and then. h.flows must be of this instant.
 func (h *house) resetStill(now time.Time) {
-	if h.diag == nil || now.Sub(h.still.looked) < stillEvery {
+	if h.diag == nil || !h.still.due(now) {
 		return
 	}
 	h.still.looked = now

@@ -483,7 +483,7 @@ func TestSubflowsFollowTheEndpoints(t *testing.T) {
 		var got []string
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			got = nil
-			subflows, err := diag.Subflows()
+			subflows, err := diag.Subflows(mptcp.Which{})
 			h.must(err)
 			for _, s := range subflows {
 				if s.Established && s.Remote.Addr().String() == server4 {

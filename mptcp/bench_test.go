@@ -33,7 +33,7 @@ func BenchmarkSubflows(b *testing.B) {
 	defer d.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if got, err := d.Subflows(); err != nil || len(got) != 2*connections {
+		if got, err := d.Subflows(Which{}); err != nil || len(got) != 2*connections {
 			b.Fatal(len(got), err)
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,38 +28,70 @@ type Subflow struct {
 }
 
 // Diag dumps sockets by sock_diag(7). Safe for concurrent use.
-type Diag struct{ c *netlink.Conn }
+//
+// It speaks netlink by itself: the subflows are looked at many times a second, with one answer for each, and this way a look
+// allocates nothing but its result.
+type Diag struct {
+	mu     sync.Mutex
+	fd     int
+	seq    uint32
+	buffer []byte
+}
+
+const (
+	// diagBuffer holds what the kernel sends at once: it fills 32 KiB at most (netlink_dump in af_netlink.c).
+	diagBuffer = 32 << 10
+	// diagPatience bounds the wait for a kernel that does not answer.
+	diagPatience = 2 // s
+)
 
 // OpenDiag opens a conversation with sock_diag in the current network namespace.
 func OpenDiag() (*Diag, error) {
-	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("open sock_diag: %w", err)
 	}
-	return &Diag{c: c}, nil
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: diagPatience}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bound the wait for sock_diag: %w", err)
+	}
+	return &Diag{fd: fd, buffer: make([]byte, diagBuffer)}, nil
 }
 
-// Subflows returns all MPTCP subflows of the namespace, of every process, in no particular order. A connection that
+// Which says which subflows Subflows shall return. The zero value: all. Less is cheaper: the kernel walks its
+// table of sockets once for each family, and makes an answer for each socket that is not left out.
+type Which struct {
+	Only4, Only6 bool         // of this family
+	Local        []netip.Addr // with one of these local addresses, mostLocals at most; empty: with any
+}
+
+// Subflows returns the MPTCP subflows of the namespace, of every process, in no particular order. A connection that
 // fell back to plain TCP is one subflow without companions. It needs CAP_NET_ADMIN: without it the kernel withholds
 // the tokens.
-func (d *Diag) Subflows() ([]Subflow, error) {
+func (d *Diag) Subflows(which Which) ([]Subflow, error) {
 	var out []Subflow
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		msgs, err := d.dump(diagRequest(family, diagStates))
+		if family == unix.AF_INET6 && which.Only4 || family == unix.AF_INET && which.Only6 {
+			continue
+		}
+		request := diagRequest(family, diagStates)
+		if filter, some := localFilter(family, which.Local); some {
+			request = append(request, filter...)
+		} else if len(which.Local) > 0 {
+			continue // no local address of this family
+		}
+		err := d.dump(request, func(b []byte) error {
+			s, ok, err := parseSubflow(b)
+			if ok {
+				out = append(out, s)
+			}
+			return err
+		})
 		if errors.Is(err, unix.ENOENT) {
 			continue // the kernel has no such dump: Probe tells
 		}
 		if err != nil {
 			return nil, fmt.Errorf("dump TCP sockets: %w", err)
-		}
-		for _, m := range msgs {
-			s, ok, err := parseSubflow(m.Data)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				out = append(out, s)
-			}
 		}
 	}
 	return out, nil
@@ -76,19 +108,18 @@ type Connection struct {
 // ok is false, without an error, when the kernel can't list them (option INET_MPTCP_DIAG, module mptcp_diag).
 func (d *Diag) Connections() (out []Connection, ok bool, err error) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		msgs, err := d.dump(diagConnections(family, diagStates))
+		err := d.dump(diagConnections(family, diagStates), func(b []byte) error {
+			c, err := parseConnection(b)
+			if err == nil {
+				out = append(out, c)
+			}
+			return err
+		})
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 			return nil, false, nil
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("dump MPTCP connections: %w", err)
-		}
-		for _, m := range msgs {
-			c, err := parseConnection(m.Data)
-			if err != nil {
-				return nil, false, err
-			}
-			out = append(out, c)
 		}
 	}
 	return out, true, nil
@@ -96,16 +127,39 @@ func (d *Diag) Connections() (out []Connection, ok bool, err error) {
 
 // probe asks for sockets in a state that none is in: only whether the kernel knows the question.
 func (d *Diag) probe() error {
-	_, err := d.dump(diagRequest(unix.AF_INET, 1<<0))
-	return err
+	return d.dump(diagRequest(unix.AF_INET, 1<<0), func([]byte) error { return nil })
 }
 
-// dump sends a request and returns the answers.
-func (d *Diag) dump(request []byte) ([]netlink.Message, error) {
-	return d.c.Execute(netlink.Message{
-		Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
-		Data:   request,
-	})
+// dump sends a request and hands over each answer, valid until fn returns. After an error of fn the rest is read and thrown away.
+func (d *Diag) dump(request []byte, fn func([]byte) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seq++
+	if err := unix.Sendto(d.fd, netlinkRequest(d.seq, request), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	var failed error
+	for {
+		n, _, err := unix.Recvfrom(d.fd, d.buffer, unix.MSG_TRUNC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n > len(d.buffer) {
+			return fmt.Errorf("sock_diag sent %d octets at once, more than %d", n, len(d.buffer))
+		}
+		done, err := eachAnswer(d.buffer[:n], d.seq, func(b []byte) error {
+			if failed == nil {
+				failed = fn(b)
+			}
+			return nil
+		})
+		if done || err != nil {
+			return errors.Join(err, failed)
+		}
+	}
 }
 
 // Group sorts subflows by connection: Token to its subflows.
@@ -118,4 +172,4 @@ func Group(subflows []Subflow) map[uint32][]Subflow {
 }
 
 // Close ends the conversation.
-func (d *Diag) Close() error { return d.c.Close() }
+func (d *Diag) Close() error { return unix.Close(d.fd) }

@@ -4,6 +4,7 @@ package mptcp
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -127,5 +128,54 @@ func TestGroup(t *testing.T) {
 	g := Group([]Subflow{{Token: 1, LocalID: 1}, {Token: 2}, {Token: 1, LocalID: 2}})
 	if len(g) != 2 || len(g[1]) != 2 || len(g[2]) != 1 {
 		t.Errorf("groups %v", g)
+	}
+}
+
+func TestEachAnswer(t *testing.T) {
+	frame := func(kind uint16, seq uint32, data []byte) []byte {
+		b := netlinkRequest(seq, data)
+		binary.NativeEndian.PutUint16(b[4:], kind)
+		return b
+	}
+	code := func(errno unix.Errno) []byte { return u32(uint32(-int32(errno))) }
+	two := append(frame(diagByFamily, 5, []byte("one.")), frame(diagByFamily, 5, []byte("two."))...)
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want string // handed over
+		done bool
+		err  error
+	}{
+		{"two answers", two, "one.two.", false, nil},
+		{"an answer of an older request", append(frame(diagByFamily, 4, []byte("old.")), frame(diagByFamily, 5, []byte("new."))...), "new.", false, nil},
+		{"the end", append(two, frame(unix.NLMSG_DONE, 5, code(0))...), "one.two.", true, nil},
+		{"an error", frame(unix.NLMSG_ERROR, 5, code(unix.ENOENT)), "", true, unix.ENOENT},
+		{"the end with an error", frame(unix.NLMSG_DONE, 5, code(unix.EINVAL)), "", true, unix.EINVAL},
+		{"a short frame", two[:len(two)-2], "one.", true, errTorn},
+		{"a frame of nothing", make([]byte, 16), "", true, errTorn},
+		{"half a header", two[:7], "", true, errTorn},
+	} {
+		got := ""
+		done, err := eachAnswer(c.b, 5, func(b []byte) error { got += string(b); return nil })
+		if got != c.want || done != c.done || !errors.Is(err, c.err) {
+			t.Errorf("%s: handed over %q, done %v, %v; want %q, %v, %v", c.name, got, done, err, c.want, c.done, c.err)
+		}
+	}
+}
+
+func TestLocalFilterRejectsTooManyAndOtherFamilies(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	if f, some := localFilter(unix.AF_INET6, []netip.Addr{v4}); some || f != nil {
+		t.Errorf("a filter of no address: %x", f)
+	}
+	if f, some := localFilter(unix.AF_INET, []netip.Addr{v6, v4}); !some || len(f) != 4+bytecodeOp+8+4 {
+		t.Errorf("one address of two families: %v, %d octets", some, len(f))
+	}
+	many := make([]netip.Addr, mostLocals+1)
+	for i := range many {
+		many[i] = netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+	}
+	if f, some := localFilter(unix.AF_INET, many); !some || f != nil {
+		t.Errorf("too many addresses are filtered: %d octets", len(f))
 	}
 }

@@ -23,6 +23,22 @@ func FuzzParseSubflow(f *testing.F) {
 	})
 }
 
+func FuzzEachAnswer(f *testing.F) {
+	f.Add(netlinkRequest(7, diagMessage(1)))
+	f.Add(append(netlinkRequest(7, nil), netlinkRequest(7, []byte{1, 2, 3})...))
+	f.Add([]byte{20, 0, 0, 0, 3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rest := len(b)
+		eachAnswer(b, 7, func(data []byte) error {
+			if rest -= len(data); rest < 0 {
+				t.Errorf("more was handed over than came")
+			}
+			parseSubflow(data)
+			return nil
+		})
+	})
+}
+
 func FuzzParseInfo(f *testing.F) {
 	for _, n := range []int{0, 8, 44, 48, 80, 96} {
 		f.Add(sampleInfo()[:n])

@@ -51,6 +51,7 @@ func TestBondedConnection(t *testing.T) {
 			if len(group) != 2 {
 				t.Fatalf("connection %#x has %d subflows, want 2: %+v", in.Token, len(group), group)
 			}
+			wantFiltered(t, w, f.a, f.b, server)
 			first, _ := find(group, f.a)
 			if first.Join || first.Fallback || first.Backup || first.LocalID != 0 || first.Remote != server || first.IfIndex != w.index(t, "dsl") {
 				t.Errorf("first subflow %+v", first)
@@ -75,6 +76,43 @@ func TestBondedConnection(t *testing.T) {
 				t.Errorf("outcome without the first subflow: %+v, %v, want MPTCP", o, err)
 			}
 		})
+	}
+}
+
+// wantFiltered looks at subflows by their local addresses; the server's own stay away, and so does the other family.
+func wantFiltered(t *testing.T, w world, a, b string, server netip.AddrPort) {
+	t.Helper()
+	la, lb, other := netip.MustParseAddr(a), netip.MustParseAddr(b), netip.MustParseAddr("192.0.2.77")
+	for _, c := range []struct {
+		which Which
+		want  int
+	}{
+		{Which{Local: []netip.Addr{la}}, 1},
+		{Which{Local: []netip.Addr{lb, la}}, 2},
+		{Which{Local: []netip.Addr{other, lb, netip.MustParseAddr("2001:db8::77"), la, other}}, 2},
+		{Which{Local: []netip.Addr{other}}, 0},
+		{Which{Only4: la.Is4(), Only6: la.Is6()}, 2},
+		{Which{Only4: la.Is6(), Only6: la.Is4()}, 0},
+	} {
+		var got []Subflow
+		must(t, w.cpe.Do(func() error {
+			d, err := OpenDiag()
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			got, err = d.Subflows(c.which)
+			return err
+		}))
+		n := 0
+		for _, s := range got {
+			if s.Remote == server {
+				n++
+			}
+		}
+		if n != c.want || len(c.which.Local) > 0 && n != len(got) {
+			t.Errorf("%+v: %d subflows to the server, of %d: want %d", c.which, n, len(got), c.want)
+		}
 	}
 }
 

@@ -150,7 +150,7 @@ func (w world) subflows(t testing.TB) []Subflow {
 			return err
 		}
 		defer d.Close()
-		out, err = d.Subflows()
+		out, err = d.Subflows(Which{})
 		return err
 	}))
 	return out

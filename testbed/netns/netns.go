@@ -68,8 +68,29 @@ func Missing(tb testing.TB, why string) {
 
 // Make is New outside tests; the caller closes.
 func Make(hint string) (*NS, error) {
-	name := fmt.Sprintf("spw%d-%d-%s", os.Getpid(), counter.Add(1), hint)
-	if err := command("ip", "netns", "add", name); err != nil {
+	return enter(nextName(hint), "ip", "netns", "add")
+}
+
+// MakeSmall makes one that has a table of TCP sockets of its own, of so many buckets, as the kernel gives to a small machine (one for
+// each 128 KiB of memory, tcp_init in net/ipv4/tcp.c), instead of sharing the host's. Dumps of sockets walk that table. The
+// size is a setting of the namespace that makes another one (from Linux 6.1), so there is one in between.
+func MakeSmall(hint string, buckets int) (*NS, error) {
+	nursery, err := Make("nursery")
+	if err != nil {
+		return nil, err
+	}
+	defer nursery.Close()
+	if err := nursery.Sysctl("net.ipv4.tcp_child_ehash_entries", fmt.Sprint(buckets)); err != nil {
+		return Make(hint) // an older kernel
+	}
+	return enter(nextName(hint), "nsenter", "--net=/run/netns/"+nursery.Name, "ip", "netns", "add")
+}
+
+func nextName(hint string) string { return fmt.Sprintf("spw%d-%d-%s", os.Getpid(), counter.Add(1), hint) }
+
+// enter makes a namespace by a command that takes its name last.
+func enter(name, maker string, args ...string) (*NS, error) {
+	if err := command(maker, append(args, name)...); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)

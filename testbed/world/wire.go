@@ -42,9 +42,16 @@ func (w *World) wire() (err error) {
 	return nil
 }
 
+// routerBuckets is the size of the TCP table of a router with 512 MB.
+const routerBuckets = 4096
+
 // namespace makes one, with the settings of a machine in the wild: cubic, and nothing remembered between connections.
 func (w *World) namespace(hint string) (*netns.NS, error) {
-	ns, err := netns.Make(hint)
+	make := netns.Make
+	if hint == "cpe" {
+		make = func(hint string) (*netns.NS, error) { return netns.MakeSmall(hint, routerBuckets) }
+	}
+	ns, err := make(hint)
 	if err != nil {
 		return nil, err
 	}
