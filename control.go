@@ -85,6 +85,7 @@ type house struct {
 const (
 	lookBusy  = 50 * time.Millisecond
 	lookIdle  = time.Second
+	lookEmpty = 2 * time.Second // while nothing is connected
 	lookShare = 50
 	restAfter = 3 * time.Second
 	// waitingTurn is the pace while a removal waits for others to join.
@@ -134,7 +135,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
 	if fresh || now.Sub(h.looked) >= every {
-		h.lookAtSubflows(now, h.relay.Stats().Sessions > 0)
+		h.lookAtSubflows(now, h.relay.Sessions() > 0)
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
@@ -146,7 +147,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if waiting(h.paths) {
 		return waitingTurn, nil
 	}
-	return every, nil
+	return linkmon.Beat(now, every), nil
 }
 
 // lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
@@ -158,6 +159,9 @@ func (h *house) lookEvery(now time.Time) time.Duration {
 		}
 	}
 	if now.Sub(h.moved) >= restAfter {
+		if h.relay.Sessions() == 0 {
+			return lookEmpty
+		}
 		return lookIdle
 	}
 	return max(lookBusy, lookShare*h.look)

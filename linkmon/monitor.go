@@ -18,7 +18,7 @@ const (
 
 	tickBusy = 50 * time.Millisecond
 	tickSome = 200 * time.Millisecond
-	tickIdle = time.Second
+	tickIdle = 2 * time.Second // but a lost carrier is told by the kernel within a second
 
 	retryFirst = 100 * time.Millisecond // after an error of the kernel's socket
 	retryMost  = 5 * time.Second
@@ -381,5 +381,18 @@ func (l *loop) rearm(now time.Time) {
 			d = tickBusy
 		}
 	}
-	l.tick.Reset(d)
+	l.tick.Reset(Beat(now, d))
+}
+
+// Beat makes a wait of a second or more end at a multiple of d of the clock, half of d earlier or later at most: whoever waits
+// so wakes the processor together with others who do.
+func Beat(now time.Time, d time.Duration) time.Duration {
+	if d < time.Second {
+		return d
+	}
+	wait := now.Truncate(d).Add(d).Sub(now.Round(0))
+	if wait < d/2 {
+		wait += d
+	}
+	return wait
 }

@@ -117,6 +117,21 @@ func Read(path string) (*Report, error) {
 	return r, nil
 }
 
+// Continue takes the figures of an older report as those of earlier rounds.
+func (r *Report) Continue(old *Report) {
+	r.Runs = append(old.Runs, r.Runs...)
+	for _, o := range old.Entries {
+		e := r.Entry(o.Name)
+		if e.Figures == nil {
+			continue // nobody of that name any more
+		}
+		for k, v := range o.Figures {
+			e.Figures[k] = append(slices.Clone(v), e.Figures[k]...)
+		}
+		e.Trouble = append(o.Trouble, e.Trouble...)
+	}
+}
+
 // Complete takes from an older report what this one has not measured.
 func (r *Report) Complete(old *Report) {
 	r.Runs = append(old.Runs, r.Runs...)

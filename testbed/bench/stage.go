@@ -26,6 +26,10 @@ const (
 	relayPort   = 4000 // of the relay under test
 )
 
+// routerBuckets is the size of the TCP table of a router with 512 MB. This machine's own has hundreds of thousands, and whoever asks
+// the kernel for all sockets has it walk through them.
+const routerBuckets = 4096
+
 // links are the devices between cpe and isp. What passes isp has left its sender's queues: the sender's own limits of what it
 // queues (TCP small queues) end there, as on the Internet.
 var links = [2]string{"dsl", "lte"}
@@ -53,7 +57,7 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 	if err := s.raiseFiles(); err != nil {
 		return s, err
 	}
-	if s.cpe, err = router(); err != nil {
+	if s.cpe, err = netns.MakeSmall("cpe", routerBuckets); err != nil {
 		return s, err
 	}
 	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "isp": &s.isp, "hag": &s.hag, "srv": &s.srv} {
@@ -78,17 +82,6 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 		return s, err
 	}
 	return s, s.farEnds()
-}
-
-// router makes the namespace of the router under test with the connection table of a router that has 512 MB, 4096 buckets. This
-// machine's own may have hundreds of thousands, and whoever asks the kernel for all sockets has it walk through them. Before 6.1
-// namespaces have no table of their own.
-func router() (*netns.NS, error) {
-	const entries = "/proc/sys/net/ipv4/tcp_child_ehash_entries"
-	if before, err := os.ReadFile(entries); err == nil && os.WriteFile(entries, []byte("4096"), 0o644) == nil {
-		defer os.WriteFile(entries, before, 0o644)
-	}
-	return netns.Make("cpe")
 }
 
 // useCubic gives everybody the congestion control that most of the Internet has: a machine's own default may be another, and

@@ -64,7 +64,7 @@ func tables() []table {
 			plain("down: relayed p50", "queues.down_ask50", "%.0f"), plain("past it p50", "queues.down_other50", "%.0f"),
 			plain("relayed p99", "queues.down_ask99", "%.0f"), plain("past it p99", "queues.down_other99", "%.0f"), plain("Mbit/s", "queues.down_mbit", "%.1f"),
 			plain("up: relayed p50", "queues.up_ask50", "%.0f"), plain("past it p50", "queues.up_other50", "%.0f"),
-			plain("relayed p99", "queues.up_ask99", "%.0f"), plain("past it p99", "queues.up_other99", "%.0f"), plain("Mbit/s", "queues.up_mbit", "%.1f")}},
+			plain("relayed p99", "queues.up_ask99", "%.0f"), plain("past it p99", "queues.up_other99", "%.0f"), plain("Mbit/s the links sent", "queues.up_sent", "%.1f"), plain("Mbit/s the host wrote", "queues.up_mbit", "%.1f")}},
 	}
 }
 

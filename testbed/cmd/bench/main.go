@@ -86,6 +86,7 @@ func measure(ctx context.Context) error {
 	docs := flag.Bool("docs", true, "write the tables and plots of docs/BENCHMARKS.md")
 	tables := flag.Bool("tables", false, "measure nothing: write tables and plots from the file of figures")
 	add := flag.Bool("add", false, "keep the file's figures of works that are not measured now")
+	more := flag.Bool("more", false, "these are further rounds: keep all figures of the file")
 	patience := flag.Duration("patience", 5*time.Minute, "how long building peers may take")
 	flag.Parse()
 	o.Only, o.Works = split(*only), split(*works)
@@ -109,7 +110,9 @@ func measure(ctx context.Context) error {
 		}
 		r = bench.NewReport(p, o.Rounds)
 		failed := bench.Run(ctx, p, o, r)
-		if old, err := bench.Read(path); *add && err == nil {
+		if old, err := bench.Read(path); err == nil && *more {
+			r.Continue(old)
+		} else if err == nil && *add {
 			r.Complete(old)
 		}
 		if err := errors.Join(failed, r.Write(path)); err != nil {
