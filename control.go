@@ -104,7 +104,9 @@ func (h *house) control(ctx context.Context) error {
 		case s := <-h.snapshots:
 			h.snap = s
 		case a := <-h.joins:
-			h.subflowJoined(a)
+			if !h.subflowJoined(a) {
+				continue // every connection says so, and nothing follows
+			}
 		case <-h.poked:
 			h.apply.again()
 		case a := <-h.resolved:
@@ -309,14 +311,17 @@ func (h *house) enforce(now time.Time) {
 	}
 }
 
-// subflowJoined notes that a link's subflow came up; a removal may have waited for it.
-func (h *house) subflowJoined(local netip.Addr) {
-	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
-		h.joined[i] = true
-		if waiting(h.paths) {
-			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
-		}
+// subflowJoined notes that a link's subflow came up, and tells whether that is news; a removal may have waited for it.
+func (h *house) subflowJoined(local netip.Addr) (news bool) {
+	i := linkOf(local, h.snap.Links)
+	if i < 0 || i >= len(h.joined) {
+		return false
 	}
+	news, h.joined[i] = !h.joined[i], true
+	if waiting(h.paths) {
+		h.looked, news = time.Time{}, true // somebody waits to hear that no connection is without a way
+	}
+	return news
 }
 
 // changed records a transition and tells everybody, in the same sentence.

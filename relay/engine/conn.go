@@ -17,8 +17,8 @@ const (
 	Aborted            // Conn.Abort or Engine.Close
 )
 
-// Pair is what Add takes: two connected non-blocking sockets, which belong to the engine from then on, even when Add
-// fails.
+// Pair is what Add takes: two connected non-blocking sockets, TCP towards the LAN, TCP or MPTCP upstream, which belong to the
+// engine from then on, even when Add fails.
 type Pair struct {
 	LAN, Up    int
 	Idle       time.Duration    // without an octet; 0: for ever

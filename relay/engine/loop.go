@@ -85,8 +85,8 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		last: uint32(time.Since(l.origin) / time.Second)}
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
-		c.dir[d].drained = plain(int(c.fd[d]))
 	}
+	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
