@@ -15,6 +15,12 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	if err != nil {
 		return err
 	}
+	began := time.Now()
+	p.Stop()
+	stopped := float64(time.Since(began).Milliseconds())
+	if p, err = s.startUp(c, func(_ string, ms float64) { add("restart_ms", stopped+ms) }); err != nil {
+		return err
+	}
 	defer p.Stop()
 	if err := s.shape(Lines{}); err != nil {
 		return err

@@ -94,7 +94,7 @@ func TestDocumentHasAllMarkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"heading", "contestants", "targets", "own"}
+	names := []string{"heading", "contestants", "targets", "own", "heap"}
 	for _, table := range tables() {
 		names = append(names, table.name)
 	}
