@@ -30,7 +30,7 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	o := outcome{}
 	_, err = s.loadMarked(2*time.Minute, demand{Hold: 1000}, func(string) {
 		time.Sleep(2 * time.Second)
-		s.rest(p, idle, "flows1000", add)
+		s.rest(p, min(idle, 30*time.Second), "flows1000", add)
 	}, &o)
 	return err
 }
