@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/jsonin"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -63,7 +64,7 @@ func decode(args json.RawMessage, into any) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(args, into); err != nil {
+	if err := jsonin.Decode(args, into); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}
 	return nil

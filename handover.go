@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/jsonin"
 )
 
 // A binary is replaced without a connection noticing: the new process asks the old one over the control socket for the door's
@@ -45,7 +47,7 @@ func takeOver(path string) ([]*os.File, error) {
 		return nil, err
 	}
 	var r response
-	if err := json.Unmarshal(line[:n], &r); err != nil || r.Error != "" || len(files) == 0 {
+	if err := jsonin.Decode(line[:n], &r); err != nil || r.Error != "" || len(files) == 0 {
 		for _, f := range files {
 			f.Close()
 		}
@@ -118,5 +120,5 @@ func (h *house) takeTime() {
 // isHandover tells whether a request line is a successor's.
 func isHandover(line []byte) bool {
 	var r request
-	return json.Unmarshal(line, &r) == nil && r.Method == handoverMethod
+	return jsonin.Decode(line, &r) == nil && r.Method == handoverMethod
 }

@@ -25,17 +25,18 @@ type room struct {
 // The import graph of docs/ARCHITECTURE.md. Tests may import testbed/netns besides.
 var rooms = map[string]room{
 	"convert": {because: "convert is a language: octets and values, nothing else", mayNot: []string{"net", "os"}},
-	"ubus":    {may: []string{"ubus"}, because: "ubus is a language and a connection, by the standard library alone", mayNot: []string{"net/http"}, children: true},
+	"jsonin":  {because: "jsonin is a language: text into values", mayNot: []string{"net", "os"}},
+	"ubus":    {may: []string{"ubus", "jsonin"}, because: "ubus is a language and a connection, and needs no more than another language", mayNot: []string{"net/http"}, children: true},
 	"mptcp":   {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink", "github.com/mdlayher/genetlink"}, because: "mptcp knows the kernel's MPTCP and none of our rooms"},
 	"policy":  {because: "policy decides by values alone: no clock, no socket, no goroutine", mayNot: []string{"net", "os", "sync", "context", "net/netip"}},
 	"linkmon": {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"}, because: "linkmon senses; it neither decides nor does"},
-	"kernel": {may: []string{"command", "mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"},
+	"kernel": {may: []string{"command", "jsonin", "mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"},
 		because: "kernel does what it is told, whoever decided it"},
 	"relay":       {may: []string{"convert", "socks", "mptcp", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
 	"socks":       {because: "socks is a language: octets and values, nothing else", mayNot: []string{"net", "os"}},
 	"doctor":      {may: []string{"command"}, thirds: []string{"golang.org/x/sys/unix"}, because: "doctor judges what package main measured"},
 	"openwrt/uci": {because: "uci is a language: it turns one text into another"},
-	"config":      {thirds: []string{"github.com/BurntSushi/toml"}, because: "config turns text into values; package main hands them to the rooms"},
+	"config":      {may: []string{"config/toml"}, because: "config turns text into values; package main hands them to the rooms"},
 	"concentrator": {may: []string{"convert", "mptcp", "concentrator"}, thirds: []string{"golang.org/x/sys/unix", "github.com/BurntSushi/toml"},
 		because: "concentrator is the other end: it shares languages with the router, not rooms", children: true},
 }

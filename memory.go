@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"spillway/jsonin"
 	"spillway/policy"
 )
 
@@ -44,7 +45,7 @@ func (u usageFile) read() ([]policy.Usage, error) {
 		return nil, fmt.Errorf("quota counters: %w", err)
 	}
 	var usages []policy.Usage
-	if err := json.Unmarshal(text, &usages); err != nil {
+	if err := jsonin.Decode(text, &usages); err != nil {
 		return nil, fmt.Errorf("quota counters in %s: %w", u, err)
 	}
 	return usages, nil

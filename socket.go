@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"spillway/jsonin"
 )
 
 // The control socket speaks one JSON request a line and answers with one JSON line: {"result": ...} or {"error": "..."}.
@@ -112,7 +114,7 @@ func answer(ctx context.Context, c *net.UnixConn, handle handler, handOver func(
 func respond(ctx context.Context, line []byte, handle handler) []byte {
 	var req request
 	var result any
-	err := json.Unmarshal(line, &req)
+	err := jsonin.Decode(line, &req)
 	if err != nil {
 		err = fmt.Errorf("request is not JSON of the form {\"method\": ..., \"args\": {...}}: %w", err)
 	} else {
@@ -181,11 +183,11 @@ func (c *client) call(method string, args, result any) error {
 		return fmt.Errorf("the daemon's answer: %w", err)
 	}
 	var resp response
-	if err := json.Unmarshal(answer, &resp); err != nil {
+	if err := jsonin.Decode(answer, &resp); err != nil {
 		return fmt.Errorf("the daemon's answer: %w", err)
 	}
 	if resp.Error != "" {
 		return errors.New(resp.Error)
 	}
-	return json.Unmarshal(resp.Result, result)
+	return jsonin.Decode(resp.Result, result)
 }

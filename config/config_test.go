@@ -3,6 +3,7 @@
 package config
 
 import (
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -117,11 +118,37 @@ func TestReferenceDocumentsEveryKey(t *testing.T) {
 	}
 }
 
+// knownKeys lists the keys of each table by the table's name ("" is the top), read off the raw structures.
+func knownKeys() map[string][]string {
+	known := map[string][]string{}
+	collect(reflect.TypeFor[rawFile](), "", known)
+	return known
+}
+
+func collect(t reflect.Type, table string, known map[string][]string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := f.Tag.Get("toml")
+		known[table] = append(known[table], name)
+		inner := f.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() != reflect.Struct {
+			continue
+		}
+		if table != "" {
+			name = table + "." + name
+		}
+		collect(inner, name, known)
+	}
+}
+
 func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 	tests := []struct{ name, edit, with, want string }{
-		{"unknown key", `device = "eth1"`, `devise = "eth1"`, `x.toml:5: link.devise: no such key; did you mean device?`},
+		{"unknown key", `device = "eth1"`, `devise = "eth1"`, `x.toml:5: link[0].devise: no such key; did you mean device?`},
 		{"unknown table", `[lan]`, "[polcy]\nmode = \"bond\"\n[lan]", `x.toml:1: polcy: no such key; did you mean policy?`},
-		{"wrong type", `port = 5124`, `port = "5124"`, `x.toml:12: concentrator.port: incompatible types`},
+		{"wrong type", `port = 5124`, `port = "5124"`, `x.toml:12: concentrator[0].port: this is a text in quotes; write a whole number, without quotes`},
 		{"range", `port = 5124`, `port = 70000`, `x.toml:12: concentrator[0].port: 70000 is out of range; write a number from 1 to 65535`},
 		{"no port", "port = 5124\n", ``, `x.toml:10: concentrator[0].port: missing: RFC 8803 names no default port`},
 		{"cookie of another protocol", `port = 5124`, "port = 5124\nprotocol = \"socks5\"\ncookie = \"x\"", `x.toml:14: concentrator[0].cookie: a cookie belongs to protocol "convert"`},
@@ -144,7 +171,7 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"rule action", `[lan]`, "[[rule]]\nname = \"a\"\ndst = [\"192.0.2.1\"]\naction = \"drop\"\n[lan]", `x.toml:4: rule[0].action: "drop" is not one of`},
 		{"rule prefix", `[lan]`, "[[rule]]\nname = \"a\"\ndst = [\"192.0.2.300\"]\naction = \"block\"\n[lan]", `"192.0.2.300" is not an address or prefix`},
 		{"rule all", `[lan]`, "[[rule]]\nname = \"a\"\naction = \"block\"\n[lan]", `matches everything`},
-		{"syntax", `[lan]`, `[lan`, `x.toml:2: syntax: expected '.' or ']'`},
+		{"syntax", `[lan]`, `[lan`, `x.toml:1: syntax: expected '.' or "]" after the table's name`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

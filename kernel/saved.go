@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"spillway/jsonin"
 	"spillway/mptcp"
 )
 
@@ -98,7 +99,7 @@ func (f savedFile) load() (before, error) {
 		return before{Boot: boot}, err
 	}
 	var b before
-	if err := json.Unmarshal(raw, &b); err != nil {
+	if err := jsonin.Decode(raw, &b); err != nil {
 		return before{Boot: boot}, fmt.Errorf("%s: %w", f, err)
 	}
 	if b.Boot != boot {

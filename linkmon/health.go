@@ -44,6 +44,7 @@ type Verdict struct {
 // Limits of the judgement.
 const (
 	silenceLeast = 300 * time.Millisecond // below, a scheduler's or radio's pause is more likely than a death
+	stoppedLeast = 200 * time.Millisecond // of a download: to suspect costs a probe and nothing else
 	silenceOther = 3 * time.Second        // instead, while plenty of other packets still arrive by the link
 	otherPackets = 20                     // a second: more than what ARP, router advertisements and retransmissions of a dead path make
 	gapFactor    = 5                      // pauses between acknowledgements, as usual on the link, make a silence
@@ -81,6 +82,7 @@ type Health struct {
 	leastRcv  time.Duration
 	leastAt   time.Time
 	up, down  queue
+	delay     time.Duration // round trip with queues, as last seen; 0: unknown
 
 	out     bool // data was out at the last step
 	late    bool // this step came so late that its silence proves nothing
@@ -313,7 +315,7 @@ func (h *Health) die(now time.Time, link Link, reason string) {
 func (h *Health) revive(now time.Time) {
 	h.dead, h.since, h.reason = false, now, ""
 	h.probe = probe{}
-	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown = now, 0, 0, 0, false
+	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown, h.delay = now, 0, 0, 0, false, 0
 	for _, p := range h.paths {
 		if !p.out.IsZero() {
 			p.out = now
@@ -351,7 +353,7 @@ func (h *Health) verdict(now time.Time, s summary, n int) Verdict {
 func (h *Health) stopped(now time.Time, s summary, n int) bool {
 	quiet := now.Sub(h.progress)
 	return n > 0 && s.out == 0 && h.inPeak >= downloadMin && quiet < progressOld &&
-		quiet >= max(silenceLeast, gapFactor*h.gap, 3*s.rttLeast(h.least))
+		quiet >= max(stoppedLeast, gapFactor*h.gap, 3*s.rttLeast(h.least))
 }
 
 func (h *Health) probeReason() string {

@@ -284,6 +284,27 @@ func TestDownloadThatStopsIsSuspectAndAProbeDecides(t *testing.T) {
 	})
 }
 
+// A line with two seconds of queue answers a probe when what stands before it is through.
+func TestAProbeWaitsInTheQueueOfTheLink(t *testing.T) {
+	use := Use{Needed: true, InUse: true}
+	b := newBench(t, 1, 600*time.Millisecond)
+	b.samples[0].RcvRTT = 600 * time.Millisecond
+	b.run(5*time.Second, b.downloads(800))
+	b.samples[0].RcvRTT = 2400 * time.Millisecond
+	b.run(5*time.Second, b.downloads(800))
+	if wait := b.h.ProbeWait(); wait < 3*time.Second || wait > 5*time.Second {
+		t.Errorf("waits %v for an answer through a queue of 1.8 s", wait)
+	}
+	b.h.ProbeSent(b.now)
+	b.run(4*time.Second, b.downloads(800))
+	b.h.ProbeDone(b.now, false)
+	if b.h.NeedProbe(b.now.Add(time.Second), use, b.verdict) {
+		t.Error("asks again, though what left after the probe has arrived")
+	}
+	b.run(b.step, silence)
+	b.alive("data came all the time")
+}
+
 // The way there is cut, the way back is not: the peer repeats what it has sent, ever more seldom.
 func TestPeerThatRepeatsItselfDoesNotHearUs(t *testing.T) {
 	use := Use{Needed: true, InUse: true}

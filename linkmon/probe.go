@@ -57,8 +57,8 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 	}
 }
 
-// ProbeWait is how long to wait for the answer.
-func (h *Health) ProbeWait() time.Duration { return max(probeLeast, 3*h.least) }
+// ProbeWait is how long to wait for the answer. It comes through the queues that the link's own traffic has filled.
+func (h *Health) ProbeWait() time.Duration { return max(probeLeast, 3*h.least, h.delay+h.delay/2) }
 
 // ProbeSent notes that a probe left now.
 func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, true }
@@ -77,6 +77,9 @@ func (h *Health) ProbeDone(now time.Time, answered bool) {
 			}
 		}
 		return
+	}
+	if !h.dead && h.progress.After(p.sent.Add(max(h.least, h.delay))) {
+		return // it was lost, or stands in a queue: the peer answered to something that left later
 	}
 	p.hits, p.lost = 0, p.lost+1
 	p.wait = min(max(2*p.wait, probeFirst), probeMost)

@@ -72,6 +72,9 @@ func (h *Health) queues(now time.Time, samples []PathSample) {
 		least = h.leastRcv
 	}
 	h.down.step(now, rcv, least)
+	if d := max(up, rcv); d > 0 {
+		h.delay = d
+	}
 }
 
 func (h *Health) queueReason() string {

@@ -3,12 +3,12 @@
 package ubus
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"unicode/utf8"
+
+	"spillway/jsonin"
 )
 
 // AppendJSON appends the message as a JSON object, fields in their order: the same value answers the bus and the
@@ -129,15 +129,13 @@ func appendString(b []byte, s string) []byte {
 // FromJSON reads a JSON object. Numbers without fraction and exponent become int64 (INT64 on the bus), others
 // float64.
 func FromJSON(b []byte) (Msg, error) {
-	p := jsonParser{text: b, left: maxValues}
+	p := jsonParser{jsonin.NewScanner(b), maxValues}
 	v, err := p.value(0)
 	if err == nil {
-		if p.space(); p.at != len(b) {
-			err = errors.New("text after the end")
-		}
+		err = p.End()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("json: octet %d: %w", p.at, err)
+		return nil, p.Place(err)
 	}
 	m, ok := v.(Msg)
 	if !ok {
@@ -146,32 +144,10 @@ func FromJSON(b []byte) (Msg, error) {
 	return m, nil
 }
 
-// jsonParser walks a text once.
+// jsonParser reads values, as many as are left.
 type jsonParser struct {
-	text []byte
-	at   int
+	*jsonin.Scanner
 	left int
-}
-
-func (p *jsonParser) space() {
-	for p.at < len(p.text) {
-		switch p.text[p.at] {
-		case ' ', '\t', '\r', '\n':
-			p.at++
-		default:
-			return
-		}
-	}
-}
-
-// accept steps over c, and space before it, if it is next.
-func (p *jsonParser) accept(c byte) bool {
-	p.space()
-	if p.at < len(p.text) && p.text[p.at] == c {
-		p.at++
-		return true
-	}
-	return false
 }
 
 func (p *jsonParser) value(depth int) (any, error) {
@@ -181,96 +157,44 @@ func (p *jsonParser) value(depth int) (any, error) {
 	if p.left--; p.left < 0 {
 		return nil, errValues
 	}
-	p.space()
-	if p.at == len(p.text) {
-		return nil, errors.New("unexpected end")
+	c, err := p.Next()
+	if err != nil {
+		return nil, err
 	}
-	switch c := p.text[p.at]; {
+	switch {
 	case c == '{':
-		p.at++
-		return p.object(depth)
+		m := Msg{}
+		err := p.Object(func(name string) error {
+			v, err := p.value(depth + 1)
+			m = append(m, Field{name, v})
+			return err
+		})
+		return m, err
 	case c == '[':
-		p.at++
-		return p.array(depth)
+		list := []any{}
+		err := p.Array(func() error {
+			v, err := p.value(depth + 1)
+			list = append(list, v)
+			return err
+		})
+		return list, err
 	case c == '"':
-		return p.str()
+		return p.String()
 	case c == '-' || c >= '0' && c <= '9':
 		return p.number()
 	}
-	for _, w := range []struct {
-		word  string
-		value any
-	}{{"true", true}, {"false", false}, {"null", nil}} {
-		if end := p.at + len(w.word); end <= len(p.text) && string(p.text[p.at:end]) == w.word {
-			p.at = end
-			return w.value, nil
-		}
+	word, err := p.Word()
+	if word == "null" || err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("unexpected %q", p.text[p.at])
-}
-
-func (p *jsonParser) object(depth int) (Msg, error) {
-	m := Msg{}
-	if p.accept('}') {
-		return m, nil
-	}
-	for {
-		p.space()
-		name, err := p.str()
-		if err != nil {
-			return nil, err
-		}
-		if !p.accept(':') {
-			return nil, errors.New("no colon after a name")
-		}
-		v, err := p.value(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		m = append(m, Field{name, v})
-		if p.accept('}') {
-			return m, nil
-		}
-		if !p.accept(',') {
-			return nil, errors.New("no comma or brace after a value")
-		}
-	}
-}
-
-func (p *jsonParser) array(depth int) ([]any, error) {
-	list := []any{}
-	if p.accept(']') {
-		return list, nil
-	}
-	for {
-		v, err := p.value(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-		if p.accept(']') {
-			return list, nil
-		}
-		if !p.accept(',') {
-			return nil, errors.New("no comma or bracket after a value")
-		}
-	}
+	return word == "true", nil
 }
 
 func (p *jsonParser) number() (any, error) {
-	start, whole := p.at, true
-	for p.at < len(p.text) {
-		switch c := p.text[p.at]; {
-		case c == '.' || c == 'e' || c == 'E':
-			whole = false
-		case c == '-' || c == '+' || c >= '0' && c <= '9':
-		default:
-			goto end
-		}
-		p.at++
+	s, whole, err := p.Number()
+	if err != nil {
+		return nil, err
 	}
-end:
-	s := string(p.text[start:p.at])
 	if whole {
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return n, nil
@@ -281,82 +205,4 @@ end:
 		return nil, fmt.Errorf("bad number %q", s)
 	}
 	return f, nil
-}
-
-func (p *jsonParser) str() (string, error) {
-	if p.at == len(p.text) || p.text[p.at] != '"' {
-		return "", errors.New("a string was expected")
-	}
-	p.at++
-	var out []byte
-	for p.at < len(p.text) {
-		c := p.text[p.at]
-		p.at++
-		switch {
-		case c == '"':
-			return strings.ToValidUTF8(string(out), "\uFFFD"), nil // as appendString would write it
-		case c < 0x20:
-			return "", errors.New("control character in a string")
-		case c != '\\':
-			out = append(out, c)
-		default:
-			r, err := p.escape()
-			if err != nil {
-				return "", err
-			}
-			out = utf8.AppendRune(out, r)
-		}
-	}
-	return "", errors.New("string without end")
-}
-
-// escape reads what follows a backslash, a pair of surrogates included.
-func (p *jsonParser) escape() (rune, error) {
-	if p.at == len(p.text) {
-		return 0, errors.New("string without end")
-	}
-	c := p.text[p.at]
-	p.at++
-	switch c {
-	case '"', '\\', '/':
-		return rune(c), nil
-	case 'n':
-		return '\n', nil
-	case 't':
-		return '\t', nil
-	case 'r':
-		return '\r', nil
-	case 'b':
-		return '\b', nil
-	case 'f':
-		return '\f', nil
-	case 'u':
-		hi, err := p.hex4()
-		if err != nil || hi < 0xd800 || hi >= 0xe000 {
-			return hi, err
-		}
-		if p.at+1 < len(p.text) && p.text[p.at] == '\\' && p.text[p.at+1] == 'u' {
-			back := p.at
-			p.at += 2
-			lo, err := p.hex4()
-			if err == nil && hi < 0xdc00 && lo >= 0xdc00 && lo < 0xe000 {
-				return 0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00), nil
-			}
-			p.at = back
-		}
-		return utf8.RuneError, nil
-	}
-	return 0, fmt.Errorf("unknown escape \\%c", c)
-}
-
-func (p *jsonParser) hex4() (rune, error) {
-	if p.at+4 > len(p.text) {
-		return 0, errors.New("\\u without four digits")
-	}
-	n, err := strconv.ParseUint(string(p.text[p.at:p.at+4]), 16, 32)
-	if err != nil {
-		return 0, errors.New("\\u without four digits")
-	}
-	p.at += 4
-	return rune(n), nil
 }

@@ -188,22 +188,27 @@ func comeback() scenario.Scenario {
 	}
 }
 
-// flapping is a DSL line that comes and goes once a second.
+// flapping is a DSL line that comes and goes once a second for a minute, after LTE was alone for a while.
 func flapping() scenario.Scenario {
-	const length = 60 * time.Second
+	const cut, flaps, length = time.Second, 20 * time.Second, 80 * time.Second
+	alone := scenario.Received("bulk", cut+3*time.Second, flaps)
 	s := scenario.Scenario{
 		Name: "flapping", About: "DSL flaps once a second for 60 s", Links: lines(),
 		Demands: []scenario.Demand{{Name: "bulk", Demand: traffic.Demand{Kind: traffic.Get, For: length}}},
+		Events:  []scenario.Event{{At: cut, Do: scenario.Cut, Link: "dsl"}},
 		Expect: []scenario.Expectation{
 			whole("bulk"),
-			figure("flap_promotions", "DSL was taken into use", "times", scenario.AtMost, 2, scenario.Promotions("dsl", time.Second)),
-			figure("flap_share", "goodput of what LTE alone can carry", "%", scenario.AtLeast, 90, func(r *scenario.Run) float64 {
-				return scenario.Received("bulk", 3*time.Second, length-time.Second)(r) / (40 * goodput) * 100
+			figure("flap_promotions", "DSL was taken into use", "times", scenario.AtMost, 2, scenario.Promotions("dsl", cut)),
+			figure("flap_alone", "goodput of LTE alone before, of what it can carry", "%", scenario.AtLeast, math.Inf(-1), func(r *scenario.Run) float64 {
+				return alone(r) / (40 * goodput) * 100
+			}),
+			figure("flap_share", "goodput, of that of LTE alone", "%", scenario.AtLeast, 90, func(r *scenario.Run) float64 {
+				return scenario.Received("bulk", flaps, length-time.Second)(r) / alone(r) * 100
 			}),
 		},
 	}
-	for at := time.Second; at < length-time.Second; at += time.Second {
-		s.Events = append(s.Events, scenario.Event{At: at, Do: scenario.Cut, Link: "dsl"}, scenario.Event{At: at + 500*time.Millisecond, Do: scenario.Restore, Link: "dsl"})
+	for at := flaps; at < length-time.Second; at += time.Second {
+		s.Events = append(s.Events, scenario.Event{At: at, Do: scenario.Restore, Link: "dsl"}, scenario.Event{At: at + 500*time.Millisecond, Do: scenario.Cut, Link: "dsl"})
 	}
 	return s
 }
