@@ -85,7 +85,9 @@ type house struct {
 const (
 	lookBusy  = 50 * time.Millisecond
 	lookIdle  = time.Second
-	lookEmpty = 2 * time.Second // while nothing is connected
+	lookEmpty = 2 * time.Second  // while nothing is connected
+	lookCalm  = 10 * time.Second // and nothing has changed for calmAfter: what does is told by others
+	calmAfter = time.Minute
 	lookShare = 50
 	restAfter = 3 * time.Second
 	// waitingTurn is the pace while a removal waits for others to join.
@@ -161,12 +163,30 @@ func (h *house) lookEvery(now time.Time) time.Duration {
 		}
 	}
 	if now.Sub(h.moved) >= restAfter {
-		if h.relay.Sessions() == 0 {
+		switch {
+		case h.relay.Sessions() > 0:
+			return lookIdle
+		case h.calm(now):
+			return lookCalm
+		default:
 			return lookEmpty
 		}
-		return lookIdle
 	}
 	return max(lookBusy, lookShare*h.look)
+}
+
+// calm tells whether the links have been as they are for a while, in fact and by plan.
+func (h *house) calm(now time.Time) bool {
+	since := h.stateSince
+	for i := range h.snap.Links {
+		if at := h.snap.Links[i].Since; at.After(since) {
+			since = at
+		}
+	}
+	if at := h.history.last(); at.After(since) {
+		since = at
+	}
+	return now.Sub(since) >= calmAfter && (h.edge.IsZero() || h.edge.Sub(now) > lookCalm)
 }
 
 // lookAtSubflows dumps the namespace's subflows while there are any of ours.

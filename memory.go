@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"spillway/jsonin"
 	"spillway/policy"
@@ -27,6 +28,14 @@ func (h *history) add(t Transition) {
 		h.list = h.list[:historyLength-1]
 	}
 	h.list = append(h.list, t)
+}
+
+// last is when the last one was; zero without any.
+func (h *history) last() time.Time {
+	if len(h.list) == 0 {
+		return time.Time{}
+	}
+	return h.list[len(h.list)-1].At
 }
 
 func (h *history) all() []Transition { return append([]Transition{}, h.list...) }
