@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,7 @@ type house struct {
 	tell        func(Transition) // ubus' event; never nil
 	sysctl      sysctlCache
 	still       still
+	window      windowWatch
 
 	state      string // as last told
 	stateSince time.Time
@@ -148,6 +150,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	}
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
+	h.watchWindow(now)
 	if waiting(h.paths) {
 		return waitingTurn, nil
 	}
@@ -227,12 +230,14 @@ func ourSubflows(links []linkmon.Link, f families) mptcp.Which {
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
+	before := h.plan.Links
 	h.plan = h.machine.Step(seen)
+	h.logTurns(before)
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
 	p := relayPlan(&h.plan, &h.snap)
-	p.NoSYNData = unlikeLinks(&h.plan, &seen)
+	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
@@ -251,12 +256,28 @@ func (h *house) decide(now time.Time) error {
 	return nil
 }
 
+// logTurns tells when an overflow link rests for a moment, and when it carries on. That comes and goes too often for anything but debugging.
+func (h *house) logTurns(before []policy.LinkPlan) {
+	for i := range min(len(before), len(h.plan.Links)) {
+		if rests := h.plan.Links[i].Resting; rests != before[i].Resting {
+			all := make([]string, len(h.snap.Links))
+			for j, l := range h.snap.Links {
+				all[j] = l.Name + " " + rate(l.DownRate) + "/" + rate(l.UpRate)
+			}
+			h.log.Debug("turn", "link", h.snap.Links[i].Name, "rests", rests, "rates", strings.Join(all, ", "), "at", time.Now().Format("05.000"))
+		}
+	}
+}
+
 // views is what stepPaths needs to know.
 func (h *house) views() []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+		if h.plan.Links[i].Resting {
+			views[i].plan = policy.Standby
+		}
 	}
 	if h.inDoubt() {
 		// A link in use does not answer. Should it be dead, the subflows of another one are there already.

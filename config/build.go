@@ -166,7 +166,7 @@ func (p *parser) policy(raw *rawPolicy) Policy {
 		Mode:               p.choice("policy.mode", raw.Mode, "overflow", "backup", "bond", "smallest-delay", "primary-only"),
 		OnConcentratorDown: p.choice("policy.on_concentrator_down", raw.OnConcentratorDown, "direct", "block"),
 		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.95),
-		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 600*time.Millisecond, 50*time.Millisecond, time.Hour),
+		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 450*time.Millisecond, 50*time.Millisecond, time.Hour),
 		OverflowLeave:      p.share("policy.overflow_leave", raw.OverflowLeave, 0.85),
 		OverflowLeaveFor:   p.duration("policy.overflow_leave_for", raw.OverflowLeaveFor, 2*time.Second, 100*time.Millisecond, time.Hour),
 		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 100*time.Millisecond, time.Hour),

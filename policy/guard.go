@@ -35,24 +35,37 @@ type suspension struct {
 // suspend takes link i out for a while, twice as long as the last time unless it has served well since. The sentence is
 // continued with how long. Overflow is given up at once.
 func (s *step) suspend(i int, format string, a ...any) {
-	l := &s.mem.links[i]
+	s.takeOut(i, fmt.Sprintf(format, a...))
+	s.rank[i] = s.tier(i) + demoted
+	s.hurdle[i] = causeSuspended
+}
+
+// Suspend does so on evidence that an Observation does not hold; why says it in words. The next Step obeys. Without the guard
+// (Config.NoGuard) it does nothing.
+func (m *Machine) Suspend(link int, why string) {
+	if !m.cfg.NoGuard && link >= 0 && link < len(m.cfg.Links) {
+		m.takeOut(link, why)
+	}
+}
+
+func (m *Machine) takeOut(link int, why string) {
+	clock := m.mem.clock
+	l := &m.mem.links[link]
 	p := &l.suspension
-	if p.backoff > 0 && s.clock < p.until+max(calmAfter, p.backoff) {
+	if p.backoff > 0 && clock < p.until+max(calmAfter, p.backoff) {
 		p.backoff = min(2*p.backoff, suspendMax)
 	} else {
 		p.backoff = suspendMin
 	}
-	p.until = s.clock + p.backoff
-	p.why = fmt.Sprintf(format, a...) + ": only when nothing else works, for " + seconds(p.backoff)
+	p.until = clock + p.backoff
+	p.why = why + ": only when nothing else works, for " + seconds(p.backoff)
 	l.cause = causeNone // say why, even if it was suspended before for another reason
 	for d := range l.over {
 		if l.over[d] {
 			l.over[d] = false
-			s.mem.dirs[d].leave(s.clock, causeSuspended)
+			m.mem.dirs[d].leave(clock, causeSuspended)
 		}
 	}
-	s.rank[i] = s.tier(i) + demoted
-	s.hurdle[i] = causeSuspended
 }
 
 // guardOverflow suspends the overflow link taken last if the links have carried less than the primaries alone although more wanted to

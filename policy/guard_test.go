@@ -16,9 +16,15 @@ func TestGuardSeesTheQueue(t *testing.T) {
 	if p := pass(m, &o, time.Second); !p.OverflowDown {
 		t.Fatal("no overflow")
 	}
-	o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 12e6, 3e6, true
-	p := pass(m, &o, 6*time.Second)
-	want := "with lte the links carry 16.0 Mbit/s down together, less than the 19.6 Mbit/s of dsl alone: only when nothing else works, for 30 s"
+	var p Plan
+	for range 200 {
+		o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 12e6, 3e6, true
+		if p.Links != nil && p.Links[1].Resting {
+			o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 19.6e6, 0, false
+		}
+		p = pass(m, &o, 50*time.Millisecond)
+	}
+	want := "with lte the links carry 15.0 Mbit/s down together, less than the 19.6 Mbit/s of dsl alone: only when nothing else works, for 30 s"
 	if p.Overflow || p.Links[1].Why != want {
 		t.Errorf("overflow %v: %s", p.Overflow, p.Links[1].Why)
 	}
@@ -34,7 +40,7 @@ func TestGuardBacksOff(t *testing.T) {
 	m := New(c)
 	var waits []string
 	for range 40 * 60 * 20 {
-		on := m.mem.links[1].over[down]
+		on := m.mem.links[1].over[down] && !m.mem.dirs[down].turns.resting
 		o.Links[0].DownRate, o.Links[0].DownQueue = 19.6e6, true
 		o.Links[1].DownRate = 0
 		if on {
@@ -136,5 +142,28 @@ func TestFarLink(t *testing.T) {
 	p := pass(m, &o, 3*time.Second)
 	if want := "lte answers 1485 ms later than dsl, more than 1000 ms: only when nothing else works, for 30 s"; p.Overflow || p.Links[1].Why != want {
 		t.Errorf("%s", p.Links[1].Why)
+	}
+}
+
+// TestSuspend: evidence from outside counts like the guard's own, unless there is no guard.
+func TestSuspend(t *testing.T) {
+	for _, guard := range []bool{true, false} {
+		c, o := household()
+		c.NoGuard = !guard
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue = 19.6e6, true
+		if p := pass(m, &o, time.Second); !p.OverflowDown {
+			t.Fatal("no overflow")
+		}
+		m.Suspend(1, "the kernel loses data")
+		p := pass(m, &o, time.Second)
+		if p.Overflow == guard {
+			t.Errorf("guard %v: overflow %v: %s", guard, p.Overflow, p.Links[1].Why)
+		}
+		if want := "the kernel loses data: only when nothing else works, for 30 s"; guard && p.Links[1].Why != want {
+			t.Errorf("said %q, want %q", p.Links[1].Why, want)
+		}
+		m.Suspend(-1, "nobody")
+		m.Suspend(9, "nobody")
 	}
 }

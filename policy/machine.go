@@ -112,6 +112,7 @@ type sense struct {
 	rtt, minRTT  time.Duration
 	loss         float64
 	bytes, epoch uint64
+	subflows     int
 }
 
 // New returns a Machine without memories. Validate the configuration first; what is out of range is clamped here.
@@ -159,7 +160,7 @@ func (s *step) sense(o *Observation) {
 			queue: [2]bool{l.DownQueue, l.UpQueue},
 			rtt:   max(l.RTT, 0), minRTT: max(l.MinRTT, 0),
 			loss:  sane(l.Loss),
-			bytes: l.UsedBytes, epoch: l.UsedEpoch,
+			bytes: l.UsedBytes, epoch: l.UsedEpoch, subflows: l.Subflows,
 		}
 		if c.DownBit > 0 {
 			in.cap[down] = c.DownBit

@@ -51,6 +51,7 @@ type dirMemory struct {
 	queueAt    time.Duration // when a queue was seen last
 	bonded     float64       // what the links carried together before the overflow was left
 	strikes    int           // times that the primaries carried more alone than together
+	turns      turns         // of the overflow link
 	tried      bool          // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
 	triedLink  int
 }
@@ -100,6 +101,7 @@ func (s *step) spill(d int) {
 	if !s.leave(d, &u) {
 		s.enter(d, &u)
 	}
+	s.takeTurns(d)
 }
 
 // candidate reports whether link i may carry overflow now.
@@ -200,7 +202,7 @@ func (s *step) enter(d int, u *use) {
 	queueNeed := need
 	if u.capacity > 0 {
 		// Below the known capacity a queue may be that of bursts, which several senders make though all would fit.
-		queueNeed *= 4
+		queueNeed *= 5
 	}
 	if u.overflowLinks > 0 {
 		// The links just taken need their time to fill.

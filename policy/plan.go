@@ -26,6 +26,7 @@ type LinkObs struct {
 	DownQueue, UpQueue bool          // a queue stands: data waits (window full, NotSent) or the round-trip time is inflated
 	RTT, MinRTT        time.Duration // 0: unknown
 	Loss               float64       // share of packets lost, 0 to 1
+	Subflows           int           // that use the link
 
 	// UsedBytes counts the octets of both directions. It may restart at 0.
 	UsedBytes uint64
@@ -76,6 +77,7 @@ type LinkPlan struct {
 
 	Available bool    // could carry now if a rule asked for it: usable, trusted, within its limits
 	Draining  bool    // Standby only to empty; will be Off
+	Resting   bool    // Active, but silent for the moment: the primaries carry all that there is
 	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)
 	Primary   bool    // serves as a primary now, by role or because the primaries are down
 	Metered   bool    // volume costs money

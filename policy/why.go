@@ -88,6 +88,7 @@ func (s *step) linkPlan(i int) LinkPlan {
 		Role: l.state, Why: l.why, Since: l.at,
 		Available: s.rank[i] < demoted || s.primary[i],
 		Draining:  l.state == Standby && l.cause != causeReady,
+		Resting:   s.resting(i),
 		Primary:   s.primary[i],
 		Down:      s.primary[i] || l.over[down],
 		Up:        s.primary[i] || l.over[up],

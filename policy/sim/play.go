@@ -109,7 +109,7 @@ func (w *world) obey(p policy.Plan) {
 	}
 	for i := range w.lines {
 		l := &w.lines[i]
-		if p.Links[i].Role < policy.Active {
+		if p.Links[i].Role < policy.Active || p.Links[i].Resting {
 			l.active, l.wanted = false, -1
 			l.tcp = [2]float64{}
 		} else if !l.active {

@@ -140,8 +140,8 @@ function policy(m) {
 		[ [ 'off', _('Never') ], [ 'busy', _('While the primary is busy') ], [ 'on', _('Always') ] ]);
 	flag(s, 'main', 'never_worse', _('Never slower than one link'), _('Stop using a link when all together turn out slower than the best one alone.'), '1');
 
-	value(s, 'fine', 'overflow_enter', _('Overflow begins at'), _('Share of the primary capacity.'), '0.90', isShare);
-	value(s, 'fine', 'overflow_enter_for', _('… held for'), null, '500ms', isDuration);
+	value(s, 'fine', 'overflow_enter', _('Overflow begins at'), _('Share of the primary capacity.'), '0.95', isShare);
+	value(s, 'fine', 'overflow_enter_for', _('… held for'), null, '450ms', isDuration);
 	value(s, 'fine', 'overflow_leave', _('Overflow ends at'), _('Share of the primary capacity.'), '0.80', isShare);
 	value(s, 'fine', 'overflow_leave_for', _('… held for'), null, '3s', isDuration);
 	value(s, 'fine', 'hold_up', _('A link that returns waits'), null, '10s', isDuration);

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "time"
+
+// Turns. Once an overflow link carries, the kernel's scheduler gives it more than the overflow: it fills the subflow on which data would
+// arrive first, not the cheaper one, and the primaries dip below what they could carry. So the overflow link rests as soon as they dip:
+// its subflows stay, silent. What the primaries can't carry then gathers at the sender; when they have been full for a while, the link
+// takes its turn and carries that off. While there is always more to carry, the primaries do not dip, and the turn does not end.
+const (
+	// dipShare: primaries that carry less than this share of what they carry alone have room.
+	dipShare = 0.97
+	dipFor   = 40 * time.Millisecond // two readings: one may be off
+	// roomShare: an overflow link above this share of its capacity has no lack of work, so it is not what the primaries lack.
+	roomShare = 0.9
+	// A rest lasts at least pauseLeast; longer, up to pauseMost, while turns end as soon as they begin, for at the end of each the
+	// primaries carry less for the time that the end takes to be seen and obeyed. What gathers meanwhile waits: no longer than
+	// gatherMost. Where it gathers so fast that a rest would be too short to be worth its end, the link
+	// carries all the time.
+	pauseLeast = 300 * time.Millisecond
+	pauseMost  = 1200 * time.Millisecond
+	gatherMost = 300 * time.Millisecond
+	turnShort  = 500 * time.Millisecond
+	turnLong   = 1500 * time.Millisecond
+	// turnSubflows is the most subflows that may be told to rest and to carry on: each is told by a packet on the overflow link.
+	turnSubflows = 64
+	rateWindow   = 250 * time.Millisecond // of the observation's rates
+	// badTurns: the primaries dipped although more wanted to be carried, and all links together carried less than they alone. So often
+	// in a row is no chance.
+	badTurns = 5
+	atOnce   = 150 * time.Millisecond // after the end of a rest: more had wanted to be carried all the time
+)
+
+// turns is what is remembered of them in one direction. The zero value: the link carries all the time.
+type turns struct {
+	resting bool
+	since   time.Duration // of the rest, or of the turn
+	pause   time.Duration // what the next rest lasts at least
+	dip     span
+	bad     bool // the last turn ended with less than the primaries carry alone
+	badly   int  // so many in a row
+}
+
+// takeTurns decides whether the overflow link in use rests. With several in use, or without anything known of what the primaries
+// carry alone, none does.
+func (s *step) takeTurns(d int) {
+	dm := &s.mem.dirs[d]
+	t := &dm.turns
+	u := s.use(d)
+	if u.overflowLinks != 1 || dm.solo <= 0 || s.in[u.last].subflows > turnSubflows {
+		*t = turns{}
+		return
+	}
+	if t.pause == 0 {
+		*t = turns{since: s.clock, pause: pauseLeast}
+	}
+	alone := dm.solo
+	if u.capacity > 0 {
+		alone = min(alone, u.capacity)
+	}
+	full := u.primaries >= dipShare*alone
+	phase := s.clock - t.since
+	if t.resting {
+		if phase < max(t.pause, rateWindow) || !full && !u.queue {
+			return
+		}
+		if !t.bad || phase > t.pause+atOnce {
+			t.badly = 0
+		} else if t.badly++; t.badly >= badTurns && !s.cfg.NoGuard {
+			s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
+				s.cfg.Links[u.last].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+			*t = turns{}
+			return
+		}
+		dm.solo = u.primaries // a queue stands, or they carry more: that is what they carry alone, as of now
+		t.resting, t.since = false, s.clock
+		return
+	}
+	in := &s.in[u.last]
+	works := in.queue[d]
+	if in.cap[d] > 0 {
+		works = in.rate[d] >= roomShare*in.cap[d]
+	}
+	if dips := t.dip.hold(s.clock, !full && !works); dips < dipFor {
+		return
+	}
+	most := min(pauseMost, time.Duration(float64(gatherMost)/max(dm.together/alone-1, 0.05)))
+	if most < 2*rateWindow {
+		return
+	}
+	switch {
+	case phase < turnShort:
+		t.pause = t.pause * 3 / 2
+	case phase > turnLong:
+		t.pause = max(t.pause*2/3, pauseLeast)
+	}
+	t.pause = min(t.pause, most)
+	t.bad, dm.bonded = u.total < worseShare*alone, u.total
+	t.resting, t.since, t.dip.on = true, s.clock, false
+}
+
+// resting reports whether link i, an overflow link that carries, is silent for the moment: no direction needs it.
+func (s *step) resting(i int) bool {
+	l := &s.mem.links[i]
+	if l.state != Active || !l.over[down] && !l.over[up] {
+		return false
+	}
+	for d := range l.over {
+		if l.over[d] && !s.mem.dirs[d].turns.resting {
+			return false
+		}
+	}
+	return true
+}
