@@ -180,7 +180,7 @@ func (h *house) lookEvery(now time.Time) time.Duration {
 
 // calm tells whether the links have been as they are for a while, in fact and by plan.
 func (h *house) calm(now time.Time) bool {
-	since := h.stateSince
+	since := h.started
 	for i := range h.snap.Links {
 		if at := h.snap.Links[i].Since; at.After(since) {
 			since = at

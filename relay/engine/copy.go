@@ -42,8 +42,7 @@ func (l *loop) pump(c *Conn, d int) {
 	}
 	x := &c.dir[d]
 	if x.gauge.bulk {
-		x.gauge.look(l.now, n, false)
-		l.follow(c, d)
+		l.found(c, d, n)
 		return
 	}
 	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
@@ -73,6 +72,15 @@ func (l *loop) look(c *Conn, d int, clock bool) {
 	l.follow(c, d)
 }
 
+// found tells the gauge of octets that came outside the clock.
+func (l *loop) found(c *Conn, d, n int) {
+	if c.dir[d].gauge.look(l.now, n, false) {
+		l.follow(c, d)
+	} else {
+		l.demote(c, d)
+	}
+}
+
 // follow does what the gauge of a bulk direction says.
 func (l *loop) follow(c *Conn, d int) {
 	x := &c.dir[d]
@@ -94,11 +102,7 @@ func (l *loop) turn(c *Conn, d int) {
 		return
 	}
 	if n > 0 {
-		if !x.gauge.look(l.now, n, false) {
-			l.demote(c, d)
-			return
-		}
-		l.follow(c, d)
+		l.found(c, d, n)
 		return
 	}
 	x.gauge.turned()

@@ -127,8 +127,11 @@ func (l *loop) run() {
 		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
 		// clock, but wakes an idle processor, so not oftener than needed.
-		timeout := l.timeout()
-		if until := l.now + int64(time.Duration(timeout)*time.Millisecond); l.holds(timeout) && until-l.yielded > patience || l.now-l.yielded > patience {
+		timeout, until := l.timeout(), l.now
+		if l.holds(timeout) {
+			until += int64(timeout) * int64(time.Millisecond)
+		}
+		if until-l.yielded > patience {
 			l.yielded = l.now
 			runtime.Gosched()
 		}
@@ -167,7 +170,7 @@ func (l *loop) run() {
 //
 // A system call that blocks, in the ordinary way, gives the runtime's processor up and takes one again: its monitor is woken
 // each time, looks every 20 us, and often the goroutine goes on on another thread. At a line's rhythm that is half of all
-// wake-ups. So while bulk directions keep the waits under a tick, the loop stays what it is, a goroutine that runs. Should the
+// wake-ups. So while bulk directions keep the waits short, the loop stays what it is, a goroutine that runs. Should the
 // runtime want to stop it, its signal ends the wait.
 func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 	var n int

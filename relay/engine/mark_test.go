@@ -42,6 +42,21 @@ func TestBulkWakesSeldom(t *testing.T) {
 	}
 }
 
+func TestMarkFollowsTheRate(t *testing.T) {
+	for mbit, want := range map[int]int32{2: leastMark, 4: 32 << 10, 40: mostMark, 400: mostMark} {
+		var g gauge
+		now := int64(time.Hour)
+		feed(&g, &now, mbit*125_000, 1448, 2*time.Second)
+		if g.mark != want || g.due%(int64(g.period)*tick) != 0 {
+			t.Errorf("%d Mbit/s: mark %d, want %d; %+v", mbit, g.mark, want, g)
+		}
+		feed(&g, &now, 250_000, 1448, 2*time.Second)
+		if !g.bulk || g.mark > 32<<10 {
+			t.Errorf("slow again after %d Mbit/s: %+v", mbit, g)
+		}
+	}
+}
+
 func TestSmallExchangesStayAttentive(t *testing.T) {
 	var g gauge
 	now := int64(time.Hour)
