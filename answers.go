@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"spillway/config"
@@ -96,7 +97,9 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
 	alive := 0
 	for _, u := range up {
-		s.Concentrators = append(s.Concentrators, concentratorStatus(u))
+		c := concentratorStatus(u)
+		c.RTTms = ms(h.rttTo(u))
+		s.Concentrators = append(s.Concentrators, c)
 		if u.Up {
 			alive++
 		}
@@ -107,6 +110,8 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		}
 	}
 	switch {
+	case !h.features.MPTCP:
+		s.State, s.Why = "direct", noMPTCP
 	case !h.apply.ready():
 		s.State, s.Why = "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
 	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
@@ -158,6 +163,25 @@ func concentratorStatus(u relay.UpstreamStatus) ConcentratorStatus {
 	return c
 }
 
+// rttTo is the shortest round trip of the connections that there are to an upstream, or that there were when it was asked last.
+func (h *house) rttTo(u relay.UpstreamStatus) time.Duration {
+	least := time.Duration(0)
+	for i := range h.flows {
+		f := &h.flows[i]
+		if f.TCP.RTT > 0 && (least == 0 || f.TCP.RTT < least) && slices.Contains(u.Addrs, netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())) {
+			least = f.TCP.RTT
+		}
+	}
+	if least == 0 {
+		return h.rtts[u.Name]
+	}
+	if h.rtts == nil {
+		h.rtts = map[string]time.Duration{}
+	}
+	h.rtts[u.Name] = least
+	return least
+}
+
 // counters are the relay's, by names that metrics use.
 func counters(s relay.Stats) map[string]uint64 {
 	return map[string]uint64{
@@ -182,7 +206,7 @@ func (h *house) links(now time.Time) []LinkStatus {
 		role, _ := h.machine.Role(i)
 		x := LinkStatus{
 			Name: l.Name, Device: l.Device, Role: role.String(), State: p.Role.String(), Why: p.Why, Since: p.Since,
-			Usable: l.Usable && !s.verdict.Dead, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
+			Usable: s.usable, UsableSince: s.turned, Losses: s.losses, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
 			Down: l.DownRate, Up: l.UpRate, DownPeak: l.DownPeak, UpPeak: l.UpPeak, Rx: l.RxBytes, Tx: l.TxBytes,
 			RTTms: ms(s.verdict.RTT), MinRTTms: ms(s.verdict.MinRTT), Loss: s.verdict.Loss, Subflows: s.subflows,
 		}
@@ -191,8 +215,7 @@ func (h *house) links(now time.Time) []LinkStatus {
 		}
 		x.Capacity = capacityStatus(now, s)
 		if q, ok := h.machine.Quota(i, now); ok {
-			x.Quota = &QuotaStatus{Used: q.Bytes, Limit: q.Limit, Soft: q.Soft, Today: q.DayBytes, Daily: q.Daily, PeriodStart: q.Period,
-				PeriodEnd: q.End, Forecast: q.Forecast, Exhausted: q.Limit > 0 && q.Bytes >= q.Limit}
+			x.Quota = quotaStatus(&q)
 		}
 		out = append(out, x)
 	}
@@ -264,7 +287,7 @@ func (h *house) ruleHits() []RuleStatus {
 // warnings are what somebody should know though all works.
 func (h *house) warnings() []string {
 	out := append([]string{}, h.features.Missing()...)
-	if !h.apply.ready() {
+	if h.features.MPTCP && !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
 	}
 	return out

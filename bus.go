@@ -89,11 +89,11 @@ func (h *house) bus(ctx context.Context) error {
 	b := ubus.New(path, ubus.Options{
 		Objects: []ubus.Object{h.busObject(ctx)}, Subscriptions: []ubus.Subscription{watcher.Subscription()}, Log: h.log.With("room", "ubus"),
 	})
-	tells := make(chan Transition, historyLength)
+	tells := make(chan event, historyLength)
 	if err := h.call(ctx, func() {
-		h.tell = func(t Transition) {
+		h.tell = func(e event) {
 			select {
-			case tells <- t:
+			case tells <- e:
 			default: // the bus is slower than the links flap; `why` has them all
 			}
 		}
@@ -109,21 +109,21 @@ func (h *house) bus(ctx context.Context) error {
 				return
 			case <-line.C:
 				watcher.Refresh()
-			case t := <-tells:
-				h.tellBus(b, t)
+			case e := <-tells:
+				h.tellBus(b, e)
 			}
 		}
 	}()
 	return b.Run(ctx)
 }
 
-// tellBus sends a transition as an event and to the object's subscribers. Without a bus nobody hears.
-func (h *house) tellBus(b *ubus.Bus, t Transition) {
-	data, status := busMsg(t)
+// tellBus sends an event to all who listen, and to the object's subscribers. Without a bus nobody hears.
+func (h *house) tellBus(b *ubus.Bus, e event) {
+	data, status := busMsg(e.data)
 	if status != ubus.OK {
 		return
 	}
-	for _, err := range []error{b.Send(objectName+".link", data), b.Notify(objectName, "link", data)} {
+	for _, err := range []error{b.Send(objectName+"."+e.kind, data), b.Notify(objectName, e.kind, data)} {
 		if err != nil {
 			h.log.Debug("ubus event", "error", err)
 		}

@@ -55,16 +55,18 @@ type house struct {
 	ruleset     kernel.Ruleset
 	edge        time.Time // when a time window changes the ruleset
 	flows       []mptcp.Subflow
-	looked      time.Time     // at the subflows
-	moved       time.Time     // when a link carried something last
-	look        time.Duration // what a look costs
+	rtts        map[string]time.Duration // to the concentrators, by name, as told last
+	looked      time.Time                // at the subflows
+	moved       time.Time                // when a link carried something last
+	look        time.Duration            // what a look costs
 	repeats     []repeat
 	history     history
 	usage       usageFile
 	started     time.Time
-	boot        uint64           // of the machine's run
-	v6          bool             // the kernel has IPv6
-	tell        func(Transition) // ubus' event; never nil
+	boot        uint64      // of the machine's run
+	v6          bool        // the kernel has IPv6
+	tell        func(event) // over ubus; never nil
+	told        told
 	sysctl      sysctlCache
 	still       still
 	window      windowWatch
@@ -236,6 +238,8 @@ func (h *house) decide(now time.Time) error {
 	for _, t := range h.plan.Changed {
 		h.changed(Transition{At: now, Link: t.Link, From: t.From.String(), To: t.To.String(), Why: t.Why})
 	}
+	h.tellPlan(now)
+	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
 	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
@@ -335,10 +339,13 @@ func linkOf(a netip.Addr, links []linkmon.Link) int {
 // enforce makes the kernel hold what follows from the plan. Endpoints are changed at once by one netlink call each, since
 // failover hangs on them; the rest, and whatever went wrong, is the applier's.
 func (h *house) enforce(now time.Time) {
+	if !h.features.MPTCP {
+		return
+	}
 	if !h.edge.IsZero() && !now.Before(h.edge) {
 		h.render()
 	}
-	w := want(inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
+	w := want(kernelNumbers(h.cfg), inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
 	have := h.apply.wanted()
 	h.apply.want(w)
 	if !h.apply.ready() {
@@ -374,7 +381,7 @@ func (h *house) changed(t Transition) {
 			h.joined[i] = false
 		}
 	}
-	h.tell(t)
+	h.tell(event{"link", t})
 }
 
 // call runs fn on the loop's goroutine and waits.

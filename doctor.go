@@ -95,7 +95,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		return nil, err
 	}
 	w.Door = func() doctor.Door { return door }
-	w.Table = h.tableInPlace
+	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	return doctorAnswer(ctx, w), nil
 }
 
@@ -113,6 +113,7 @@ func (h *house) tableInPlace() error {
 
 // fillWorld tells doctor what is configured and sensed, and how to probe.
 func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
+	w.MarkMask = kernelNumbers(c).Mark
 	w.StateDir, w.LAN = filepath.Dir(c.Daemon.State), c.LAN.Interfaces
 	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
 		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Diag: f.Diag}

@@ -34,6 +34,7 @@ func (e usageError) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	useZone("/etc/localtime", "/etc/TZ")
 	info, err := os.Stdout.Stat()
 	e := env{os.Stdin, os.Stdout, os.Stderr, err == nil && info.Mode()&os.ModeCharDevice != 0}
 	code := spillway(ctx, e, os.Args[1:])

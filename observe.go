@@ -18,6 +18,9 @@ type sense struct {
 	verdict  linkmon.Verdict
 	doubt    bool // a probe was sent and should have been answered by now
 	subflows int
+	usable   bool      // could carry, at the last look
+	turned   time.Time // when that changed
+	losses   uint64    // how often it could no longer
 }
 
 // samples sorts the namespace's subflows by the link that they use. The link is told by the local address.
@@ -59,6 +62,12 @@ func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, subflows []mpt
 		if fresh {
 			s.verdict = s.health.Step(now, paths[i], *l)
 			s.subflows = len(paths[i])
+		}
+		if usable := l.Usable && !s.verdict.Dead; usable != s.usable || s.turned.IsZero() {
+			if s.usable {
+				s.losses++
+			}
+			s.usable, s.turned = usable, now
 		}
 		s.down.Learn(now, l.DownRate, s.verdict.DownQueue)
 		s.up.Learn(now, l.UpRate, s.verdict.UpQueue)

@@ -50,12 +50,14 @@ func needRestart(old, new *config.Config) []string {
 	add("daemon.control", old.Daemon.Control != new.Daemon.Control)
 	add("daemon.state", old.Daemon.State != new.Daemon.State)
 	add("daemon.ubus", old.Daemon.Ubus != new.Daemon.Ubus)
+	add("numbers", old.Numbers != new.Numbers)
 	return keys
 }
 
 // adopt makes a configuration the one in force. Links keep what is known of them, by name.
 func (h *house) adopt(c *config.Config) error {
 	old := h.cfg
+	c.Numbers = old.Numbers // at the next start: under these our things are in the kernel
 	before := struct {
 		senses []sense
 		paths  []pathState

@@ -21,11 +21,29 @@ import (
 
 // linkmonConfig is what linkmon shall watch. devices are the links' kernel devices, which netifd may have named.
 func linkmonConfig(c *config.Config, devices []string) linkmon.Config {
-	out := linkmon.Config{OwnTable: kernel.OwnTable}
+	out := linkmon.Config{OwnTable: kernelNumbers(c).OwnTable}
 	for i, l := range c.Links {
 		out.Links = append(out.Links, linkmon.LinkConfig{Name: l.Name, Device: devices[i], DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered})
 	}
 	return out
+}
+
+// kernelNumbers are ours in the kernel: the usual ones, but for those that are configured.
+func kernelNumbers(c *config.Config) kernel.Numbers {
+	n := kernel.Usual()
+	if m := c.Numbers; m.MarkMask > 0 {
+		n.Mark = m.MarkMask
+	}
+	if m := c.Numbers; m.Table > 0 {
+		n.Table = m.Table
+	}
+	if m := c.Numbers; m.Priority > 0 {
+		n.Priority = m.Priority
+	}
+	if m := c.Numbers; m.Endpoint > 0 {
+		n.Endpoint = m.Endpoint
+	}
+	return n
 }
 
 // policyConfig is what the owner wants of the links.
@@ -64,7 +82,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 		ConnectTimeout: connectWithin,
 		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
 		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
-		Rules: relayRules(c.Rules, numbers), RuleMask: kernel.MarkRule,
+		Rules: relayRules(c, numbers), RuleMask: kernelNumbers(c).MarkRule(),
 	}
 	for i, u := range c.Concentrators {
 		if len(addrs[i]) == 0 && u.Protocol != "transparent" {
@@ -78,7 +96,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 
 // nftTable is nft's share. addrs as in relayConfig; the ports are the door's.
 func nftTable(c *config.Config, devices []string, addrs [][]netip.AddrPort, numbers map[string]int, port4, port6 uint16) kernel.Table {
-	out := kernel.Table{Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay",
+	out := kernel.Table{Numbers: kernelNumbers(c), Interfaces: c.LAN.Interfaces, Links: known(devices), Door4: port4, Door6: port6, RelayNative: c.LAN.NativeMPTCP == "relay",
 		Rules: tableRules(c.Rules, numbers)}
 	for _, a := range addrs {
 		out.Concentrators = append(out.Concentrators, a...)

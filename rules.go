@@ -47,11 +47,12 @@ func isRelayed(r config.Rule) bool {
 }
 
 // relayRules is the relay's share of the rules.
-func relayRules(rules []config.Rule, numbers map[string]int) []relay.Rule {
+func relayRules(c *config.Config, numbers map[string]int) []relay.Rule {
 	var out []relay.Rule
-	for _, r := range rules {
+	ours := kernelNumbers(c)
+	for _, r := range c.Rules {
 		if isRelayed(r) {
-			out = append(out, relay.Rule{Name: r.Name, Mark: kernel.RuleMark(numbers[r.Name]), Action: relayActions[r.Action]})
+			out = append(out, relay.Rule{Name: r.Name, Mark: ours.RuleMark(numbers[r.Name]), Action: relayActions[r.Action]})
 		}
 	}
 	return out

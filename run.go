@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -42,7 +43,7 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(c.LogLevel))
-	h, err := build(*file, c, newLogger(e.stderr, level))
+	h, err := build(*file, c, newLogger(bySeverity{e.stdout, e.stderr}, level))
 	if err != nil {
 		return err
 	}
@@ -62,6 +63,17 @@ func logLevel(name string) slog.Level {
 	return l
 }
 
+// bySeverity parts a log: procd gives to the system log as an error what comes by stderr, and as information what comes by stdout.
+type bySeverity struct{ info, err io.Writer }
+
+// Write takes one record of newLogger's, which begins with its level.
+func (w bySeverity) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("level=WARN")) || bytes.HasPrefix(line, []byte("level=ERROR")) {
+		return w.err.Write(line)
+	}
+	return w.info.Write(line)
+}
+
 // newLogger writes text without times: procd and journald add their own.
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -78,7 +90,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
 		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1),
-		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(Transition) {},
+		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
 	h.shared.Store(c)
 	for _, l := range c.Links {
@@ -90,9 +102,11 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
 	var err error
 	if !h.features.MPTCP {
-		return nil, errors.New("this kernel has no MPTCP (CONFIG_MPTCP), so nothing can be bonded; OpenWrt has it from 22.03 on")
+		log.Error(noMPTCP)
 	}
-	if h.kernel, err = kernel.New(kernel.Options{Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl")}, log.With("room", "kernel")); err != nil {
+	if h.kernel, err = kernel.New(kernel.Options{
+		Saved: filepath.Join(filepath.Dir(c.Daemon.Control), "spillway.sysctl"), Numbers: kernelNumbers(c),
+	}, log.With("room", "kernel")); err != nil {
 		return nil, err
 	}
 	h.v6 = h.kernel.HasIPv6()
@@ -113,6 +127,9 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.relay.OnBulk(h.monitor.Poke)
 	return h, nil
 }
+
+// noMPTCP is why nothing is bonded on some machines. The daemon runs there all the same: to say so, and to be examined.
+const noMPTCP = "this kernel has no MPTCP, or it is switched off (net.mptcp.enabled), so nothing is intercepted; OpenWrt has it from 24.10 on, but for small-flash targets"
 
 // task is a part that runs until the context ends. The first that fails ends the house.
 type task struct {
@@ -182,6 +199,9 @@ func (h *house) openDoor() error {
 		return nil
 	}
 	h.opened = true
+	if !h.features.MPTCP {
+		return nil // the router stays as it is
+	}
 	var err error
 	if len(h.inherited) > 0 {
 		err = h.relay.AdoptListeners(h.inherited)

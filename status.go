@@ -53,28 +53,30 @@ type ConcentratorStatus struct {
 
 // LinkStatus is one link.
 type LinkStatus struct {
-	Name     string         `json:"name"`
-	Device   string         `json:"device"`
-	Role     string         `json:"role"`  // as configured or set
-	State    string         `json:"state"` // "first", "active", "standby", "draining", "off"
-	Why      string         `json:"why"`
-	Since    time.Time      `json:"since"`
-	Usable   bool           `json:"usable"`
-	Carrier  bool           `json:"carrier"`
-	Address4 string         `json:"address4"`
-	Address6 string         `json:"address6"`
-	Down     float64        `json:"down_bps"`
-	Up       float64        `json:"up_bps"`
-	DownPeak float64        `json:"down_peak_bps"`
-	UpPeak   float64        `json:"up_peak_bps"`
-	Rx       uint64         `json:"rx_bytes"`
-	Tx       uint64         `json:"tx_bytes"`
-	Capacity CapacityStatus `json:"capacity"`
-	RTTms    float64        `json:"rtt_ms"`
-	MinRTTms float64        `json:"min_rtt_ms"`
-	Loss     float64        `json:"loss"` // share of octets sent again, 0..1
-	Subflows int            `json:"subflows"`
-	Quota    *QuotaStatus   `json:"quota,omitempty"`
+	Name        string         `json:"name"`
+	Device      string         `json:"device"`
+	Role        string         `json:"role"`  // as configured or set
+	State       string         `json:"state"` // "first", "active", "standby", "draining", "off"
+	Why         string         `json:"why"`
+	Since       time.Time      `json:"since"`
+	Usable      bool           `json:"usable"`
+	UsableSince time.Time      `json:"usable_since"` // or not usable since
+	Losses      uint64         `json:"losses"`       // how often it ceased to be usable
+	Carrier     bool           `json:"carrier"`
+	Address4    string         `json:"address4"`
+	Address6    string         `json:"address6"`
+	Down        float64        `json:"down_bps"`
+	Up          float64        `json:"up_bps"`
+	DownPeak    float64        `json:"down_peak_bps"`
+	UpPeak      float64        `json:"up_peak_bps"`
+	Rx          uint64         `json:"rx_bytes"`
+	Tx          uint64         `json:"tx_bytes"`
+	Capacity    CapacityStatus `json:"capacity"`
+	RTTms       float64        `json:"rtt_ms"`
+	MinRTTms    float64        `json:"min_rtt_ms"`
+	Loss        float64        `json:"loss"` // share of octets sent again, 0..1
+	Subflows    int            `json:"subflows"`
+	Quota       *QuotaStatus   `json:"quota,omitempty"`
 }
 
 // CapacityStatus is what a link can carry and how that is known.

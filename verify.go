@@ -4,8 +4,6 @@ package main
 
 import (
 	"time"
-
-	"spillway/kernel"
 )
 
 // MP_PRIO is a bare acknowledgement: a lost one is never sent again, and the kernel sends none for a flag that is set already. So the
@@ -37,7 +35,7 @@ func (h *house) stayVerified(now time.Time) {
 		}
 		r.at, r.tries = now, r.tries+1
 		for _, v6 := range []bool{false, true} {
-			id := kernel.EndpointID(i, v6)
+			id := kernelNumbers(h.cfg).EndpointID(i, v6)
 			for _, e := range h.apply.wanted().Endpoints {
 				if e.ID == id {
 					if err := h.kernel.ToggleBackup(id, true); err != nil {

@@ -37,10 +37,10 @@ func familiesOf(addrs [][]netip.AddrPort) families {
 const subflowLimit = 8
 
 // want joins what was decided with what was sensed: what the kernel should hold.
-func want(inward []string, ruleset kernel.Ruleset, sysctls map[string]string, snap *linkmon.Snapshot, paths []pathState, f families, v6 bool) kernel.State {
+func want(n kernel.Numbers, inward []string, ruleset kernel.Ruleset, sysctls map[string]string, snap *linkmon.Snapshot, paths []pathState, f families, v6 bool) kernel.State {
 	s := kernel.State{
 		Ruleset: ruleset, Sysctls: sysctls, Limits: mptcp.Limits{Subflows: subflowLimit},
-		Rules: kernel.LocalRules(inward, v6), Routes: kernel.LocalRoutes(v6),
+		Rules: n.LocalRules(inward, v6), Routes: n.LocalRoutes(v6),
 	}
 	for i := range snap.Links {
 		l := &snap.Links[i]
@@ -48,20 +48,20 @@ func want(inward []string, ruleset kernel.Ruleset, sysctls map[string]string, sn
 			continue
 		}
 		if l.Addr4.IsValid() && l.Route4 {
-			s.Rules = append(s.Rules, kernel.LinkRules(i, l.Addr4)...)
-			s.Routes = append(s.Routes, kernel.LinkRoute(i, l.Index, l.Gateway4, l.Addr4))
+			s.Rules = append(s.Rules, n.LinkRules(i, l.Addr4)...)
+			s.Routes = append(s.Routes, n.LinkRoute(i, l.Index, l.Gateway4, l.Addr4))
 		}
 		if l.Addr6.IsValid() && l.Route6 && v6 {
-			s.Rules = append(s.Rules, kernel.LinkRules(i, l.Addr6)...)
-			s.Routes = append(s.Routes, kernel.LinkRoute(i, l.Index, l.Gateway6, l.Addr6))
+			s.Rules = append(s.Rules, n.LinkRules(i, l.Addr6)...)
+			s.Routes = append(s.Routes, n.LinkRoute(i, l.Index, l.Gateway6, l.Addr6))
 		}
 	}
-	s.Endpoints = endpoints(snap, paths, f)
+	s.Endpoints = endpoints(n, snap, paths, f)
 	return s
 }
 
 // endpoints are the links' MPTCP endpoints.
-func endpoints(snap *linkmon.Snapshot, paths []pathState, f families) []mptcp.Endpoint {
+func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f families) []mptcp.Endpoint {
 	var out []mptcp.Endpoint
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &paths[i]
@@ -73,10 +73,10 @@ func endpoints(snap *linkmon.Snapshot, paths []pathState, f families) []mptcp.En
 			flags |= mptcp.FlagBackup
 		}
 		if l.Addr4.IsValid() && f.v4 {
-			out = append(out, mptcp.Endpoint{ID: kernel.EndpointID(i, false), Addr: l.Addr4, Flags: flags, IfIndex: l.Index})
+			out = append(out, mptcp.Endpoint{ID: n.EndpointID(i, false), Addr: l.Addr4, Flags: flags, IfIndex: l.Index})
 		}
 		if l.Addr6.IsValid() && f.v6 {
-			out = append(out, mptcp.Endpoint{ID: kernel.EndpointID(i, true), Addr: l.Addr6, Flags: flags, IfIndex: l.Index})
+			out = append(out, mptcp.Endpoint{ID: n.EndpointID(i, true), Addr: l.Addr6, Flags: flags, IfIndex: l.Index})
 		}
 	}
 	return out

@@ -11,15 +11,17 @@ import (
 )
 
 // A connection that began with data in its SYN may go wrong on Linux (6.18 for one) once two links carry it: the other end takes the
-// receive window for larger than it is, as soon as the LAN host reads more slowly than the links bring; what is beyond the window is
-// thrown away here, and repeated so late that next to nothing moves. The kernel counts that. From the first time on, connections
-// begin without data in the SYN, which is right everywhere and costs a round trip; and the links carry apart for a while, which lets
-// the connections that are in trouble recover.
+// receive window for larger than it is (kernel.LinkRoute has the cause, and keeps the harm to the first round trips). Where that
+// does not help, since a route that is not ours is used, it goes on, as soon as the LAN host reads more slowly than the links bring: what
+// is beyond the window is thrown away here, and repeated so late that next to nothing moves. The kernel counts that. From
+// then on connections begin without data in the SYN, which is right everywhere and costs a round trip; and the links carry
+// apart for a while, which lets the connections that are in trouble recover.
 
 const (
 	windowEvery = 500 * time.Millisecond
-	// windowLost segments within windowEvery are no accident: a window that shrinks loses one or two.
-	windowLost = 10
+	// windowLost segments within windowEvery, windowTimes in a row, are no accident.
+	windowLost  = 10
+	windowTimes = 3
 )
 
 // windowWatch is what is remembered of that counter.
@@ -27,6 +29,7 @@ type windowWatch struct {
 	at    time.Time
 	last  uint64
 	known bool
+	times int  // in a row that windowLost were lost
 	bad   bool // it was seen: no more data in SYNs
 }
 
@@ -36,6 +39,10 @@ func (w *windowWatch) step(now time.Time, counter uint64) uint64 {
 	usable := w.known && counter >= w.last && now.Sub(w.at) < 4*windowEvery
 	w.at, w.last, w.known = now, counter, true
 	if !usable || lost < windowLost {
+		w.times = 0
+		return 0
+	}
+	if w.times++; w.times < windowTimes {
 		return 0
 	}
 	w.bad = true

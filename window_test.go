@@ -18,11 +18,17 @@ func TestWindowWatch(t *testing.T) {
 	}{
 		{0, 5000, 0, false},           // of an earlier life
 		{windowEvery, 5002, 0, false}, // an accident
-		{windowEvery, 5002 + windowLost, windowLost, true},
-		{windowEvery, 5002 + windowLost, 0, true}, // it stays known
-		{10 * windowEvery, 9000, 0, true},         // nobody looked for a while: when it happened is not known
-		{windowEvery, 3, 0, true},                 // a counter that begins anew
-		{windowEvery, 100, 97, true},
+		{windowEvery, 5100, 0, false},
+		{windowEvery, 5200, 0, false}, // twice
+		{windowEvery, 5201, 0, false}, // it stopped
+		{windowEvery, 5301, 0, false},
+		{windowEvery, 5401, 0, false},
+		{windowEvery, 5501, 100, true}, // three times in a row
+		{windowEvery, 5501, 0, true},   // that stays known
+		{windowEvery, 5601, 0, true},
+		{windowEvery, 5701, 0, true},
+		{10 * windowEvery, 9000, 0, true}, // nobody looked for a while: when it happened is not known
+		{windowEvery, 3, 0, true},         // a counter that begins anew
 	} {
 		now = now.Add(c.after)
 		if lost := w.step(now, c.counter); lost != c.lost || w.bad != c.bad {

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,8 +28,17 @@ func (p *parser) build(raw *rawFile) *Config {
 			Interfaces:  raw.LAN.Interfaces,
 			NativeMPTCP: p.choice("lan.native_mptcp", raw.LAN.NativeMPTCP, "pass", "relay"),
 		},
+		Numbers: Numbers{
+			MarkMask: uint32(p.number("numbers.mark_mask", raw.Numbers.MarkMask, 0, 1, 0xffffffff)),
+			Table:    uint32(p.number("numbers.table", raw.Numbers.Table, 0, 256, 1<<31-64)),
+			Priority: uint32(p.number("numbers.priority", raw.Numbers.Priority, 0, 1, 32000)),
+			Endpoint: uint8(p.number("numbers.endpoint", raw.Numbers.Endpoint, 0, 64, 255)),
+		},
 		Policy: p.policy(&raw.Policy),
 		Relay:  p.relay(&raw.Relay),
+	}
+	if m := c.Numbers.MarkMask; m != 0 && bits.OnesCount32(m) != 8 {
+		p.fail("numbers.mark_mask", "%#x has %d bits set; write a mask of eight, e.g. 0xff000000", m, bits.OnesCount32(m))
 	}
 	if len(c.LAN.Interfaces) == 0 {
 		p.fail("lan.interfaces", "missing: name the interfaces whose TCP is relayed, e.g. interfaces = [\"br-lan\"]")
@@ -166,7 +176,7 @@ func (p *parser) policy(raw *rawPolicy) Policy {
 		Mode:               p.choice("policy.mode", raw.Mode, "overflow", "backup", "bond", "smallest-delay", "primary-only"),
 		OnConcentratorDown: p.choice("policy.on_concentrator_down", raw.OnConcentratorDown, "direct", "block"),
 		OverflowEnter:      p.share("policy.overflow_enter", raw.OverflowEnter, 0.95),
-		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 450*time.Millisecond, 50*time.Millisecond, time.Hour),
+		OverflowEnterFor:   p.duration("policy.overflow_enter_for", raw.OverflowEnterFor, 400*time.Millisecond, 50*time.Millisecond, time.Hour),
 		OverflowLeave:      p.share("policy.overflow_leave", raw.OverflowLeave, 0.85),
 		OverflowLeaveFor:   p.duration("policy.overflow_leave_for", raw.OverflowLeaveFor, 2*time.Second, 100*time.Millisecond, time.Hour),
 		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 100*time.Millisecond, time.Hour),

@@ -27,6 +27,7 @@ type Config struct {
 	Concentrators []Concentrator // in the order of the file; at least one
 	Policy        Policy
 	Relay         Relay
+	Numbers       Numbers
 	Rules         []Rule // first match wins
 
 	lines map[string]int
@@ -45,6 +46,14 @@ type Daemon struct {
 	Control string // path of the control socket
 	State   string // path of the usage file (quota counters)
 	Ubus    string // "auto", "off", or the path of ubusd's socket
+}
+
+// Numbers are ours in the kernel, for where another program has the same; 0: the usual one.
+type Numbers struct {
+	MarkMask uint32 // eight bits of the firewall mark
+	Table    uint32 // first of the routing tables
+	Priority uint32 // first of the routing rules
+	Endpoint uint8  // highest of the MPTCP endpoint ids
 }
 
 // LAN is whose TCP is relayed.

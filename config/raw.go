@@ -17,6 +17,12 @@ type rawFile struct {
 		Interfaces  []string `toml:"interfaces"`
 		NativeMPTCP string   `toml:"native_mptcp"`
 	} `toml:"lan"`
+	Numbers struct {
+		MarkMask *int64 `toml:"mark_mask"`
+		Table    *int64 `toml:"table"`
+		Priority *int64 `toml:"priority"`
+		Endpoint *int64 `toml:"endpoint"`
+	} `toml:"numbers"`
 	Link         []rawLink         `toml:"link"`
 	Concentrator []rawConcentrator `toml:"concentrator"`
 	Policy       rawPolicy         `toml:"policy"`

@@ -80,11 +80,11 @@ func apkDatabase(p Package) []byte {
 	id := w.append(1, append([]byte{idLen}, make([]byte, idLen)...)) // never shared with an equal blob
 	info := apkInfo(w, p, adbBlob8|adbValue(id))
 	paths := apkPaths(w, p)
-	install := apkScript(p.Name, "", "default_postinst")
+	install := apkScript(p.Name, "", "default_postinst") + p.PostInst
 	scripts := make([]adbValue, scriptUpgrade)
 	scripts[scriptPostInstall-1] = w.text(install)
 	scripts[scriptPreDeinstall-1] = w.text(apkScript(p.Name, "", "default_prerm"))
-	scripts[scriptUpgrade-1] = w.text(apkScript(p.Name, "export PKG_UPGRADE=1\n", "default_postinst"))
+	scripts[scriptUpgrade-1] = w.text(apkScript(p.Name, "export PKG_UPGRADE=1\n", "default_postinst") + p.PostInst)
 	b := w.finish(w.object(info, paths, w.object(scripts...)))
 	sum := sha256.Sum256(b)
 	copy(b[id+1:], sum[:idLen])

@@ -58,6 +58,9 @@ func ipkControl(p Package, installed int) ([]byte, error) {
 		entries = append(entries, entry{"conffiles", 0o644, []byte(strings.Join(conf, "\n") + "\n")})
 	}
 	entries = append(entries, entry{"postinst", 0o755, []byte(ipkPostinst)}, entry{"prerm", 0o755, []byte(ipkPrerm)})
+	if p.PostInst != "" {
+		entries = append(entries, entry{"postinst-pkg", 0o755, []byte(p.PostInst)})
+	}
 	b, err := tarball(p.Time, entries, true)
 	if err != nil {
 		return nil, err

@@ -48,6 +48,7 @@ func DaemonPackage(root, version, arch, binary string, at time.Time) (Package, e
 	return Package{
 		Name: "spillway", Version: version, Arch: arch, Section: "net", Description: description,
 		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: r.Depends(), Files: files, Time: at,
+		PostInst: strings.ReplaceAll(r.Block("spillway", "postinst"), "$$", "$"), // make's way to write a dollar
 	}, nil
 }
 
@@ -80,9 +81,19 @@ func LuCIPackage(root, version string, at time.Time) (p Package, ok bool, err er
 	}
 	return Package{
 		Name: "luci-app-spillway", Version: version, Arch: "all", Section: "luci", Description: r.Var("LUCI_TITLE"),
-		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: depends, Files: files, Time: at,
+		License: licence(r), Maintainer: r.Var("PKG_MAINTAINER"), Depends: depends, Files: files, Time: at, PostInst: luciPostInst,
 	}, true, nil
 }
+
+// luciPostInst is what LuCI's own build (luci.mk) gives each of its packages: without it rpcd knows neither the new pages nor the rights
+// to them before the next boot.
+const luciPostInst = `#!/bin/sh
+[ -n "${IPKG_INSTROOT}" ] || {
+	rm -f /tmp/luci-indexcache.*
+	rm -rf /tmp/luci-modulecache/
+	/etc/init.d/rpcd reload 2>/dev/null || true
+}
+`
 
 // translations compiles po/LANG/spillway.po to what LuCI reads.
 func translations(folder string) ([]File, error) {

@@ -32,6 +32,7 @@ type Package struct {
 	License, Maintainer  string
 	Depends              []string
 	Files                []File
+	PostInst             string    // a script of the package's own, run beside OpenWrt's at installation and upgrade; "": none
 	Time                 time.Time // of every file in it
 }
 

@@ -87,10 +87,10 @@ func checkFlash(w *World) Result {
 func checkMPTCP(w *World) Result {
 	v, err := sysctl(w, "net/mptcp/enabled")
 	switch {
-	case err != nil || !w.Features.MPTCP:
+	case err != nil || v == "1" && !w.Features.MPTCP:
 		return fail("this kernel has no MPTCP", "Use a build whose kernel has CONFIG_MPTCP (OpenWrt: all but the smallest targets); docs/OPENWRT.md has a table.", "cat /proc/sys/net/mptcp/enabled")
 	case v != "1":
-		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on; Spillway does so at its start, somebody else has switched it off since.", "sysctl -w net.mptcp.enabled=1")
+		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on, and start Spillway again.", "sysctl -w net.mptcp.enabled=1")
 	}
 	return ok("the kernel has MPTCP and it is on")
 }

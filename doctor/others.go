@@ -2,11 +2,16 @@
 
 package doctor
 
-import "strings"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // others looks for programs that work on the same rules, marks and packets.
 func others() []Node {
 	return []Node{
+		{"others/numbers", "", checkNumbers},
 		{"others/mwan3", "", checkMwan3},
 		{"others/pbr", "", checkPbr},
 		{"others/sqm", "", checkSqm},
@@ -15,22 +20,54 @@ func others() []Node {
 	}
 }
 
-// enabled tells whether a UCI file has an option switched on: "option enabled '1'".
-func enabled(w *World, file, option string) bool {
+// option is the value of the first option of this name in a UCI file; ok is false when there is no such file.
+func option(w *World, file, name string) (value string, ok bool) {
 	b, err := w.ReadFile("/etc/config/" + file)
 	if err != nil {
-		return false
+		return "", false
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
-		if len(f) >= 3 && f[0] == "option" && strings.Trim(f[1], `'"`) == option {
-			switch strings.Trim(f[2], `'"`) {
-			case "1", "on", "true", "yes", "enabled":
-				return true
-			}
+		if len(f) >= 3 && f[0] == "option" && strings.Trim(f[1], `'"`) == name {
+			return strings.Trim(f[2], `'"`), true
 		}
 	}
+	return "", true
+}
+
+// enabled tells whether a UCI file has an option switched on: "option enabled '1'".
+func enabled(w *World, file, name string) bool {
+	switch value, _ := option(w, file, name); value {
+	case "1", "on", "true", "yes", "enabled":
+		return true
+	}
 	return false
+}
+
+// checkNumbers looks for others on our marks, tables, priorities and endpoint ids: in the kernel, and in what mwan3 and pbr are
+// configured to use.
+func checkNumbers(w *World) Result {
+	var found []string
+	if w.Collisions != nil {
+		var err error
+		if found, err = w.Collisions(); err != nil {
+			return skip("the kernel's rules can't be read: %v", err)
+		}
+	}
+	for _, other := range []struct{ file, option, usual string }{{"mwan3", "mmx_mask", "3f00"}, {"pbr", "fw_mask", "ff0000"}} {
+		value, there := option(w, other.file, other.option)
+		if value == "" {
+			value = other.usual
+		}
+		mask, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(value), "0x"), 16, 32)
+		if there && err == nil && uint32(mask)&w.MarkMask != 0 {
+			found = append(found, fmt.Sprintf("%s marks packets in %#x (option %s), and we in %#x: give one of us another mask", other.file, mask, other.option, w.MarkMask))
+		}
+	}
+	if len(found) > 0 {
+		return warn(strings.Join(found, "; "), "Our numbers are in the section numbers of the configuration: mark_mask, table, priority, endpoint.", "ip rule; ip mptcp endpoint show")
+	}
+	return ok("nobody else uses our marks, tables, priorities and endpoint ids")
 }
 
 // starts tells whether a service is enabled at boot.

@@ -181,6 +181,15 @@ var scenarios = []struct {
 	{"join lost", func(h *healthy) { h.Join = func(Link, Concentrator) (bool, error) { return false, errTest } }, "link dsl/join", Fail, "no second subflow"},
 	{"metered and idle", func(h *healthy) { h.Links[1].Idle = true }, "link lte/concentrator reachable", Skip, "nothing is sent"},
 
+	{"rule before ours", func(h *healthy) {
+		h.Collisions = func() ([]string, error) { return []string{"`ip rule pref 100 lookup 5` comes before our rules"}, nil }
+	}, "others/numbers", Warn, "pref 100"},
+	{"mask of mwan3 moved into ours", func(h *healthy) {
+		h.MarkMask, h.files["/etc/config/mwan3"] = 0xff000000, "config globals 'globals'\n\toption mmx_mask '0x3F000000'\n"
+	}, "others/numbers", Warn, "mwan3 marks packets in 0x3f000000"},
+	{"pbr where it always is, and we there too", func(h *healthy) {
+		h.MarkMask, h.files["/etc/config/pbr"] = 0x00ff0000, "config pbr 'config'\n\toption enabled '1'\n"
+	}, "others/numbers", Warn, "pbr marks packets in 0xff0000"},
 	{"mwan3", func(h *healthy) { h.rc = []string{"mwan3"} }, "others/mwan3", Warn, "mwan3 is enabled"},
 	{"pbr", func(h *healthy) {
 		h.rc = []string{"pbr"}

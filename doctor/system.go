@@ -22,7 +22,7 @@ const commandTime = 5 * time.Second
 // System is a world with the functions that every Linux gives. Main adds the configuration, the links, the daemon's
 // state and its probes. Commands end with the context.
 func System(ctx context.Context) *World {
-	return &World{
+	w := &World{
 		Now:      time.Now(),
 		ReadFile: os.ReadFile,
 		Glob: func(pattern string) []string {
@@ -47,6 +47,10 @@ func System(ctx context.Context) *World {
 			return outgoing(out)
 		},
 	}
+	if !w.LookPath("ip") {
+		w.Route = nil
+	}
+	return w
 }
 
 // run runs a command; the error carries what it complained about.

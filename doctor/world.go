@@ -18,6 +18,10 @@ type World struct {
 	Links    []Link
 	Remotes  []Concentrator
 
+	// Collisions tells, a sentence each, who uses our numbers in the kernel; MarkMask is our part of the firewall mark.
+	Collisions func() ([]string, error)
+	MarkMask   uint32
+
 	// The machine.
 	ReadFile func(path string) ([]byte, error)
 	Glob     func(pattern string) []string

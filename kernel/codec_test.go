@@ -14,12 +14,12 @@ import (
 )
 
 func someRules() []Rule {
-	return slices.Concat(LocalRules([]string{"br-lan", "br-guest"}, true), LinkRules(0, dsl), LinkRules(31, lte6))
+	return slices.Concat(Usual().LocalRules([]string{"br-lan", "br-guest"}, true), Usual().LinkRules(0, dsl), Usual().LinkRules(31, lte6))
 }
 
 func someRoutes() []Route {
-	return append(LocalRoutes(true), LinkRoute(0, 3, netip.MustParseAddr("10.1.1.1"), dsl), LinkRoute(1, 1<<30, netip.Addr{}, lte),
-		LinkRoute(31, 4, netip.MustParseAddr("fe80::1"), lte6))
+	return append(Usual().LocalRoutes(true), Usual().LinkRoute(0, 3, netip.MustParseAddr("10.1.1.1"), dsl), Usual().LinkRoute(1, 1<<30, netip.Addr{}, lte),
+		Usual().LinkRoute(31, 4, netip.MustParseAddr("fe80::1"), lte6))
 }
 
 func TestRuleCodec(t *testing.T) {
@@ -28,7 +28,7 @@ func TestRuleCodec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ours, err := decodeRule(b); got != r || !ours || err != nil {
+		if got, ours, err := Usual().decodeRule(b); got != r || !ours || err != nil {
 			t.Errorf("%v comes back as %v, ours %t, %v", r, got, ours, err)
 		}
 		// An attribute of a kernel to come, on a rule of anybody's, is no obstacle.
@@ -36,13 +36,13 @@ func TestRuleCodec(t *testing.T) {
 		if binary.NativeEndian.Uint16(b[len(b)-8:]) != 8 { // big-endian
 			b[len(b)-8], b[len(b)-7] = 0, 8
 		}
-		if got, ours, err := decodeRule(b); got != r || !ours || err != nil {
+		if got, ours, err := Usual().decodeRule(b); got != r || !ours || err != nil {
 			t.Errorf("with an unknown attribute %v comes back as %v, ours %t, %v", r, got, ours, err)
 		}
 	}
 	foreign := Rule{Priority: 1001, From: dsl, Table: 1}
 	b, _ := encodeRule(foreign)
-	if _, ours, err := decodeRule(b); ours || err != nil {
+	if _, ours, err := Usual().decodeRule(b); ours || err != nil {
 		t.Errorf("a rule at another priority: ours %t, %v", ours, err)
 	}
 }
@@ -53,11 +53,11 @@ func TestRouteCodec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ours, err := decodeRoute(b); len(got) != 1 || got[0] != r || !ours || err != nil {
+		if got, ours, err := Usual().decodeRoute(b); len(got) != 1 || got[0] != r || !ours || err != nil {
 			t.Errorf("%v comes back as %v, ours %t, %v", r, got, ours, err)
 		}
 		b[5] = unix.RTPROT_STATIC
-		if _, ours, err := decodeRoute(b); ours || err != nil {
+		if _, ours, err := Usual().decodeRoute(b); ours || err != nil {
 			t.Errorf("somebody's route in our table: ours %t, %v", ours, err)
 		}
 	}
@@ -75,15 +75,15 @@ func TestRouteWithNexthops(t *testing.T) {
 		return append(b, attrs...)
 	}
 	ae := netlink.NewAttributeEncoder()
-	ae.Uint32(unix.RTA_TABLE, LinkTable(1))
+	ae.Uint32(unix.RTA_TABLE, Usual().LinkTable(1))
 	ae.Bytes(unix.RTA_MULTIPATH, append(hop(3, gateways[0]), hop(4, gateways[1])...))
 	attrs, err := ae.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := append([]byte{unix.AF_INET6, 0, 0, 0, 0, protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0}, attrs...)
-	got, ours, err := decodeRoute(b)
-	want := []Route{{Table: LinkTable(1), V6: true, Gateway: gateways[0], Index: 3}, {Table: LinkTable(1), V6: true, Gateway: gateways[1], Index: 4}}
+	got, ours, err := Usual().decodeRoute(b)
+	want := []Route{{Table: Usual().LinkTable(1), V6: true, Gateway: gateways[0], Index: 3}, {Table: Usual().LinkTable(1), V6: true, Gateway: gateways[1], Index: 4}}
 	if !ours || err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, ours %t, %v", got, ours, err)
 	}
@@ -103,23 +103,23 @@ func FuzzKernelMessages(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, ours, err := decodeRule(b); err == nil && ours && r.From.Is6() == r.V6 && !r.From.Is4In6() {
+		if r, ours, err := Usual().decodeRule(b); err == nil && ours && r.From.Is6() == r.V6 && !r.From.Is4In6() {
 			again, err := encodeRule(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, _, err := decodeRule(again); got != r && r.Mask != 0 || err != nil {
+			if got, _, err := Usual().decodeRule(again); got != r && r.Mask != 0 || err != nil {
 				t.Fatalf("%v comes back as %v, %v", r, got, err)
 			}
 		}
-		decodeRoute(b)
+		Usual().decodeRoute(b)
 		decodeHops(b)
 		decodeComment(b)
 		decodeChain(b)
 		decodeCounter(b)
 		decodeElements(b)
 		for _, kind := range []netlink.HeaderType{unix.RTM_NEWRULE, unix.RTM_DELROUTE} {
-			oursOnRoute(netlink.Message{Header: netlink.Header{Type: kind}, Data: b})
+			Usual().oursOnRoute(netlink.Message{Header: netlink.Header{Type: kind}, Data: b})
 		}
 		oursOnNetfilter(netlink.Message{Header: netlink.Header{Type: nftType(unix.NFT_MSG_NEWTABLE)}, Data: b})
 	})

@@ -3,10 +3,8 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"spillway/mptcp"
@@ -23,33 +21,28 @@ func (r *Reconciler) Conflicts() ([]string, error) {
 		return nil, fmt.Errorf("list rules: %w", err)
 	}
 	for _, m := range msgs {
-		rule, ours, err := decodeRule(m.Data)
+		rule, ours, err := r.ours.decodeRule(m.Data)
 		if err == nil && !ours {
-			found = append(found, ruleConflicts(rule)...)
+			found = append(found, r.ours.ruleConflicts(rule)...)
 		}
 	}
 	more, err := r.endpointConflicts()
-	found = append(found, more...)
-	if r.nfnl != nil {
-		tables, terr := readFlowtables(r.nfnl)
-		err = errors.Join(err, terr)
-		for _, t := range tables {
-			found = append(found, fmt.Sprintf("flow offloading is on (flowtable %s): LAN connections that are already offloaded stay native when relaying begins, until they end", t))
-		}
-	}
-	return found, err
+	return append(found, more...), err
 }
 
 // ruleConflicts judges a rule that isn't ours.
-func ruleConflicts(r Rule) (found []string) {
-	if bits := r.Mark & (MarkLocal | MarkDial | MarkRule); bits != 0 && r.Mask != 0 {
-		found = append(found, fmt.Sprintf("`%v` uses our mark bits %#x: give its owner another mark", r, bits))
+func (n Numbers) ruleConflicts(r Rule) (found []string) {
+	if bits := r.Mark & n.Mark; bits != 0 && r.Mask != 0 {
+		found = append(found, fmt.Sprintf("`%v` uses our mark bits %#x: give its owner another mark, or us another numbers.mark_mask", r, bits))
 	}
 	switch {
-	case r.Priority > 0 && r.Priority < priorityLocal:
-		found = append(found, fmt.Sprintf("`%v` comes before our rules from %d on: what it matches leaves by its table, not by the link that was chosen", r, priorityLocal))
-	case ourPriority(r.Priority):
-		found = append(found, fmt.Sprintf("`%v` sits among our priorities without being ours: move it out of %d to %d", r, priorityLocal, priorityLink+2*MaxLinks-1))
+	case r.Priority > 0 && r.Priority < n.Priority:
+		found = append(found, fmt.Sprintf("`%v` comes before our rules from %d on, so what it matches leaves by its table, not by the link that was chosen: move it, or us by numbers.priority", r, n.Priority))
+	case n.ourPriority(r.Priority):
+		found = append(found, fmt.Sprintf("`%v` sits among our priorities %d to %d without being ours: move it, or us by numbers.priority", r, n.Priority, n.Priority+PriorityCount-1))
+	}
+	if n.OwnTable(r.Table) {
+		found = append(found, fmt.Sprintf("`%v` looks into a routing table of ours (%d to %d): move its owner's, or us by numbers.table", r, n.Table, n.Table+TableCount-1))
 	}
 	return found
 }
@@ -61,34 +54,15 @@ func (r *Reconciler) endpointConflicts() (found []string, err error) {
 	}
 	all, err := r.pm.Endpoints()
 	for _, e := range all {
-		if !ourEndpoint(e) && e.Flags&mptcp.FlagSubflow != 0 {
+		if r.ours.ourEndpoint(e) {
+			continue
+		}
+		if _, _, taken := r.ours.LinkOfEndpoint(e.ID); taken {
+			found = append(found, fmt.Sprintf("mptcp endpoint %s has one of our ids (%d to %d) without being ours: give it another, or us by numbers.endpoint", endpointString(e), r.ours.EndpointID(MaxLinks-1, true), r.ours.Endpoint))
+		}
+		if e.Flags&mptcp.FlagSubflow != 0 {
 			found = append(found, fmt.Sprintf("mptcp endpoint %s is not ours, and our connections use it whatever the policy says: if nobody needs it, `ip mptcp endpoint delete id %d`", endpointString(e), e.ID))
 		}
 	}
 	return found, err
-}
-
-// readFlowtables are the names of all flowtables, as "table/name".
-func readFlowtables(c *netlink.Conn) (names []string, err error) {
-	err = nftAsk(c, unix.NFT_MSG_GETFLOWTABLE, netlink.Dump, func(*netlink.AttributeEncoder) {}, func(b []byte) error {
-		ad, err := nftAttributes(b)
-		if err != nil {
-			return err
-		}
-		table, name := "", ""
-		for ad.Next() {
-			switch ad.Type() {
-			case nftaFlowtableTable:
-				table = cstring(ad.Bytes())
-			case nftaFlowtableName:
-				name = cstring(ad.Bytes())
-			}
-		}
-		names = append(names, table+"/"+name)
-		return ad.Err()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list flowtables: %w", err)
-	}
-	return names, nil
 }

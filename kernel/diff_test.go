@@ -24,15 +24,15 @@ var (
 func two() State {
 	return State{
 		Ruleset: Ruleset{Mark: "aaaa prerouting:9"},
-		Routes: slices.Concat(LocalRoutes(false), []Route{
-			LinkRoute(0, 3, netip.MustParseAddr("10.1.1.1"), dsl),
-			LinkRoute(1, 4, netip.Addr{}, lte),
-			LinkRoute(1, 4, netip.MustParseAddr("fe80::1"), lte6),
+		Routes: slices.Concat(Usual().LocalRoutes(false), []Route{
+			Usual().LinkRoute(0, 3, netip.MustParseAddr("10.1.1.1"), dsl),
+			Usual().LinkRoute(1, 4, netip.Addr{}, lte),
+			Usual().LinkRoute(1, 4, netip.MustParseAddr("fe80::1"), lte6),
 		}),
-		Rules: slices.Concat(LocalRules([]string{"br-lan"}, false), LinkRules(0, dsl), LinkRules(1, lte), LinkRules(1, lte6)),
+		Rules: slices.Concat(Usual().LocalRules([]string{"br-lan"}, false), Usual().LinkRules(0, dsl), Usual().LinkRules(1, lte), Usual().LinkRules(1, lte6)),
 		Endpoints: []mptcp.Endpoint{
-			{ID: EndpointID(0, false), Addr: dsl, IfIndex: 3, Flags: mptcp.FlagSubflow},
-			{ID: EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow | mptcp.FlagBackup},
+			{ID: Usual().EndpointID(0, false), Addr: dsl, IfIndex: 3, Flags: mptcp.FlagSubflow},
+			{ID: Usual().EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow | mptcp.FlagBackup},
 		},
 		Limits:  mptcp.Limits{Subflows: 8, AddAddrs: 0},
 		Sysctls: map[string]string{"net/ipv4/conf/wwan0/rp_filter": "2"},
@@ -51,9 +51,9 @@ func TestDiff(t *testing.T) {
 sysctl net/ipv4/conf/wwan0/rp_filter=2
 ip mptcp limits set subflows 8 add_addr_accepted 0
 ip route add local default dev 1 table 7700
-ip route add default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
-ip route add default dev 4 src 10.2.2.2 table 7702
-ip -6 route add default via fe80::1 dev 4 src 2001:db8:2::2 table 7702
+ip route add default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 1
+ip route add default dev 4 src 10.2.2.2 table 7702 initrwnd 1
+ip -6 route add default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 1
 ip rule add pref 900 iif br-lan fwmark 0x10000000/0x10000000 lookup 7700
 ip rule add pref 901 fwmark 0x10000000/0x10000000 lookup 254 suppress_prefixlength 0
 ip rule add pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
@@ -71,7 +71,7 @@ nft load table inet spillway (aaaa prerouting:9)
 ip mptcp endpoint change id 253 nobackup
 `},
 		{"failover: LTE carries before DSL goes", two(), func(s *State) {
-			s.Endpoints = []mptcp.Endpoint{{ID: EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow}}
+			s.Endpoints = []mptcp.Endpoint{{ID: Usual().EndpointID(1, false), Addr: lte, IfIndex: 4, Flags: mptcp.FlagSubflow}}
 			s.Routes = slices.Delete(s.Routes, 1, 2)
 			s.Rules = slices.Delete(s.Rules, 2, 4)
 		}, `
@@ -79,7 +79,7 @@ ip mptcp endpoint change id 253 nobackup
 ip mptcp endpoint del id 255 10.1.1.2
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 1
 `},
 		{"failover with the door moving: nft last", two(), func(s *State) {
 			s.Endpoints = s.Endpoints[1:]
@@ -101,14 +101,14 @@ ip mptcp endpoint change id 255 backup
 			s.Routes[1].Src = a
 			s.Rules[2].From, s.Rules[3].From = a, a
 		}, `
-ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701
+ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701 initrwnd 1
 ip rule add pref 910 from 10.1.1.77 lookup 254 suppress_prefixlength 0
 ip rule add pref 911 from 10.1.1.77 lookup 7701
 ip mptcp endpoint del id 255 10.1.1.2
 ip mptcp endpoint add 10.1.1.77 id 255 dev 3 subflow
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 1
 `},
 		{"links swapped their addresses", two(), func(s *State) {
 			s.Endpoints[0].Addr, s.Endpoints[1].Addr = lte, dsl
@@ -140,9 +140,9 @@ ip -6 rule del pref 912 from 2001:db8:2::2 lookup 254 suppress_prefixlength 0
 ip rule del pref 913 from 10.2.2.2 lookup 7702
 ip -6 rule del pref 913 from 2001:db8:2::2 lookup 7702
 ip route del local default dev 1 table 7700
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701
-ip route del default dev 4 src 10.2.2.2 table 7702
-ip -6 route del default via fe80::1 dev 4 src 2001:db8:2::2 table 7702
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 1
+ip route del default dev 4 src 10.2.2.2 table 7702 initrwnd 1
+ip -6 route del default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 1
 sysctl net/ipv4/conf/wwan0/rp_filter=1
 ip mptcp limits set subflows 2 add_addr_accepted 0
 `},
@@ -158,7 +158,7 @@ ip mptcp limits set subflows 2 add_addr_accepted 0
 }
 
 func TestStatePrints(t *testing.T) {
-	s := State{Routes: LocalRoutes(true), Rules: LinkRules(0, dsl), Sysctls: map[string]string{"net/a": ""}}
+	s := State{Routes: Usual().LocalRoutes(true), Rules: Usual().LinkRules(0, dsl), Sysctls: map[string]string{"net/a": ""}}
 	want := `ip route local default dev 1 table 7700
 ip -6 route local default dev 1 table 7700
 ip rule pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
@@ -243,16 +243,16 @@ func random(r *rand.Rand) State {
 		return []netip.Addr{dsl, lte, lte6, netip.MustParseAddr("10.3.3.3")}[r.IntN(4)]
 	}
 	for range r.IntN(5) {
-		route := LinkRoute(r.IntN(3), 3+r.IntN(3), netip.Addr{}, addr())
+		route := Usual().LinkRoute(r.IntN(3), 3+r.IntN(3), netip.Addr{}, addr())
 		if !slices.Contains(s.Routes, route) {
 			s.Routes = append(s.Routes, route)
 		}
-		for _, rule := range LinkRules(r.IntN(3), addr())[r.IntN(2):] {
+		for _, rule := range Usual().LinkRules(r.IntN(3), addr())[r.IntN(2):] {
 			if !slices.Contains(s.Rules, rule) {
 				s.Rules = append(s.Rules, rule)
 			}
 		}
-		e := mptcp.Endpoint{ID: EndpointID(r.IntN(4), r.IntN(2) > 0), Addr: addr(), IfIndex: r.IntN(3),
+		e := mptcp.Endpoint{ID: Usual().EndpointID(r.IntN(4), r.IntN(2) > 0), Addr: addr(), IfIndex: r.IntN(3),
 			Flags: mptcp.FlagSubflow | mptcp.EndpointFlags(r.IntN(2))*mptcp.FlagBackup | mptcp.EndpointFlags(r.IntN(2))*mptcp.FlagSignal}
 		perform(&s, Op{Kind: AddEndpoint, Endpoint: e})
 	}
@@ -341,20 +341,20 @@ func TestNumbersStayApart(t *testing.T) {
 	seen := map[uint8]bool{}
 	for link := range MaxLinks {
 		for _, v6 := range []bool{false, true} {
-			id := EndpointID(link, v6)
-			if gotLink, gotV6, ok := LinkOfEndpoint(id); seen[id] || !ok || gotLink != link || gotV6 != v6 {
+			id := Usual().EndpointID(link, v6)
+			if gotLink, gotV6, ok := Usual().LinkOfEndpoint(id); seen[id] || !ok || gotLink != link || gotV6 != v6 {
 				t.Errorf("endpoint id %d of link %d v6 %t: %d, %t, %t, seen %t", id, link, v6, gotLink, gotV6, ok, seen[id])
 			}
 			seen[id] = true
 		}
-		for _, r := range LinkRules(link, dsl) {
-			if !ourPriority(r.Priority) || r.Priority >= 1001 {
+		for _, r := range Usual().LinkRules(link, dsl) {
+			if !Usual().ourPriority(r.Priority) || r.Priority >= 1001 {
 				t.Errorf("%v: not at a priority of ours, or behind mwan3's", r)
 			}
 		}
 	}
-	for id := range uint8(endpointID - 2*MaxLinks + 1) {
-		if _, _, ok := LinkOfEndpoint(id); ok {
+	for id := range uint8(int(Usual().Endpoint) - EndpointCount + 1) {
+		if _, _, ok := Usual().LinkOfEndpoint(id); ok {
 			t.Errorf("id %d, which the kernel gives to others, counts as ours", id)
 		}
 	}

@@ -5,6 +5,7 @@ package kernel
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"net"
 	"net/netip"
 	"syscall"
@@ -15,16 +16,23 @@ import (
 )
 
 func TestRuleMarksAreOurBitsAndDiffer(t *testing.T) {
-	seen := map[uint32]int{}
-	for n := 1; n <= MaxRules; n++ {
-		m := RuleMark(n)
-		if m == 0 || m&^uint32(MarkRule) != 0 || m&(MarkLocal|MarkDial) != 0 {
-			t.Errorf("rule %d: mark %#x", n, m)
+	for _, mask := range []uint32{Usual().Mark, 0xff, 0x00ff0000, 0x81c3000c, 0xf000000f} {
+		n := Numbers{Mark: mask}
+		local, dial := n.MarkLocal(), n.MarkDial()
+		if local&dial != 0 || bits.OnesCount32(local) != 1 || bits.OnesCount32(dial) != 1 || n.MarkRule()|local|dial != mask || n.MarkRule()&(local|dial) != 0 {
+			t.Errorf("mask %#x is parted into %#x, %#x and %#x", mask, local, dial, n.MarkRule())
 		}
-		if other, dup := seen[m]; dup {
-			t.Errorf("rules %d and %d: both %#x", other, n, m)
+		seen := map[uint32]int{}
+		for k := 1; k <= MaxRules; k++ {
+			m := n.RuleMark(k)
+			if m == 0 || m&^n.MarkRule() != 0 {
+				t.Errorf("rule %d: mark %#x", k, m)
+			}
+			if other, dup := seen[m]; dup {
+				t.Errorf("rules %d and %d: both %#x", other, k, m)
+			}
+			seen[m] = k
 		}
-		seen[m] = n
 	}
 }
 
@@ -39,7 +47,7 @@ func tellMark(l *net.TCPListener) {
 		if rc, err := c.SyscallConn(); err == nil {
 			rc.Control(func(fd uintptr) { mark, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) })
 		}
-		fmt.Fprintf(c, "%#x\n", uint32(mark)&MarkRule)
+		fmt.Fprintf(c, "%#x\n", uint32(mark)&Usual().MarkRule())
 		c.Close()
 	}
 }
@@ -107,7 +115,7 @@ func (h *house) rulesAreKnown(when string) {
 		{"first match", "81", 46, 16},
 	} {
 		for _, server := range []string{server4, server6} {
-			want := fmt.Sprintf("%#x", RuleMark(tt.want))
+			want := fmt.Sprintf("%#x", Usual().RuleMark(tt.want))
 			if got := h.markOf(net.JoinHostPort(server, tt.port), tt.dscp); got != want {
 				h.t.Errorf("%s%s, %s: mark %s, want %s", when, tt.what, server, got, want)
 			}

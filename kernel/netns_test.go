@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -120,11 +121,11 @@ func (h *house) want(table Table) State {
 	d, l := h.index("dsl"), h.index("lte")
 	s := State{
 		Ruleset: rules,
-		Routes: append(LocalRoutes(true), LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("fd01::1%dsl"), a("fd01::2")),
-			LinkRoute(1, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(1, l, netip.Addr{}, a("fd02::2"))),
-		Rules: slices.Concat(LocalRules([]string{"br-lan"}, true), LinkRules(0, a("10.1.1.2")), LinkRules(0, a("fd01::2")), LinkRules(1, a("10.2.2.2")), LinkRules(1, a("fd02::2"))),
+		Routes: append(Usual().LocalRoutes(true), Usual().LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), Usual().LinkRoute(0, d, a("fd01::1%dsl"), a("fd01::2")),
+			Usual().LinkRoute(1, l, a("10.2.2.1"), a("10.2.2.2")), Usual().LinkRoute(1, l, netip.Addr{}, a("fd02::2"))),
+		Rules: slices.Concat(Usual().LocalRules([]string{"br-lan"}, true), Usual().LinkRules(0, a("10.1.1.2")), Usual().LinkRules(0, a("fd01::2")), Usual().LinkRules(1, a("10.2.2.2")), Usual().LinkRules(1, a("fd02::2"))),
 		Endpoints: []mptcp.Endpoint{
-			LinkEndpoint(0, d, a("10.1.1.2"), false), LinkEndpoint(0, d, a("fd01::2%dsl"), false), LinkEndpoint(1, l, a("10.2.2.2"), true),
+			Usual().LinkEndpoint(0, d, a("10.1.1.2"), false), Usual().LinkEndpoint(0, d, a("fd01::2%dsl"), false), Usual().LinkEndpoint(1, l, a("10.2.2.2"), true),
 		},
 		Limits: mptcp.Limits{Subflows: 7, AddAddrs: 1},
 	}
@@ -315,12 +316,12 @@ func TestRouteChanges(t *testing.T) {
 	d, l := h.index("dsl"), h.index("lte")
 	h.must(h.cpe.Script("addr add 10.1.1.3/24 dev dsl\naddr add fd01::3/64 dev dsl nodad\n"))
 	v4 := []Route{
-		LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), LinkRoute(0, d, a("10.1.1.254"), a("10.1.1.2")), LinkRoute(0, d, netip.Addr{}, a("10.1.1.2")),
-		LinkRoute(0, d, netip.Addr{}, a("10.1.1.3")), LinkRoute(0, l, a("10.2.2.1"), a("10.2.2.2")), LinkRoute(0, d, a("172.31.0.1"), a("10.1.1.3")),
+		Usual().LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), Usual().LinkRoute(0, d, a("10.1.1.254"), a("10.1.1.2")), Usual().LinkRoute(0, d, netip.Addr{}, a("10.1.1.2")),
+		Usual().LinkRoute(0, d, netip.Addr{}, a("10.1.1.3")), Usual().LinkRoute(0, l, a("10.2.2.1"), a("10.2.2.2")), Usual().LinkRoute(0, d, a("172.31.0.1"), a("10.1.1.3")),
 	}
 	v6 := []Route{
-		LinkRoute(0, d, a("fd01::1"), a("fd01::2")), LinkRoute(0, d, a("fe80::1"), a("fd01::2")), LinkRoute(0, d, netip.Addr{}, a("fd01::2")),
-		LinkRoute(0, d, a("fe80::2"), a("fd01::3")), LinkRoute(0, l, netip.Addr{}, a("fd02::2")), LinkRoute(0, l, a("fd02::1"), a("fd02::2")),
+		Usual().LinkRoute(0, d, a("fd01::1"), a("fd01::2")), Usual().LinkRoute(0, d, a("fe80::1"), a("fd01::2")), Usual().LinkRoute(0, d, netip.Addr{}, a("fd01::2")),
+		Usual().LinkRoute(0, d, a("fe80::2"), a("fd01::3")), Usual().LinkRoute(0, l, netip.Addr{}, a("fd02::2")), Usual().LinkRoute(0, l, a("fd02::1"), a("fd02::2")),
 	}
 	for _, routes := range [][]Route{v4, v6} {
 		for _, from := range routes {
@@ -349,21 +350,73 @@ rule add pref 2001 fwmark 0x100/0x3f00 lookup 1
 rule add pref 3000 fwmark 0x30000000 lookup 1
 mptcp endpoint add 192.168.77.1 dev br-lan subflow
 mptcp endpoint add fd77::1 dev br-lan signal
+rule add pref 4000 from 10.9.9.9 lookup 7705
+mptcp endpoint add 192.168.77.2 dev br-lan id 200 signal
 `))
-	offload := h.cpe.Run("nft", "add table inet fw4; add flowtable inet fw4 ft { hook ingress priority filter; devices = { dsl }; }") == nil
 	found, err := h.rec.Conflicts()
 	h.must(err)
 	all := strings.Join(found, "\n")
-	for _, part := range []string{"pref 100 from 10.9.9.9 lookup 5` comes before our rules", "pref 920 from 10.9.9.9 lookup 5` sits among", "pref 3000 fwmark 0x30000000/0xffffffff lookup 1` uses our mark bits 0x30000000", "192.168.77.1 id 1 dev"} {
+	for _, part := range []string{"pref 100 from 10.9.9.9 lookup 5` comes before our rules", "pref 920 from 10.9.9.9 lookup 5` sits among", "pref 3000 fwmark 0x30000000/0xffffffff lookup 1` uses our mark bits 0x30000000", "192.168.77.1 id 1 dev",
+		"pref 4000 from 10.9.9.9 lookup 7705` looks into a routing table of ours (7700 to 7732)", "id 200", "one of our ids (192 to 255)", "numbers.priority"} {
 		if !strings.Contains(all, part) {
 			t.Errorf("no %q in:\n%s", part, all)
 		}
 	}
-	if offload && !strings.Contains(all, "flowtable fw4/ft") {
-		t.Errorf("the flowtable is not seen:\n%s", all)
-	}
-	if want := 4; len(found) != want && !(offload && len(found) == want+1) {
+	if want := 6; len(found) != want {
 		t.Errorf("%d found:\n%s", len(found), all)
+	}
+}
+
+// Other numbers than the usual: all of ours lie there, nothing collides, and what a killed predecessor with the usual ones left is gone.
+func TestOtherNumbers(t *testing.T) {
+	h := newHouse(t)
+	h.apply(h.want(household())) // and is killed
+	h.must(h.cpe.Script("rule add pref 3000 fwmark 0x30000000 lookup 1\n"))
+	saved := filepath.Join(t.TempDir(), "saved")
+	before, err := os.ReadFile(string(h.rec.saved))
+	h.must(err)
+	h.must(os.WriteFile(saved, before, 0o600))
+	n := Numbers{Mark: 0x00000ff0, Table: 5000, Priority: 400, Endpoint: 100}
+	var rec *Reconciler
+	h.must(h.cpe.Do(func() (err error) {
+		rec, err = New(Options{Saved: saved, Numbers: n}, slog.New(slog.DiscardHandler))
+		return err
+	}))
+	defer rec.Close()
+	left, err := h.rec.Read()
+	h.must(err)
+	if len(left.Rules)+len(left.Routes)+len(left.Endpoints) != 0 {
+		t.Errorf("of the predecessor is left:\n%v", left)
+	}
+	table := household()
+	table.Numbers, table.Door4, table.Door6 = n, 4000, 4001
+	set, err := Render(table)
+	h.must(err)
+	if strings.Contains(set.Text(), "0x10000000") || !strings.Contains(set.Text(), "meta mark | 0x100") {
+		t.Errorf("marks in:\n%s", set.Text())
+	}
+	want := State{Ruleset: set, Rules: append(n.LocalRules([]string{"br-lan"}, true), n.LinkRules(1, netip.MustParseAddr("10.2.2.2"))...), Routes: n.LocalRoutes(true)}
+	h.must(h.cpe.Do(func() error { _, err := rec.Apply(context.Background(), want); return err }))
+	have, err := rec.Read()
+	h.must(err)
+	have.Sysctls, have.Limits, want.Sysctls = nil, want.Limits, nil
+	if !have.equal(want) {
+		t.Errorf("holds\n%vwant\n%v", have, want)
+	}
+	if found, err := rec.Conflicts(); len(found) != 0 || err != nil {
+		t.Errorf("collides: %q %v", found, err)
+	}
+	rules, err := h.cpe.Output("ip", "rule")
+	h.must(err)
+	if !strings.Contains(rules, "400:") || !strings.Contains(rules, "fwmark 0x100/0x100") || !strings.Contains(rules, "lookup 5002") {
+		t.Errorf("rules:\n%s", rules)
+	}
+	h.must(h.cpe.Do(func() error { _, err := rec.Stop(context.Background()); return err }))
+	if rules, err = h.cpe.Output("ip", "rule"); strings.Contains(rules, "400:") || err != nil {
+		t.Errorf("after the end:\n%s", rules)
+	}
+	if _, err := os.Stat(saved); err == nil {
+		t.Error("the note of what to restore outlives the end")
 	}
 }
 
@@ -389,7 +442,7 @@ func TestApplyGoesOnPastFailures(t *testing.T) {
 	h := newHouse(t)
 	h.must(h.cpe.Script("mptcp endpoint add 10.1.1.2 id 5 signal\n")) // somebody's, at an address of ours
 	want := h.want(lanTable())
-	want.Routes = append(want.Routes, LinkRoute(2, 4711, netip.MustParseAddr("10.3.3.1"), netip.MustParseAddr("10.3.3.3")))
+	want.Routes = append(want.Routes, Usual().LinkRoute(2, 4711, netip.MustParseAddr("10.3.3.1"), netip.MustParseAddr("10.3.3.3")))
 	h.rec.nft = "/nowhere/nft"
 	err := h.cpe.Do(func() error { _, err := h.rec.Apply(context.Background(), want); return err })
 	for _, part := range []string{"ip route add default via 10.3.3.1", "10.1.1.2 port", "ip mptcp endpoint delete id 5", "/nowhere/nft"} {

@@ -34,6 +34,7 @@ type Table struct {
 	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
 	// flood of SYNs makes the kernel use SYN cookies.
 	Conntrack bool
+	Numbers   Numbers     // zero: Usual
 	Rules     []TableRule // first match wins
 }
 
@@ -103,8 +104,11 @@ const (
 
 // Render makes the nft text. The error names the rule and what is wrong with it.
 func Render(t Table) (Ruleset, error) {
+	if t.Numbers == (Numbers{}) {
+		t.Numbers = Usual()
+	}
 	w := &writer{names: map[string]string{}}
-	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t.Rules, t.Conntrack)); err != nil {
+	if err := errors.Join(checkDevices(t.Interfaces), checkDevices(t.Links), w.rules(t)); err != nil {
 		return Ruleset{}, err
 	}
 	w.prerouting(t)
@@ -122,24 +126,25 @@ func Render(t Table) (Ruleset, error) {
 
 // prerouting is where LAN TCP is told apart. Priority mangle is after conntrack, before NAT and routing.
 func (w *writer) prerouting(t Table) {
+	local := t.Numbers.MarkLocal()
 	c := w.chain("prerouting", "type filter hook prerouting priority mangle; policy accept;")
 	if len(t.Interfaces) == 0 {
 		return
 	}
 	if t.Transparent && len(t.Links) > 0 {
-		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), MarkLocal)
+		c.add("iifname %s meta l4proto tcp socket transparent 1 meta mark set meta mark | %#x accept", quotedSet(t.Links), local)
 	}
 	c.add("iifname != %s return", quotedSet(t.Interfaces))
 	c.add("meta l4proto != tcp return")
 	// Packets of connections that the relay holds. Before any rule, so that a new rule does not tear what is established;
 	// not for a SYN, which may reuse the ports of a connection in TIME_WAIT and must reach the listener.
-	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, MarkLocal)
+	c.add("%s socket transparent 1 meta mark set meta mark | %#x accept", isNotSYN, local)
 	if t.Conntrack && !t.Refuse {
 		// An ACK that answers a SYN cookie has no socket yet. Only conntrack can tell it from one of a native connection, and
 		// which rule took its SYN.
 		for _, d := range t.doors() {
 			c.add("meta nfproto %s tcp flags & (fin | syn | rst | ack) == ack ct mark & %#[2]x == %#[2]x tproxy %[3]s:%[4]d meta mark set ct mark accept",
-				d.family, MarkLocal, d.target, d.port)
+				d.family, local, d.target, d.port)
 		}
 	}
 	c.add("%s return", isNotSYN)
@@ -166,12 +171,12 @@ func (w *writer) prerouting(t Table) {
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
 	track := ""
 	if t.Conntrack {
-		track = fmt.Sprintf("ct mark set ct mark | %#x ", MarkLocal)
+		track = fmt.Sprintf("ct mark set ct mark | %#x ", local)
 	}
 	for _, d := range t.doors() {
 		w.counter(CounterRelayed)
 		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
-			d.family, d.target, d.port, MarkLocal, track, CounterRelayed)
+			d.family, d.target, d.port, local, track, CounterRelayed)
 	}
 }
 
@@ -214,7 +219,8 @@ func (w *writer) concentrators(c *chain, t Table) {
 }
 
 // rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
-func (w *writer) rules(rules []TableRule, track bool) error {
+func (w *writer) rules(t Table) error {
+	rules := t.Rules
 	if len(rules) == 0 {
 		return nil
 	}
@@ -226,9 +232,10 @@ func (w *writer) rules(rules []TableRule, track bool) error {
 		id := w.ruleID(i, r.Name)
 		verdict := map[Action]string{ActionRelay: "return", ActionBypass: "accept", ActionBlock: reset}[r.Action]
 		if r.Number > 0 {
-			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", ^uint32(MarkRule), RuleMark(r.Number))
-			if track {
-				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", ^uint32(MarkRule), RuleMark(r.Number), verdict)
+			others, mark := ^t.Numbers.MarkRule(), t.Numbers.RuleMark(r.Number)
+			verdict = fmt.Sprintf("meta mark set meta mark & %#x | %#x return", others, mark)
+			if t.Conntrack {
+				verdict = fmt.Sprintf("ct mark set ct mark & %#x | %#x %s", others, mark, verdict)
 			}
 		}
 		for _, match := range w.matches(id, r) {

@@ -26,6 +26,8 @@ type Options struct {
 	Saved string
 	// NFT is the nft command; "": found on PATH, in /usr/sbin or /sbin.
 	NFT string
+	// Numbers are ours in the kernel; the zero value: Usual. What an earlier process left under others is taken away.
+	Numbers Numbers
 }
 
 // Reconciler makes the kernel hold what is wanted, in the network namespace of the thread that called New (nft and
@@ -34,6 +36,7 @@ type Reconciler struct {
 	log   *slog.Logger
 	nft   string
 	saved savedFile
+	ours  Numbers
 
 	mu     sync.Mutex // one change at a time
 	rtnl   *netlink.Conn
@@ -50,7 +53,10 @@ type Counter struct{ Packets, Bytes uint64 }
 
 // New opens the sockets it works through, and reads what an earlier process has left to restore.
 func New(o Options, log *slog.Logger) (*Reconciler, error) {
-	r := &Reconciler{log: log, nft: o.NFT, saved: savedFile(o.Saved)}
+	r := &Reconciler{log: log, nft: o.NFT, saved: savedFile(o.Saved), ours: o.Numbers}
+	if r.ours == (Numbers{}) {
+		r.ours = Usual()
+	}
 	if r.saved == "" {
 		r.saved = "/var/run/spillway.sysctl"
 	}
@@ -78,6 +84,9 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 	}
 	if ok {
 		r.pm = pm
+	}
+	if err := r.evict(); err != nil {
+		log.Warn("an earlier process used other numbers, and not all of its could be taken away", "error", err)
 	}
 	return r, nil
 }
@@ -122,10 +131,10 @@ func (r *Reconciler) read(want State) (State, error) {
 		errs = append(errs, err)
 		return err == nil
 	}
-	if rules, err := readRules(r.rtnl); part(err) {
+	if rules, err := r.ours.readRules(r.rtnl); part(err) {
 		have.Rules = rules
 	}
-	if routes, err := readRoutes(r.rtnl); part(err) {
+	if routes, err := r.ours.readRoutes(r.rtnl); part(err) {
 		have.Routes = routes
 	}
 	if r.nfnl == nil {
@@ -160,7 +169,7 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 	}
 	var ours []mptcp.Endpoint
 	for _, e := range all {
-		if ourEndpoint(e) {
+		if r.ours.ourEndpoint(e) {
 			ours = append(ours, e)
 		}
 	}
@@ -195,7 +204,7 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
 	}
 	want.Endpoints = slices.DeleteFunc(want.Endpoints, func(e mptcp.Endpoint) bool {
-		if ourEndpoint(e) {
+		if r.ours.ourEndpoint(e) {
 			return false
 		}
 		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))

@@ -58,7 +58,7 @@ func encodeRule(r Rule) ([]byte, error) {
 }
 
 // decodeRule reads RTM_NEWRULE or RTM_DELRULE; ours is false for a rule that isn't.
-func decodeRule(b []byte) (r Rule, ours bool, err error) {
+func (n Numbers) decodeRule(b []byte) (r Rule, ours bool, err error) {
 	if len(b) < rtmsgLen {
 		return r, false, fmt.Errorf("rule: %w: %d octets", errShortMessage, len(b))
 	}
@@ -95,7 +95,7 @@ func decodeRule(b []byte) (r Rule, ours bool, err error) {
 	if err := ad.Err(); err != nil {
 		return r, false, fmt.Errorf("rule: %w", err)
 	}
-	return r, tag == protocol && ourPriority(r.Priority), nil
+	return r, tag == protocol && n.ourPriority(r.Priority), nil
 }
 
 // encodeRoute is the body of RTM_NEWROUTE and RTM_DELROUTE.
@@ -122,13 +122,19 @@ func encodeRoute(r Route) ([]byte, error) {
 	if r.Src.IsValid() {
 		ae.Bytes(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
 	}
+	if r.Window > 0 {
+		ae.Nested(unix.RTA_METRICS, func(metrics *netlink.AttributeEncoder) error {
+			metrics.Uint32(unix.RTAX_INITRWND, r.Window)
+			return nil
+		})
+	}
 	b, err := ae.Encode()
 	return append(h, b...), err
 }
 
 // decodeRoute reads RTM_NEWROUTE or RTM_DELROUTE; ours is false for a route that isn't. Of several nexthops under one
 // route (the kernel joins IPv6 routes so) each is a route of its own.
-func decodeRoute(b []byte) (routes []Route, ours bool, err error) {
+func (n Numbers) decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 	if len(b) < rtmsgLen {
 		return nil, false, fmt.Errorf("route: %w: %d octets", errShortMessage, len(b))
 	}
@@ -151,6 +157,15 @@ func decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 			r.Gateway, _ = netip.AddrFromSlice(ad.Bytes())
 		case unix.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.RTA_METRICS:
+			ad.Nested(func(metrics *netlink.AttributeDecoder) error {
+				for metrics.Next() {
+					if metrics.Type() == unix.RTAX_INITRWND {
+						r.Window = metrics.Uint32()
+					}
+				}
+				return nil
+			})
 		case unix.RTA_MULTIPATH:
 			hops, err = decodeHops(ad.Bytes())
 		}
@@ -158,7 +173,7 @@ func decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 	if err = errors.Join(err, ad.Err()); err != nil {
 		return nil, false, fmt.Errorf("route: %w", err)
 	}
-	if !ourTable(r.Table) {
+	if !n.OwnTable(r.Table) {
 		return nil, false, nil
 	}
 	if hops == nil {
@@ -200,14 +215,14 @@ func decodeHops(b []byte) (hops []Route, err error) {
 }
 
 // readRules and readRoutes are the kernel's of ours.
-func readRules(c *netlink.Conn) ([]Rule, error) {
+func (n Numbers) readRules(c *netlink.Conn) ([]Rule, error) {
 	msgs, err := dump(c, unix.RTM_GETRULE, make([]byte, rtmsgLen))
 	if err != nil {
 		return nil, fmt.Errorf("list rules: %w", err)
 	}
 	var rules []Rule
 	for _, m := range msgs {
-		r, ours, err := decodeRule(m.Data)
+		r, ours, err := n.decodeRule(m.Data)
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +233,7 @@ func readRules(c *netlink.Conn) ([]Rule, error) {
 	return rules, nil
 }
 
-func readRoutes(c *netlink.Conn) ([]Route, error) {
+func (n Numbers) readRoutes(c *netlink.Conn) ([]Route, error) {
 	h := make([]byte, rtmsgLen)
 	h[5] = protocol // the kernel's filter since 4.20: a full table of somebody else's is not copied
 	msgs, err := dump(c, unix.RTM_GETROUTE, h)
@@ -227,7 +242,7 @@ func readRoutes(c *netlink.Conn) ([]Route, error) {
 	}
 	var routes []Route
 	for _, m := range msgs {
-		r, ours, err := decodeRoute(m.Data)
+		r, ours, err := n.decodeRoute(m.Data)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +23,10 @@ type before struct {
 	Boot    string            `json:"boot"` // of which boot of the machine this is true
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	Limits  *mptcp.Limits     `json:"limits,omitempty"`
+	Numbers Numbers           `json:"numbers,omitzero"` // under which things of ours are in the kernel; zero: Usual
 }
 
-func (b before) empty() bool { return len(b.Sysctls) == 0 && b.Limits == nil }
+func (b before) empty() bool { return len(b.Sysctls) == 0 && b.Limits == nil && b.Numbers == Numbers{} }
 
 // settle adds to what is asked for what is no longer asked for and must go back to what it was.
 func (b before) settle(asked map[string]string, limits mptcp.Limits) (map[string]string, mptcp.Limits) {
@@ -37,8 +39,26 @@ func (b before) settle(asked map[string]string, limits mptcp.Limits) (map[string
 	return all, limits
 }
 
+// evict takes away what a process before us, killed, has left under other numbers than ours.
+func (r *Reconciler) evict() error {
+	left, ours := r.before.Numbers, r.ours
+	if left == (Numbers{}) {
+		left = Usual()
+	}
+	if left == ours {
+		return nil
+	}
+	r.ours = left
+	_, err := r.apply(context.Background(), State{})
+	r.ours = ours
+	return err
+}
+
 // remember keeps what op is about to change for the first time.
 func (r *Reconciler) remember(op Op, have State) {
+	if r.before.Numbers == (Numbers{}) && r.ours != Usual() {
+		r.before.Numbers, r.dirty = r.ours, true
+	}
 	switch op.Kind {
 	case SetSysctl:
 		value, ok := have.Sysctls[op.Key]
@@ -70,6 +90,9 @@ func (r *Reconciler) forget(asked State) {
 		if now, err := r.pm.Limits(); err == nil && now == *r.before.Limits {
 			r.before.Limits, r.dirty = nil, true
 		}
+	}
+	if r.before.Numbers != (Numbers{}) && asked.equal(State{}) {
+		r.before.Numbers, r.dirty = Numbers{}, true
 	}
 }
 

@@ -35,6 +35,7 @@ type Route struct {
 	Gateway netip.Addr // zero: none, the device alone
 	Index   int        // interface
 	Src     netip.Addr // zero: the kernel chooses
+	Window  uint32     // segments in the receive window of a SYN (initrwnd); 0: the kernel chooses
 }
 
 // Rule is one rule of ours that points at a routing table.
@@ -77,6 +78,9 @@ func (r Route) String() string {
 		fmt.Fprintf(&b, " src %v", r.Src)
 	}
 	fmt.Fprintf(&b, " table %d", r.Table)
+	if r.Window > 0 {
+		fmt.Fprintf(&b, " initrwnd %d", r.Window)
+	}
 	return b.String()
 }
 
@@ -123,7 +127,7 @@ func sorted[T comparable](s []T, by func(a, b T) int) []T {
 
 func compareRoutes(a, b Route) int {
 	return cmp.Or(cmp.Compare(a.Table, b.Table), compareBool(a.V6, b.V6), compareBool(a.Local, b.Local),
-		a.Gateway.Compare(b.Gateway), cmp.Compare(a.Index, b.Index), a.Src.Compare(b.Src))
+		a.Gateway.Compare(b.Gateway), cmp.Compare(a.Index, b.Index), a.Src.Compare(b.Src), cmp.Compare(a.Window, b.Window))
 }
 
 func compareRules(a, b Rule) int {

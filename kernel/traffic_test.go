@@ -389,8 +389,8 @@ func TestSourceRoutingInOneSubnet(t *testing.T) {
 	h.rec = h.reconciler()
 	gateway, a, b := netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("192.168.1.20")
 	want := State{
-		Routes: []Route{LinkRoute(0, h.index("dsl"), gateway, a), LinkRoute(1, h.index("lte"), gateway, b)},
-		Rules:  append(LinkRules(0, a), LinkRules(1, b)...),
+		Routes: []Route{Usual().LinkRoute(0, h.index("dsl"), gateway, a), Usual().LinkRoute(1, h.index("lte"), gateway, b)},
+		Rules:  append(Usual().LinkRules(0, a), Usual().LinkRules(1, b)...),
 	}
 	h.apply(want)
 	leavesBy(t, cpe, "192.168.1.10", "203.0.113.9", "dsl")
@@ -514,11 +514,11 @@ func TestSubflowsFollowTheEndpoints(t *testing.T) {
 		return strings.TrimSpace(out)
 	}
 	carried("both links", "10.1.1.2", "10.2.2.2 backup")
-	h.must(h.rec.SetBackup(EndpointID(1, false), false))
+	h.must(h.rec.SetBackup(Usual().EndpointID(1, false), false))
 	carried("overflow", "10.1.1.2", "10.2.2.2")
-	h.must(h.rec.ToggleBackup(EndpointID(1, false), true))
+	h.must(h.rec.ToggleBackup(Usual().EndpointID(1, false), true))
 	carried("overflow ends", "10.1.1.2", "10.2.2.2 backup")
-	h.must(h.rec.RemoveEndpoint(EndpointID(0, false)))
+	h.must(h.rec.RemoveEndpoint(Usual().EndpointID(0, false)))
 	carried("the primary dies", "10.2.2.2 backup")
 	before := sent("lte")
 	carried("on the other", "10.2.2.2 backup")
@@ -530,10 +530,10 @@ func TestSubflowsFollowTheEndpoints(t *testing.T) {
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("all is as wanted, yet:\n%s", lines(ops))
 	}
-	h.must(h.rec.RemoveEndpoint(EndpointID(1, false)))
+	h.must(h.rec.RemoveEndpoint(Usual().EndpointID(1, false)))
 	carried("on demand", "10.1.1.2")
 	// The endpoint goes first: as long as it is there, the kernel makes a subflow from it whenever another is added.
-	h.must(h.rec.RemoveEndpoint(EndpointID(0, false)))
+	h.must(h.rec.RemoveEndpoint(Usual().EndpointID(0, false)))
 	h.must(h.rec.DropInitial(netip.MustParseAddr("10.1.1.2")))
 	h.must(h.rec.AddEndpoint(want.Endpoints[2]))
 	carried("resumed", "10.2.2.2 backup")

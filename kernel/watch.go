@@ -25,7 +25,7 @@ func (r *Reconciler) Watch(ctx context.Context, poke func()) error {
 		groups []uint32
 		ours   func(netlink.Message) bool
 	}{
-		{unix.NETLINK_ROUTE, []uint32{unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}, oursOnRoute},
+		{unix.NETLINK_ROUTE, []uint32{unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}, r.ours.oursOnRoute},
 		{unix.NETLINK_NETFILTER, []uint32{unix.NFNLGRP_NFTABLES}, oursOnNetfilter},
 	} {
 		if w.family == unix.NETLINK_NETFILTER && r.nfnl == nil {
@@ -76,12 +76,12 @@ func watch(ctx context.Context, c *netlink.Conn, ours func(netlink.Message) bool
 	}
 }
 
-func oursOnRoute(m netlink.Message) (ours bool) {
+func (n Numbers) oursOnRoute(m netlink.Message) (ours bool) {
 	switch m.Header.Type {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		_, ours, _ = decodeRule(m.Data)
+		_, ours, _ = n.decodeRule(m.Data)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		_, ours, _ = decodeRoute(m.Data)
+		_, ours, _ = n.decodeRoute(m.Data)
 	}
 	return ours
 }

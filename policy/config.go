@@ -96,7 +96,7 @@ type Config struct {
 	OverflowEnter float64
 	// OverflowLeave is the share below which everything fits into the primaries again, below OverflowEnter. 0: 0.85.
 	OverflowLeave float64
-	// OverflowEnterFor is how long the primaries must be full. 0: 450 ms.
+	// OverflowEnterFor is how long the primaries must be full. 0: 400 ms.
 	OverflowEnterFor time.Duration
 	// OverflowLeaveFor is how long everything must fit. 0: 2 s. It grows by itself, up to eightfold, when leaving proves rash.
 	OverflowLeaveFor time.Duration
@@ -163,7 +163,7 @@ func (c Config) withDefaults() Config {
 	}
 	orFloat(&c.OverflowEnter, 0.95)
 	orFloat(&c.OverflowLeave, 0.85)
-	orTime(&c.OverflowEnterFor, 450*time.Millisecond)
+	orTime(&c.OverflowEnterFor, 400*time.Millisecond)
 	orTime(&c.OverflowLeaveFor, 2*time.Second)
 	orTime(&c.HoldUp, 10*time.Second)
 	orTime(&c.Drain, 2*time.Second)

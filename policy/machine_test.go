@@ -135,7 +135,7 @@ func TestUploadApart(t *testing.T) {
 	if !p.OverflowUp || p.OverflowDown || p.Links[1].Down || !p.Links[1].Up {
 		t.Errorf("%+v", p)
 	}
-	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 2.2 s, so lte takes the overflow"; p.Why != want {
+	if want := "dsl is full: a queue stands at 4.2 of 5.0 Mbit/s up for 2.0 s, so lte takes the overflow"; p.Why != want {
 		t.Errorf("%q, want %q", p.Why, want)
 	}
 	o.Links[0].UpRate = 3.9e6 // 78 % and a queue: somebody else's

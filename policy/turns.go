@@ -11,7 +11,10 @@ import "time"
 const (
 	// dipShare: primaries that carry less than this share of what they carry alone have room.
 	dipShare = 0.97
-	dipFor   = 40 * time.Millisecond // two readings: one may be off
+	// dipFor: a machine that stands still for a moment makes a dip as well, but is past it within half a reading's window. Nor is it a
+	// dip while the overflow link still grows by growing of what it carried when the dip began: then more is on its way.
+	dipFor  = 150 * time.Millisecond
+	growing = 1.3
 	// roomShare: an overflow link above this share of its capacity has no lack of work, so it is not what the primaries lack.
 	roomShare = 0.9
 	// A rest lasts at least pauseLeast; longer, up to pauseMost, while turns end as soon as they begin, for at the end of each the
@@ -21,6 +24,7 @@ const (
 	pauseLeast = 300 * time.Millisecond
 	pauseMost  = 1200 * time.Millisecond
 	gatherMost = 300 * time.Millisecond
+	slowerFor  = time.Second
 	turnShort  = 500 * time.Millisecond
 	turnLong   = 1500 * time.Millisecond
 	// turnSubflows is the most subflows that may be told to rest and to carry on: each is told by a packet on the overflow link.
@@ -37,9 +41,11 @@ type turns struct {
 	resting bool
 	since   time.Duration // of the rest, or of the turn
 	pause   time.Duration // what the next rest lasts at least
+	slow    span          // a queue stands at primaries that are not full
 	dip     span
-	bad     bool // the last turn ended with less than the primaries carry alone
-	badly   int  // so many in a row
+	dipRate float64 // of the overflow link when the dip began
+	bad     bool    // the last turn ended with less than the primaries carry alone
+	badly   int     // so many in a row
 }
 
 // takeTurns decides whether the overflow link in use rests. With several in use, or without anything known of what the primaries
@@ -62,7 +68,9 @@ func (s *step) takeTurns(d int) {
 	full := u.primaries >= dipShare*alone
 	phase := s.clock - t.since
 	if t.resting {
-		if phase < max(t.pause, rateWindow) || !full && !u.queue {
+		// A queue that still stands after that long is no leftover of the turn: the primaries carry less than they did.
+		slower := t.slow.hold(s.clock, u.queue && !full) >= slowerFor
+		if phase < max(t.pause, rateWindow) || !full && !slower {
 			return
 		}
 		if !t.bad || phase > t.pause+atOnce {
@@ -82,6 +90,9 @@ func (s *step) takeTurns(d int) {
 	if in.cap[d] > 0 {
 		works = in.rate[d] >= roomShare*in.cap[d]
 	}
+	if !t.dip.on || in.rate[d] > growing*t.dipRate {
+		t.dip.on, t.dipRate = false, in.rate[d]
+	}
 	if dips := t.dip.hold(s.clock, !full && !works); dips < dipFor {
 		return
 	}
@@ -97,7 +108,7 @@ func (s *step) takeTurns(d int) {
 	}
 	t.pause = min(t.pause, most)
 	t.bad, dm.bonded = u.total < worseShare*alone, u.total
-	t.resting, t.since, t.dip.on = true, s.clock, false
+	t.resting, t.since, t.dip.on, t.slow.on = true, s.clock, false, false
 }
 
 // resting reports whether link i, an overflow link that carries, is silent for the moment: no direction needs it.

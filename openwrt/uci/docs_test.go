@@ -4,6 +4,7 @@ package uci
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,33 @@ func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 		field, _, _ = strings.Cut(field, ",")
 		if !strings.Contains(page, "`"+field+"`") {
 			t.Errorf("field %s of the ubus object is not documented", field)
+		}
+	}
+}
+
+// TestDefaultsAreToldAsTheyAre compares the policy's thresholds on the page and in LuCI's empty fields with the reference.
+func TestDefaultsAreToldAsTheyAre(t *testing.T) {
+	files := map[string]string{}
+	for _, name := range []string{"../../config/reference.toml", "../../docs/OPENWRT.md", "../luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js"} {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.Base(name)] = string(raw)
+	}
+	for _, key := range []string{"overflow_enter", "overflow_enter_for", "overflow_leave", "overflow_leave_for", "hold_up"} {
+		_, rest, ok := strings.Cut(files["reference.toml"], "\n"+key+" = ")
+		value, _, _ := strings.Cut(rest, "\n")
+		value = strings.Trim(value, `"`)
+		if !ok || value == "" {
+			t.Errorf("%s is not in the reference", key)
+			continue
+		}
+		for file, begin := range map[string]string{"OPENWRT.md": "| `" + strings.TrimSuffix(key, "_for") + "`", "settings.js": "'" + key + "'"} {
+			_, rest, _ := strings.Cut(files[file], begin)
+			if line, _, _ := strings.Cut(rest, "\n"); !strings.Contains(line, value) {
+				t.Errorf("%s: the default of %s is %s, not as in %q", file, key, value, line)
+			}
 		}
 	}
 }

@@ -36,8 +36,9 @@ type table struct {
 // tables is UCI's side of config/reference.toml; a test holds the two together.
 func tables() map[string]table {
 	return map[string]table{
-		"global": {options: map[string]form{"enabled": initOnly, "memory_limit": initOnly, "jail": initOnly, "log_level": initOnly}},
-		"lan":    {toml: "lan", options: map[string]form{"interfaces": texts, "native_mptcp": text}},
+		"global":  {options: map[string]form{"enabled": initOnly, "memory_limit": initOnly, "jail": initOnly, "log_level": initOnly}},
+		"numbers": {toml: "numbers", options: map[string]form{"mark_mask": whole, "table": whole, "priority": whole, "endpoint": whole}},
+		"lan":     {toml: "lan", options: map[string]form{"interfaces": texts, "native_mptcp": text}},
 		"link": {toml: "link", array: true, named: true, options: map[string]form{
 			"name": text, "device": text, "interface": text, "role": text, "down_kbit": whole, "up_kbit": whole, "metered": flag,
 			"weight": whole, "quota": text, "quota_soft": text, "quota_daily": text, "billing_day": whole, "hours": text}},
@@ -102,7 +103,7 @@ func (w *writer) label(s *Section, option string) string {
 func (w *writer) section(s *Section) {
 	t, ok := w.tables[s.Type]
 	if !ok {
-		w.fail(s, "", s.Line, "unknown type of section %q; there are global, lan, link, concentrator, policy, relay and rule", s.Type)
+		w.fail(s, "", s.Line, "unknown type of section %q; there are global, numbers, lan, link, concentrator, policy, relay and rule", s.Type)
 		return
 	}
 	if !t.array {
@@ -199,7 +200,11 @@ func render(f form, o Option) (string, error) {
 	v := o.Values[0]
 	switch f {
 	case whole:
-		n, err := strconv.ParseInt(v, 10, 64)
+		base := 10
+		if strings.HasPrefix(v, "0x") {
+			base = 0 // masks are written so
+		}
+		n, err := strconv.ParseInt(v, base, 64)
 		if err != nil {
 			return "", fmt.Errorf("%q is no whole number", v)
 		}

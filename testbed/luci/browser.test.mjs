@@ -195,6 +195,7 @@ for (const [name, path, kinds] of [
     look(`${name}: ${kind}`, async () => {
       const page = await open(path, { ...options, past: name == 'status' && !daemon });
       if (name == 'status') await page.waitForTimeout(2200); // one turn of the poll
+      if (name == 'status' && kind == 'de') assert.match(await page.textContent('.sw-card[data-link=lte] .sw-quota p'), /bis \d+\. \p{L}/u, 'a German date');
       await close(page, `${name}-${kind}`);
     });
   }

@@ -113,9 +113,13 @@ func (s *Server) html(w http.ResponseWriter, r *http.Request) {
 	if q.Get("theme") == "dark" {
 		dark = ` data-darkmode="true"`
 	}
+	lang := "en"
+	if l := q.Get("lang"); l != "" { // there is a catalogue of that name
+		lang = filepath.Base(l)
+	}
 	frame, _ := page.ReadFile("page/index.html")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprint(w, strings.NewReplacer("{{DARK}}", dark, "{{ENV}}", string(env), "{{MENU}}", links(menu, path, r.URL.RawQuery, catalogue)).Replace(string(frame)))
+	fmt.Fprint(w, strings.NewReplacer("{{DARK}}", dark, "{{LANG}}", lang, "{{ENV}}", string(env), "{{MENU}}", links(menu, path, r.URL.RawQuery, catalogue)).Replace(string(frame)))
 }
 
 func (s *Server) menu() (map[string]menuEntry, error) {

@@ -86,7 +86,9 @@ func MakeSmall(hint string, buckets int) (*NS, error) {
 	return enter(nextName(hint), "nsenter", "--net=/run/netns/"+nursery.Name, "ip", "netns", "add")
 }
 
-func nextName(hint string) string { return fmt.Sprintf("spw%d-%d-%s", os.Getpid(), counter.Add(1), hint) }
+func nextName(hint string) string {
+	return fmt.Sprintf("spw%d-%d-%s", os.Getpid(), counter.Add(1), hint)
+}
 
 // enter makes a namespace by a command that takes its name last.
 func enter(name, maker string, args ...string) (*NS, error) {

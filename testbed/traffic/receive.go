@@ -56,10 +56,12 @@ func send(w io.Writer, seed uint64, octets int64, rate float64, until time.Time)
 		tick = 5 * time.Millisecond
 		// lagMost bounds what a sender that was held up makes good: a rate is what it never exceeds for long, as a live stream's.
 		lagMost = 20 * time.Millisecond
+		// pieceLeast fills a packet: a rate is one of payload, and small packets would make a line carry twice as much.
+		pieceLeast = 1400
 	)
 	chunk := 64 << 10
 	if rate > 0 {
-		chunk = min(chunk, max(200, int(rate/8*tick.Seconds())))
+		chunk = min(chunk, max(pieceLeast, int(rate/8*tick.Seconds())))
 	}
 	buf := make([]byte, chunk)
 	start := time.Now()

@@ -40,6 +40,10 @@ func everywhere() []string {
 		"net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0"}
 }
 
+// asSmall is what a namespace that plays a router has instead of the host's: the buffers of a machine with 512 MB. Their limit decides
+// how far windows are scaled.
+var asSmall = []string{"net.ipv4.tcp_rmem=4096 131072 4194304"}
+
 // asNetifd is what the router has set besides: a line without carrier is no route.
 var asNetifd = []string{"net.ipv4.conf.all.ignore_routes_with_linkdown=1", "net.ipv4.conf.default.ignore_routes_with_linkdown=1",
 	"net.ipv6.conf.all.ignore_routes_with_linkdown=1", "net.ipv6.conf.default.ignore_routes_with_linkdown=1"}

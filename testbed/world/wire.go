@@ -107,7 +107,7 @@ addr add ` + Router6 + `/64 dev ` + LANDevice + " nodad\n"); err != nil {
 	if w.machine != nil {
 		return nil
 	}
-	if err := sysctls(w.CPE, asNetifd...); err != nil {
+	if err := sysctls(w.CPE, append(asSmall, asNetifd...)...); err != nil {
 		return err
 	}
 	return masquerade(w.CPE, outOfHome)

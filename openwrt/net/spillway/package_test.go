@@ -225,6 +225,7 @@ func TestLuaCollector(t *testing.T) {
 		`counter spillway_link_receive_bytes_total{link="dsl"} 5000000000`, `gauge spillway_link_state{link="dsl",state="first"} 1`,
 		`gauge spillway_link_state{link="lte",state="first"} 0`, `gauge spillway_link_usable{device="wwan0",link="lte"} 0`,
 		`gauge spillway_link_state_since_seconds{link="dsl"} 1772319600`, `gauge spillway_link_rtt_seconds{link="dsl"} 0.0185`,
+		`gauge spillway_link_usable_since_seconds{link="dsl"} 1772352540`, `counter spillway_link_losses_total{link="dsl"} 3`,
 		`gauge spillway_quota_used_bytes{link="lte"} 10`, `gauge spillway_concentrator_up{concentrator="home"} 1`,
 		`counter spillway_rule_hits_total{action="bypass",rule="voip"} 9`, `counter spillway_accepted_total{} 12`,
 	} {

@@ -34,7 +34,7 @@ func (f figures) print(w io.Writer) {
 	fmt.Fprintln(w, "\nDSL 16/2 Mbit/s, 15 ms; LTE 40/10 Mbit/s, 35 ms (one way); rates are payload, from connect to the last octet")
 	row("DSL alone, Mbit/s", mbit(f.DSL), "")
 	row("LTE alone, Mbit/s", mbit(f.LTE), "")
-	row("DSL first, LTE the overflow, Mbit/s", mbit(f.Overflow), "LTE joins when DSL has been full for 0.5 s")
+	row("DSL first, LTE the overflow, Mbit/s", mbit(f.Overflow), "LTE joins when DSL has been full for 0.4 s")
 	row("both at once, download, Mbit/s", mbit(f.Bonded), f.share(f.Bonded, 56))
 	row("both at once, upload, Mbit/s", mbit(f.BondedUp), fmt.Sprintf("%.0f %% of the lines' 12", f.BondedUp/12*100))
 	row("connect direct / relayed, ms", mbit(f.ConnectDirect)+" / "+mbit(f.ConnectRelayed), "the router answers the LAN's SYN itself")

@@ -26,50 +26,57 @@ end
 local STATES = { "first", "active", "standby", "draining", "off" }
 local ROLES = { "primary", "overflow", "backup", "off" }
 
-local function links(list)
-	local m = {}
-	for _, kind in ipairs({ "usable", "carrier", "state", "role", "state_since_seconds", "receive_bits_per_second", "transmit_bits_per_second",
-		"capacity_bits_per_second", "rtt_seconds", "loss_ratio", "subflows" }) do
-		m[kind] = metric("spillway_link_" .. kind, "gauge")
-	end
-	local rx = metric("spillway_link_receive_bytes_total", "counter")
-	local tx = metric("spillway_link_transmit_bytes_total", "counter")
-	local used = metric("spillway_quota_used_bytes", "gauge")
-	local limit = metric("spillway_quota_limit_bytes", "gauge")
-	local forecast = metric("spillway_quota_forecast_bytes", "gauge")
-	for _, l in ipairs(list or {}) do
-		local name = { link = l.name }
-		m.usable({ link = l.name, device = l.device }, flag(l.usable))
-		m.carrier(name, flag(l.carrier))
-		for _, state in ipairs(STATES) do
-			m.state({ link = l.name, state = state }, flag(l.state == state))
-		end
-		for _, role in ipairs(ROLES) do
-			m.role({ link = l.name, role = role }, flag(l.role == role))
-		end
-		if unix(l.since) then
-			m.state_since_seconds(name, unix(l.since))
-		end
-		m.receive_bits_per_second(name, l.down_bps or 0)
-		m.transmit_bits_per_second(name, l.up_bps or 0)
-		local cap = l.capacity or {}
-		m.capacity_bits_per_second({ link = l.name, direction = "down" }, cap.down_bps or 0)
-		m.capacity_bits_per_second({ link = l.name, direction = "up" }, cap.up_bps or 0)
-		m.rtt_seconds(name, (l.rtt_ms or 0) / 1000)
-		m.loss_ratio(name, l.loss or 0)
-		m.subflows(name, l.subflows or 0)
-		rx(name, l.rx_bytes or 0)
-		tx(name, l.tx_bytes or 0)
-		if l.quota then
-			used(name, l.quota.used)
-			limit(name, l.quota.limit)
-			forecast(name, l.quota.forecast)
+-- One metric after the other, all links of each together: the text format wants it so.
+local function each(list, name, kind, value)
+	local m = metric("spillway_" .. name, kind)
+	for _, l in ipairs(list) do
+		local v = value(l)
+		if v ~= nil then
+			m({ link = l.name }, v)
 		end
 	end
 end
 
+local function words(list, name, words, value)
+	local m = metric("spillway_link_" .. name, "gauge")
+	for _, l in ipairs(list) do
+		for _, word in ipairs(words) do
+			m({ link = l.name, [name] = word }, flag(value(l) == word))
+		end
+	end
+end
+
+local function links(list)
+	local usable = metric("spillway_link_usable", "gauge")
+	for _, l in ipairs(list) do
+		usable({ link = l.name, device = l.device }, flag(l.usable))
+	end
+	each(list, "link_carrier", "gauge", function(l) return flag(l.carrier) end)
+	words(list, "state", STATES, function(l) return l.state end)
+	words(list, "role", ROLES, function(l) return l.role end)
+	each(list, "link_state_since_seconds", "gauge", function(l) return unix(l.since) end)
+	each(list, "link_usable_since_seconds", "gauge", function(l) return unix(l.usable_since) end)
+	each(list, "link_losses_total", "counter", function(l) return l.losses or 0 end)
+	each(list, "link_receive_bits_per_second", "gauge", function(l) return l.down_bps or 0 end)
+	each(list, "link_transmit_bits_per_second", "gauge", function(l) return l.up_bps or 0 end)
+	local capacity = metric("spillway_link_capacity_bits_per_second", "gauge")
+	for _, l in ipairs(list) do
+		local cap = l.capacity or {}
+		capacity({ link = l.name, direction = "down" }, cap.down_bps or 0)
+		capacity({ link = l.name, direction = "up" }, cap.up_bps or 0)
+	end
+	each(list, "link_rtt_seconds", "gauge", function(l) return (l.rtt_ms or 0) / 1000 end)
+	each(list, "link_loss_ratio", "gauge", function(l) return l.loss or 0 end)
+	each(list, "link_subflows", "gauge", function(l) return l.subflows or 0 end)
+	each(list, "link_receive_bytes_total", "counter", function(l) return l.rx_bytes or 0 end)
+	each(list, "link_transmit_bytes_total", "counter", function(l) return l.tx_bytes or 0 end)
+	each(list, "quota_used_bytes", "gauge", function(l) return l.quota and l.quota.used end)
+	each(list, "quota_limit_bytes", "gauge", function(l) return l.quota and l.quota.limit end)
+	each(list, "quota_forecast_bytes", "gauge", function(l) return l.quota and l.quota.forecast end)
+end
+
 local function scrape()
-	local u = ubus.connect()
+	local u = ubus.connect() or error("no ubus")
 	local s = u:call("spillway", "status", {})
 	u:close()
 	if s == nil then
@@ -82,7 +89,7 @@ local function scrape()
 	local overflow = metric("spillway_overflow", "gauge")
 	overflow({ direction = "down" }, flag(s.overflow_down))
 	overflow({ direction = "up" }, flag(s.overflow_up))
-	links(s.links)
+	links(s.links or {})
 	local up = metric("spillway_concentrator_up", "gauge")
 	for _, c in ipairs(s.concentrators or {}) do
 		up({ concentrator = c.name }, flag(c.state == "up"))

@@ -10,9 +10,9 @@ if (!s)
 const STATES = [ "first", "active", "standby", "draining", "off" ];
 const ROLES = [ "primary", "overflow", "backup", "off" ];
 
-// Unix time of "2026-01-31T12:00:00.5+01:00", null for anything else.
+// Unix time of "2026-01-31T12:00:00.5+01:00", null for anything else. Zeros in front are left out: "08" might be read as octal.
 function unix(text) {
-	const m = match(text ?? "", /^([0-9]+)-([0-9]+)-([0-9]+)T([0-9]+):([0-9]+):([0-9]+)(\.[0-9]+)?(Z|([+-])([0-9]+):([0-9]+))$/);
+	const m = match(text ?? "", /^([0-9]+)-0*([0-9]+)-0*([0-9]+)T0*([0-9]+):0*([0-9]+):0*([0-9]+)(\.[0-9]+)?(Z|([+-])0*([0-9]+):0*([0-9]+))$/);
 	if (!m)
 		return null;
 	const offset = m[9] ? (+m[10] * 60 + +m[11]) * 60 : 0;
@@ -52,6 +52,8 @@ for (let l in s.links)
 		role({ link: l.name, role: name }, l.role == name ? 1 : 0);
 
 each(gauge("spillway_link_state_since_seconds"), l => unix(l.since));
+each(gauge("spillway_link_usable_since_seconds"), l => unix(l.usable_since));
+each(counter("spillway_link_losses_total"), l => l.losses ?? 0);
 each(gauge("spillway_link_receive_bits_per_second"), l => l.down_bps ?? 0);
 each(gauge("spillway_link_transmit_bits_per_second"), l => l.up_bps ?? 0);
 

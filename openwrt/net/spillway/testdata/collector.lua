@@ -4,7 +4,7 @@
 local status = {
 	version = "1.0", mode = "overflow", uptime = 60, sessions = 3, overflow_down = true, overflow_up = false, doors = { open = true },
 	links = {
-		{ name = "dsl", device = "pppoe-wan", role = "primary", state = "first", since = "2026-03-01T00:00:00+01:00", usable = true, carrier = true,
+		{ name = "dsl", device = "pppoe-wan", role = "primary", state = "first", since = "2026-03-01T00:00:00+01:00", usable_since = "2026-03-01T08:09:00.25Z", losses = 3, usable = true, carrier = true,
 		  down_bps = 1.5e6, up_bps = 0, rx_bytes = 5000000000, tx_bytes = 7, rtt_ms = 18.5, loss = 0.01, subflows = 4, capacity = { down_bps = 50e6, up_bps = 10e6 } },
 		{ name = "lte", device = "wwan0", role = "overflow", state = "off", since = "0001-01-01T00:00:00Z", usable = false, carrier = true,
 		  rx_bytes = 1, tx_bytes = 2, quota = { used = 10, limit = 20, forecast = 15 } },

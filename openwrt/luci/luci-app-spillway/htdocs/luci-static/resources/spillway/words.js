@@ -23,6 +23,17 @@ function states() {
 	};
 }
 
+/* The language of the page, as dates are written in it; undefined where the browser knows none such: its own. */
+function locale() {
+	const lang = (document.documentElement.lang || '').replace('_', '-');
+	try {
+		return lang && Intl.DateTimeFormat.supportedLocalesOf(lang).length ? lang : undefined;
+	}
+	catch (e) {
+		return undefined;
+	}
+}
+
 return baseclass.extend({
 	rate: function(bps) {
 		return bps < 1 || !bps ? '0' : scaled(bps / 1000, [ 'kbit/s', 'Mbit/s', 'Gbit/s' ]);
@@ -49,7 +60,7 @@ return baseclass.extend({
 
 	day: function(rfc3339) {
 		const d = new Date(rfc3339);
-		return isNaN(d) ? '–' : d.toLocaleDateString(undefined, { day: 'numeric', month: 'short' });
+		return isNaN(d) ? '–' : d.toLocaleDateString(locale(), { day: 'numeric', month: 'short' });
 	},
 
 	/* A moment of today by its time, another by its day as well. */
@@ -57,7 +68,7 @@ return baseclass.extend({
 		const d = new Date(rfc3339);
 		if (isNaN(d))
 			return '–';
-		const time = d.toLocaleTimeString();
+		const time = d.toLocaleTimeString(locale());
 		return d.toDateString() == new Date().toDateString() ? time : this.day(rfc3339) + ', ' + time;
 	},
 

@@ -24,10 +24,11 @@ function item(check) {
 function summary(answer) {
 	if (answer.ok == null)
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
-	const checks = answer.checks || [];
-	const failed = checks.filter(function(c) { return c.result == 'fail'; }).length;
-	return E('div', { 'class': 'alert-message ' + (failed ? 'warning' : 'success') }, checks.length == 0 ? _('There was nothing to check.') :
-		failed ? _('%d of %d checks failed.').format(failed, checks.length) : _('All %d checks are well.').format(checks.length));
+	const of = function(result) { return (answer.checks || []).filter(function(c) { return c.result == result; }).length; };
+	const failed = of('fail'), warned = of('warn'), all = failed + warned + of('ok');
+	return E('div', { 'class': 'alert-message ' + (failed || warned ? 'warning' : 'success') }, all == 0 ? _('There was nothing to check.') :
+		failed ? _('%d of %d checks failed.').format(failed, all) :
+		warned ? _('No check failed; %d of %d warn.').format(warned, all) : _('All %d checks are well.').format(all));
 }
 
 return view.extend({

@@ -92,7 +92,7 @@ function links(m) {
 		[ [ '', _('By its role') ], [ '1', _('Yes') ], [ '0', _('No') ] ]).modalonly = true;
 	value(s, 'line', 'weight', _('Weight'), _('Its share in the mode that uses all links, relative to the others.'), '1', 'range(1,100)').modalonly = true;
 
-	value(s, 'quota', 'quota', _('Quota'), _('Octets in a billing month, both directions. Then the link is used only if no other works.'), _('none'), isSize);
+	value(s, 'quota', 'quota', _('Quota'), _('Octets in a billing month, both directions. Then the link is not used any more until the billing day.'), _('none'), isSize);
 	value(s, 'quota', 'quota_soft', _('Soft limit'), _('From this share of the quota on it takes no overflow any more.'), '90%', isPercent).modalonly = true;
 	value(s, 'quota', 'quota_daily', _('Per day'), null, _('none'), isSize).modalonly = true;
 	value(s, 'quota', 'billing_day', _('Billing day'), _('The day of the month on which the quota begins anew.'), '1', 'range(1,31)').modalonly = true;
@@ -119,6 +119,10 @@ function concentrators(m) {
 	o.password = true;
 	o.depends('protocol', 'socks5');
 	o.modalonly = true;
+	o = value(s, 'server', 'cookie', _('Cookie'), _('The word that the concentrator asks for.'), '');
+	o.password = true;
+	o.depends('protocol', 'convert');
+	o.modalonly = true;
 	value(s, 'server', 'priority', _('Priority'), _('Lower is used first.'), '0', 'uinteger');
 	value(s, 'server', 'weight', _('Weight'), null, '1', 'range(1,100)').modalonly = true;
 }
@@ -141,9 +145,9 @@ function policy(m) {
 	flag(s, 'main', 'never_worse', _('Never slower than one link'), _('Stop using a link when all together turn out slower than the best one alone.'), '1');
 
 	value(s, 'fine', 'overflow_enter', _('Overflow begins at'), _('Share of the primary capacity.'), '0.95', isShare);
-	value(s, 'fine', 'overflow_enter_for', _('… held for'), null, '450ms', isDuration);
-	value(s, 'fine', 'overflow_leave', _('Overflow ends at'), _('Share of the primary capacity.'), '0.80', isShare);
-	value(s, 'fine', 'overflow_leave_for', _('… held for'), null, '3s', isDuration);
+	value(s, 'fine', 'overflow_enter_for', _('… held for'), null, '400ms', isDuration);
+	value(s, 'fine', 'overflow_leave', _('Overflow ends at'), _('Share of the primary capacity.'), '0.85', isShare);
+	value(s, 'fine', 'overflow_leave_for', _('… held for'), null, '2s', isDuration);
 	value(s, 'fine', 'hold_up', _('A link that returns waits'), null, '10s', isDuration);
 }
 

@@ -52,7 +52,8 @@ function quota() {
 			used.style.cssText = 'width:' + part(q.used) + ';background:' + (q.exhausted ? 'var(--sw-warn)' : colour);
 			expected.style.cssText = 'width:' + part(q.forecast) + ';background:' + (over ? 'var(--sw-warn)' : colour);
 			soft.style.cssText = q.soft > 0 ? 'left:' + part(q.soft) : 'display:none';
-			draw.text(text, _('%s of %s used; %s expected by %s').format(words.size(q.used), words.size(q.limit), words.size(q.forecast), words.day(q.period_end)));
+			draw.text(text, _('%s of %s used; %s expected by %s').format(words.size(q.used), words.size(q.limit), words.size(q.forecast), words.day(q.period_end)) +
+				(q.daily > 0 ? '; ' + _('today %s of %s').format(words.size(q.today), words.size(q.daily)) : ''));
 			text.style.color = over || q.exhausted ? 'var(--sw-warn)' : '';
 		}
 	};
