@@ -50,7 +50,7 @@ unit: deps
 
 ## net          tests on namespaces, with the real kernel
 net: all
-	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize
+	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize dnsmasq-base iptables
 	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $$($(GO) list ./... | grep -Ev '$(LATER)')
 
 ## joined       the pages in a browser, on a real daemon; screenshots in build/screens
@@ -92,12 +92,12 @@ bench: bench-relay bench-policy bench-setup
 
 ## bench-setup  time to the first octet, by way to the server; build/bench/setup.json
 bench-setup: deps all
-	@sh testbed/deps microsocks dante-server mptcpize
+	@sh testbed/deps microsocks dante-server mptcpize iptables
 	$(GO) run ./testbed/cmd/setupbench
 
-## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over
+## routers      an emulated MIPS and an emulated ARM router boot, relay and fail over; an x86 one holds SYNs
 routers: all
-	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
+	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
 	CGO_ENABLED=0 $(GO) test -count=1 -v ./testbed/qemu
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)

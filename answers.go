@@ -91,7 +91,7 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		API: apiVersion, Version: version, Uptime: int64(now.Sub(h.started).Seconds()), Why: h.plan.Why, Mode: h.cfg.Policy.Mode,
 		OverflowDown: h.plan.OverflowDown, OverflowUp: h.plan.OverflowUp, Sessions: st.Sessions,
 		Links: h.links(now), Rules: hits, Counters: counters(st), Warnings: h.warnings(),
-		Goroutines: runtime.NumGoroutine(),
+		NativeServers: st.NativeCached, Goroutines: runtime.NumGoroutine(),
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
 	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
@@ -185,12 +185,13 @@ func (h *house) rttTo(u relay.UpstreamStatus) time.Duration {
 // counters are the relay's, by names that metrics use.
 func counters(s relay.Stats) map[string]uint64 {
 	return map[string]uint64{
-		"accepted": uint64(s.Accepted), "warm": uint64(s.Warm), "relayed": uint64(s.Relayed), "blocked": uint64(s.Blocked), "no_link": uint64(s.NoLink),
+		"accepted": uint64(s.Accepted), "warm": uint64(s.Warm), "direct": uint64(s.Direct), "relayed": uint64(s.Relayed), "blocked": uint64(s.Blocked), "no_link": uint64(s.NoLink),
 		"no_upstream": uint64(s.NoUpstream), "refused": uint64(s.Refused), "host_limited": uint64(s.HostLimited), "failed": uint64(s.Failed),
 		"retried": uint64(s.Retried), "reset": uint64(s.Reset), "idle_closed": uint64(s.IdleClosed), "destination_errors": uint64(s.Destination),
 		"receive_bytes": s.Down, "transmit_bytes": s.Up,
 		"syn_data_tried": uint64(s.FastOpen.Tried), "syn_data_accepted": uint64(s.FastOpen.Accepted), "syn_data_not_acked": uint64(s.FastOpen.NotAcked),
 		"syn_data_lost": uint64(s.FastOpen.Lost), "syn_data_avoided": uint64(s.FastOpen.Avoided), "mptcp_fallback": uint64(s.FastOpen.Fallback),
+		"held": uint64(s.Held), "unheld": uint64(s.Unheld), "turned_away": uint64(s.TurnedAway),
 		"door_full": uint64(s.FullTimes),
 	}
 }
@@ -289,6 +290,9 @@ func (h *house) warnings() []string {
 	out := append([]string{}, h.features.Missing()...)
 	if h.features.MPTCP && !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
+	}
+	if h.cfg.Relay.Faithful && h.notHeld != nil {
+		out = append(out, "relay.faithful: SYNs are not held: "+h.notHeld.Error())
 	}
 	return out
 }

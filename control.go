@@ -71,6 +71,8 @@ type house struct {
 	still       still
 	window      windowWatch
 
+	notHeld error // why no SYN is held (relay.faithful); nil: they are
+
 	state      string // as last told
 	stateSince time.Time
 
@@ -81,6 +83,7 @@ type house struct {
 	features mptcp.Features
 	level    *slog.LevelVar
 	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
+	rehold   chan struct{}                 // relay.faithful changed
 	rename   chan struct{}                 // the concentrators changed: resolve anew
 }
 

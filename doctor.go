@@ -75,7 +75,7 @@ func doctorAlone(ctx context.Context, e env, file string, noDaemon error) error 
 // doctor is the method: the machine, the daemon, and probes by each link.
 func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w := doctor.System(ctx)
-	door := doctor.Door{}
+	door, notHeld := doctor.Door{}, error(nil)
 	if err := h.call(ctx, func() {
 		fillWorld(w, h.cfg, h.snap.Links, h.addrs, h.features)
 		for i := range w.Links {
@@ -90,12 +90,14 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 			}
 		}
 		s := h.status(time.Now(), nil)
+		notHeld = h.notHeld
 		door = doctor.Door{Open: s.Doors.Open, Port4: s.Doors.IPv4, Port6: s.Doors.IPv6, Why: s.Doors.Why}
 	}); err != nil {
 		return nil, err
 	}
 	w.Door = func() doctor.Door { return door }
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
+	w.Held = func() error { return notHeld }
 	return doctorAnswer(ctx, w), nil
 }
 
@@ -114,7 +116,7 @@ func (h *house) tableInPlace() error {
 // fillWorld tells doctor what is configured and sensed, and how to probe.
 func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
 	w.MarkMask = kernelNumbers(c).Mark
-	w.StateDir, w.LAN = filepath.Dir(c.Daemon.State), c.LAN.Interfaces
+	w.StateDir, w.LAN, w.Faithful = filepath.Dir(c.Daemon.State), c.LAN.Interfaces, c.Relay.Faithful
 	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
 		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Diag: f.Diag}
 	w.Links = nil

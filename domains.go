@@ -4,9 +4,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +16,7 @@ import (
 )
 
 // Rules may name domains. The daemon resolves plain names itself, again and again, and puts the addresses into the rule's nft
-// sets; what is below a "*." only the LAN's resolver gets to know: dnsmasq puts it into the same sets (nftsetLine). The kernel
+// sets; what is below a "*." only the LAN's resolver gets to know: dnsmasq puts it into the same sets (nftsetLines). The kernel
 // forgets addresses by itself, so that a name which moved frees its old ones.
 const (
 	domainStay  = time.Hour              // of an address after it was last seen: names with many addresses show a few at a time
@@ -36,11 +36,11 @@ type domains struct {
 func (d domains) run(ctx context.Context, rules []config.Rule) error {
 	names := 0
 	for _, r := range rules {
-		plain, below := splitDomains(r.Domain)
+		plain, _ := splitDomains(r.Domain)
 		names += len(plain)
-		if len(below) > 0 {
-			d.log.Info("domains with * are filled in by the LAN's dnsmasq, by this line of its configuration", "rule", r.Name, "nftset", nftsetLine(r.Name, below))
-		}
+	}
+	for _, line := range nftsetLines(rules) {
+		d.log.Info("domains with * are filled in by the LAN's dnsmasq, by this line of its configuration", "nftset", line)
 	}
 	if names == 0 {
 		return nil
@@ -121,8 +121,42 @@ func splitDomains(all []string) (plain, below []string) {
 	return plain, below
 }
 
-// nftsetLine is what dnsmasq's option nftset (from 2.87 on) takes to fill a rule's sets.
-func nftsetLine(rule string, below []string) string {
-	set := kernel.TableName + "#" + domainSet(rule)
-	return fmt.Sprintf("/%s/4#inet#%s4,6#inet#%s6", strings.Join(below, "/"), set, set)
+// nftsetLines are what dnsmasq's option nftset (from 2.87 on) takes to fill the rules' sets. Of the lines that fit a name
+// dnsmasq obeys one, that with the longest domain, so each domain stands in one line, with the sets of all rules that it
+// is a case of.
+func nftsetLines(rules []config.Rule) []string {
+	const room = 1000 // octets in a line: dnsmasq reads 1025
+	var all []string  // domains, as the rules name them first
+	for _, r := range rules {
+		_, below := splitDomains(r.Domain)
+		for _, domain := range below {
+			if !slices.Contains(all, domain) {
+				all = append(all, domain)
+			}
+		}
+	}
+	var lines, targets []string // a line's domains, and its sets
+	for _, domain := range all {
+		var sets []string
+		for _, r := range rules {
+			_, below := splitDomains(r.Domain)
+			if slices.ContainsFunc(below, func(b string) bool { return domain == b || strings.HasSuffix(domain, "."+b) }) {
+				set := "inet#" + kernel.TableName + "#" + domainSet(r.Name)
+				sets = append(sets, "4#"+set+"4,6#"+set+"6")
+			}
+		}
+		to := strings.Join(sets, ",")
+		i := len(lines) - 1
+		for i >= 0 && (targets[i] != to || len(lines[i])+len(domain)+len(to) > room) {
+			i--
+		}
+		if i < 0 {
+			lines, targets, i = append(lines, ""), append(targets, to), len(lines)
+		}
+		lines[i] += "/" + domain
+	}
+	for i := range lines {
+		lines[i] += "/" + targets[i]
+	}
+	return lines
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -16,14 +17,33 @@ import (
 	"spillway/config"
 )
 
-func TestNftsetLine(t *testing.T) {
+func TestNftsetLines(t *testing.T) {
 	plain, below := splitDomains([]string{"a.example.net", "*.example.net", "*.example.org"})
 	if !slices.Equal(plain, []string{"a.example.net"}) {
 		t.Errorf("plain: %v", plain)
 	}
-	want := "/example.net/example.org/4#inet#spillway#d_tv_box4,6#inet#spillway#d_tv_box6"
-	if got := nftsetLine("tv-box", below); got != want {
-		t.Errorf("%s, want %s", got, want)
+	if !slices.Equal(below, []string{"example.net", "example.org"}) {
+		t.Errorf("below: %v", below)
+	}
+	const tv, work, cdn = "4#inet#spillway#d_tv_box4,6#inet#spillway#d_tv_box6", "4#inet#spillway#d_work4,6#inet#spillway#d_work6", "4#inet#spillway#d_cdn4,6#inet#spillway#d_cdn6"
+	got := nftsetLines([]config.Rule{
+		{Name: "tv-box", Domain: []string{"a.example.net", "*.example.net", "*.example.org"}},
+		{Name: "work", Domain: []string{"*.example.com", "*.example.org"}},
+		{Name: "cdn", Domain: []string{"*.cdn.example.net", "*.notexample.net"}},
+	})
+	want := []string{"/example.net/" + tv, "/example.org/" + tv + "," + work, "/example.com/" + work,
+		"/cdn.example.net/" + tv + "," + cdn, "/notexample.net/" + cdn}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	var many []string
+	for range 100 {
+		many = append(many, fmt.Sprintf("*.n%d.example.net", len(many)))
+	}
+	for _, line := range nftsetLines([]config.Rule{{Name: "tv-box", Domain: many}}) {
+		if len(line) > 1010 {
+			t.Errorf("a line of %d octets, dnsmasq reads 1025", len(line))
+		}
 	}
 }
 

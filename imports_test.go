@@ -28,6 +28,7 @@ var rooms = map[string]room{
 	"jsonin":  {because: "jsonin is a language: text into values", mayNot: []string{"net", "os"}},
 	"ubus":    {may: []string{"ubus", "jsonin"}, because: "ubus is a language and a connection, and needs no more than another language", mayNot: []string{"net/http"}, children: true},
 	"mptcp":   {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink", "github.com/mdlayher/genetlink"}, because: "mptcp knows the kernel's MPTCP and none of our rooms"},
+	"nfqueue": {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"}, because: "nfqueue is a language and a socket: it neither knows why packets are held nor judges them"},
 	"policy":  {because: "policy decides by values alone: no clock, no socket, no goroutine", mayNot: []string{"net", "os", "sync", "context", "net/netip"}},
 	"linkmon": {thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"}, because: "linkmon senses; it neither decides nor does"},
 	"kernel": {may: []string{"command", "jsonin", "mptcp"}, thirds: []string{"golang.org/x/sys/unix", "github.com/mdlayher/netlink"},

@@ -98,6 +98,12 @@ func (h *house) adopt(c *config.Config) error {
 	h.machine.Reconfigure(policyConfig(c))
 	h.setCapacities()
 	h.shared.Store(c)
+	if old.Relay.Faithful != c.Relay.Faithful {
+		select {
+		case h.rehold <- struct{}{}:
+		default:
+		}
+	}
 	if h.level != nil {
 		h.level.Set(logLevel(c.LogLevel))
 	}
@@ -151,7 +157,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
-	t.Conntrack, t.Transparent = kernel.HasConntrack(), h.transparent
+	t.Conntrack, t.Transparent, t.Queue = kernel.HasConntrack(), h.transparent, h.notHeld == nil
 	now := time.Now()
 	h.edge = t.NextChange(now)
 	set, err := kernel.Render(t.At(now))

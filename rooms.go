@@ -81,7 +81,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 		Block:          c.Policy.OnConcentratorDown == "block",
 		ConnectTimeout: connectWithin,
 		MaxSessions:    c.Relay.MaxSessions, MaxPerHost: c.Relay.MaxPerHost, IdleTimeout: c.Relay.IdleTimeout, DrainTimeout: c.Relay.StopWithin,
-		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm,
+		NativeBypass: c.Relay.NativeServers == "bypass", IgnoreDSCP: c.Relay.DSCP == "clear", Race: c.Relay.Race, Warm: c.Relay.Warm, Faithful: c.Relay.Faithful,
 		Rules: relayRules(c, numbers), RuleMask: kernelNumbers(c).MarkRule(),
 	}
 	for i, u := range c.Concentrators {
@@ -89,7 +89,7 @@ func relayConfig(c *config.Config, addrs [][]netip.AddrPort, numbers map[string]
 			continue // its name is not resolved yet
 		}
 		out.Upstreams = append(out.Upstreams, relay.Upstream{Name: u.Name, Protocol: u.Protocol, Addrs: addrs[i], FastOpen: u.FastOpen,
-			User: u.User, Password: u.Password, Cookie: u.Cookie, Priority: u.Priority, Weight: u.Weight})
+			User: u.User, Password: u.Password, Cookie: u.Cookie, Pipeline: u.Pipeline, Priority: u.Priority, Weight: u.Weight})
 	}
 	return out
 }

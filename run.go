@@ -89,7 +89,7 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h := &house{
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
-		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1),
+		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
 		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
 	h.shared.Store(c)
@@ -152,6 +152,7 @@ func (h *house) run(ctx context.Context) error {
 		{"kernel's changes", func(ctx context.Context) error { return h.kernel.Watch(ctx, h.poke) }},
 		{"path events", h.watchJoins},
 		{"names", h.resolveNames},
+		{"held SYNs", h.holdSYNs},
 		{"control socket", func(ctx context.Context) error {
 			return serveControl(ctx, l, h.handle, func(c *net.UnixConn) {
 				h.call(ctx, func() { h.saveUsage(); h.takeTime() })

@@ -28,6 +28,7 @@ type Status struct {
 	Sessions      int                  `json:"sessions"`
 	Counters      map[string]uint64    `json:"counters"`
 	Rules         []RuleStatus         `json:"rules"`
+	NativeServers int                  `json:"native_servers"` // known to speak MPTCP themselves (relay.native_servers)
 	Warnings      []string             `json:"warnings"`
 	Goroutines    int                  `json:"goroutines"` // of the daemon, for whoever looks for a leak
 }

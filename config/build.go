@@ -132,6 +132,7 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		FastOpen: p.choice(k("fast_open"), raw.FastOpen, "auto", "always", "never"),
 		Weight:   int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
 		Name:     or(raw.Name, raw.Address), Cookie: raw.Cookie, Learn: raw.Learn,
+		Pipeline:  raw.Pipeline,
 		LearnCode: int(p.number(k("learn_code"), raw.LearnCode, 224, 1, 65535)),
 	}
 	srv := strings.HasPrefix(c.Address, "_")
@@ -164,6 +165,9 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	}
 	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
 		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
+	}
+	if c.Pipeline && c.Protocol != "socks5" {
+		p.fail(k("pipeline"), "only protocol \"socks5\" has several questions to send at once")
 	}
 	if len(c.User) > 255 || len(c.Password) > 255 {
 		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
@@ -198,6 +202,7 @@ func (p *parser) relay(raw *rawRelay) Relay {
 		DSCP:          p.choice("relay.dscp", raw.DSCP, "keep", "clear"),
 		NativeServers: p.choice("relay.native_servers", raw.NativeServers, "keep", "bypass"),
 		Race:          p.choice("relay.race", raw.Race, "off", "auto", "always"),
+		Faithful:      raw.Faithful,
 		Warm:          int(p.number("relay.warm", raw.Warm, 0, 0, 64)),
 		ReceiveBuffer: int(p.number("relay.receive_buffer", &raw.ReceiveBuffer, 0, 0, 64<<20)),
 	}
@@ -259,7 +264,7 @@ func (p *parser) rule(i int, raw *rawRule) Rule {
 	} else {
 		r.Action = p.choice(k("action"), raw.Action, "bypass", "primary", "bond", "no-lte", "block")
 	}
-	if len(r.Src)+len(r.Dst)+len(r.MAC)+len(r.DstPort)+len(r.Domain)+len(r.DSCP)+len(r.Interface) == 0 && r.Hours == nil && len(r.Days) == 0 {
+	if len(raw.Src)+len(raw.Dst)+len(raw.MAC)+len(raw.DstPort)+len(raw.Domain)+len(raw.DSCP)+len(raw.Interface)+len(raw.Days) == 0 && r.Hours == nil {
 		p.fail(key("rule", i, "name"), "matches everything; write dst = [\"0.0.0.0/0\", \"::/0\"] if that is meant")
 	}
 	return r

@@ -99,6 +99,7 @@ type Concentrator struct {
 	Priority  int // lower is tried first
 	Weight    int
 	Cookie    string // convert only; "": none but what the concentrator asks for
+	Pipeline  bool   // socks5 only: say all without waiting for answers
 	Learn     string // file with the DHCP options that bring the addresses; Address is "" then
 	LearnCode int
 }
@@ -125,6 +126,7 @@ type Relay struct {
 	DSCP          string        // "keep" or "clear"
 	NativeServers string        // "keep" or "bypass"
 	Race          string        // "off", "auto", "always"
+	Faithful      bool          // hold a LAN host's SYN until the server has answered
 	Warm          int           // connections to the concentrator kept established in advance
 	ReceiveBuffer int           // octets, of the socket to the concentrator; 0: by RAM
 }

@@ -59,6 +59,7 @@ type rawConcentrator struct {
 	Cookie    string `toml:"cookie"`
 	Learn     string `toml:"learn"`
 	LearnCode *int64 `toml:"learn_code"`
+	Pipeline  bool   `toml:"pipeline"`
 }
 
 type rawPolicy struct {
@@ -82,6 +83,7 @@ type rawRelay struct {
 	NativeServers string `toml:"native_servers"`
 	Race          string `toml:"race"`
 	Warm          *int64 `toml:"warm"`
+	Faithful      bool   `toml:"faithful"`
 	ReceiveBuffer int64  `toml:"receive_buffer"`
 }
 

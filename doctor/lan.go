@@ -14,10 +14,14 @@ func lan(w *World) []Node {
 	for _, name := range w.LAN {
 		nodes = append(nodes, Node{"lan/" + name, "", func(w *World) Result { return checkLAN(w, name) }})
 	}
-	return append(nodes,
+	nodes = append(nodes,
 		Node{"lan/nft table", "machine/tproxy", checkTable},
 		Node{"lan/door", "lan/nft table", checkDoor},
 	)
+	if w.Faithful {
+		nodes = append(nodes, Node{"lan/held SYNs", "machine/queue", checkHeld})
+	}
+	return nodes
 }
 
 const iffUp = 1 // include/uapi/linux/if.h
@@ -42,6 +46,16 @@ func checkTable(w *World) Result {
 		return fail(fmt.Sprintf("the table inet spillway is not as it should be: %v", err), "Somebody has changed or flushed it; Spillway restores it within seconds. If it stays away, reload.", "nft list table inet spillway")
 	}
 	return ok("the table inet spillway is in place")
+}
+
+func checkHeld(w *World) Result {
+	if w.Held == nil {
+		return skip("the daemon does not run")
+	}
+	if err := w.Held(); err != nil {
+		return fail("SYNs are not held until their servers have answered: "+err.Error(), "Another program may read the queue; end it, or switch relay.faithful off.", "cat /proc/net/netfilter/nfnetlink_queue")
+	}
+	return ok("SYNs are held until their servers have answered")
 }
 
 func checkDoor(w *World) Result {

@@ -30,6 +30,7 @@ func machine() []Node {
 		{"machine/sysctl ipv6 forwarding", "", checkForward6},
 		{"machine/nft", "", checkNft},
 		{"machine/tproxy", "machine/nft", checkTproxy},
+		{"machine/queue", "machine/nft", checkQueue},
 	}
 }
 
@@ -196,6 +197,28 @@ func checkTproxy(w *World) Result {
 			"Install the kernel modules for nft's tproxy, socket and fib.", "opkg install kmod-nft-tproxy kmod-nft-socket kmod-nft-fib || apk add kmod-nft-tproxy kmod-nft-socket kmod-nft-fib")
 	}
 	return ok("the kernel takes tproxy rules")
+}
+
+// queueRuleset is what relay.faithful needs besides.
+const queueRuleset = `table inet spillway_doctor {
+	chain c {
+		type filter hook prerouting priority mangle + 1;
+		meta l4proto tcp queue num 1 bypass
+	}
+}
+`
+
+func checkQueue(w *World) Result {
+	switch {
+	case w.NftCheck == nil:
+		return skip("nft is not asked in this run")
+	case w.NftCheck(queueRuleset) == nil:
+		return ok("the kernel can hold a SYN until its server has answered (relay.faithful)")
+	case !w.Faithful:
+		return ok("the kernel has no packet queue; only relay.faithful needs one")
+	}
+	return fail("relay.faithful is on, and the kernel refuses a rule with queue", "Install the kernel module for nft's queue, or switch relay.faithful off: connections are accepted before their servers have answered.",
+		"opkg install kmod-nft-queue || apk add kmod-nft-queue")
 }
 
 // sysctl reads a value under /proc/sys.

@@ -134,6 +134,17 @@ var scenarios = []struct {
 	{"no forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv4/ip_forward"] = "0\n" }, "machine/sysctl ip_forward", Fail, "ip_forward = 0"},
 	{"no IPv6 forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv6/conf/all/forwarding"] = "0\n" }, "machine/sysctl ipv6 forwarding", Warn, "forwarding = 0"},
 	{"no nft", func(h *healthy) { h.LookPath = func(string) bool { return false } }, "machine/nft", Fail, "nft is not there"},
+	{"no queue, and it is asked for", func(h *healthy) {
+		h.Faithful, h.NftCheck = true, func(s string) error {
+			if strings.Contains(s, "queue") {
+				return errors.New("No such file or directory")
+			}
+			return nil
+		}
+	}, "machine/queue", Fail, "rule with queue"},
+	{"another reader of the queue", func(h *healthy) {
+		h.Faithful, h.Held = true, func() error { return errors.New("operation not permitted") }
+	}, "lan/held SYNs", Fail, "not held"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
 	{"LAN bridge is missing", func(h *healthy) { delete(h.files, "/sys/class/net/br-lan/flags") }, "lan/br-lan", Fail, "does not exist"},

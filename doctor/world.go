@@ -14,6 +14,7 @@ type World struct {
 	Now      time.Time
 	StateDir string   // where counters are kept, "/etc/spillway"
 	LAN      []string // interfaces whose TCP is relayed
+	Faithful bool     // SYNs shall be held until the server has answered
 	Features Features
 	Links    []Link
 	Remotes  []Concentrator
@@ -34,6 +35,7 @@ type World struct {
 	// The daemon; nil: it does not run.
 	Door  func() Door
 	Table func() error // the nft table is in place and as wanted
+	Held  func() error // why SYNs are not held, where Faithful asks for it
 
 	// Probes by one link, to one concentrator, each at most some seconds. They cost some hundred octets.
 	Connect  func(Link, Concentrator) (time.Duration, error) // plain TCP, bound to the link: how long the handshake took

@@ -27,10 +27,12 @@ func findNFT() string {
 const nftTimeout = time.Minute
 
 // run hands text to nft as one transaction: all of it takes effect at once, or nothing does.
-func (r *Reconciler) run(ctx context.Context, text string) error {
+func (r *Reconciler) run(ctx context.Context, text string) error { return r.runNFT(ctx, text) }
+
+func (r *Reconciler) runNFT(ctx context.Context, text string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
 	defer cancel()
-	said, err := command.Run(ctx, text, r.nft, "-f", "-")
+	said, err := command.Run(ctx, text, r.nft, append(flags, "-f", "-")...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("install nftables: %w", err)
 	}
@@ -39,6 +41,24 @@ func (r *Reconciler) run(ctx context.Context, text string) error {
 		return fmt.Errorf("nft -f -: %w: %s", err, said[:min(len(said), 400)])
 	}
 	return nil
+}
+
+// queueRuleset is a table that is only checked.
+const queueRuleset = `table inet spillway_check {
+	chain c {
+		type filter hook prerouting priority mangle + 1;
+		meta l4proto tcp queue num 1 bypass
+	}
+}
+`
+
+// CanQueue tells by an error whether this kernel's nft can hold packets for Table.Queue.
+func (r *Reconciler) CanQueue(ctx context.Context) error {
+	err := r.runNFT(ctx, queueRuleset, "-c")
+	if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+		return err
+	}
+	return errors.New("the kernel's nft has no queue to hold packets in: install kmod-nft-queue") // nft says so in five lines
 }
 
 // loadTable replaces our table. Counters go on from where they were, and what resolvers put into domain sets stays.

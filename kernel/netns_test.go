@@ -642,8 +642,15 @@ func TestGoldenTablesLoad(t *testing.T) {
 		t.Fatal("no golden tables")
 	}
 	for _, file := range files {
-		if err := h.cpe.Run("nft", "-f", file); err != nil {
-			t.Error(err)
-		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if filepath.Base(file) == "held.nft" {
+				if err := h.cpe.Do(func() error { return h.rec.CanQueue(t.Context()) }); err != nil {
+					t.Skip(err)
+				}
+			}
+			if err := h.cpe.Run("nft", "-f", file); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -34,8 +34,11 @@ type Table struct {
 	// Conntrack marks intercepted connections in conntrack, where the kernel has it. Without it connections fail while a
 	// flood of SYNs makes the kernel use SYN cookies.
 	Conntrack bool
-	Numbers   Numbers     // zero: Usual
-	Rules     []TableRule // first match wins
+	// Queue holds each SYN that is for the relay in the packet queue QueueNumber, until its reader says Let, Refuse or
+	// Unreachable by a mark. Without a reader, and when the queue is full, SYNs go on to the relay at once.
+	Queue   bool
+	Numbers Numbers     // zero: Usual
+	Rules   []TableRule // first match wins
 }
 
 // Action is what happens to a connection that a TableRule matches.
@@ -96,7 +99,9 @@ const (
 )
 
 const (
-	domainTimeout = "1h"  // of elements that dnsmasq adds without one
+	// Of elements that dnsmasq adds without one: it does so when its own name server answers, and not again while it remembers
+	// that, which is hardly ever for more than a day.
+	domainTimeout = "1d"
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
@@ -168,6 +173,13 @@ func (w *writer) prerouting(t Table) {
 		c.add("counter name %s %s", CounterRefused, reset)
 		return
 	}
+	was := "meta mark"
+	if t.Queue {
+		for _, d := range t.doors() {
+			c.add("meta nfproto %s meta mark set meta mark | %#x queue num %d bypass", d.family, t.Numbers.MarkDial(), QueueNumber)
+		}
+		c, was = w.held(t), fmt.Sprintf("meta mark & %#x", ^t.Numbers.MarkDial())
+	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
 	track := ""
 	if t.Conntrack {
@@ -175,10 +187,37 @@ func (w *writer) prerouting(t Table) {
 	}
 	for _, d := range t.doors() {
 		w.counter(CounterRelayed)
-		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set meta mark | %#x %scounter name %s accept",
-			d.family, d.target, d.port, local, track, CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set %s | %#x %scounter name %s accept",
+			d.family, d.target, d.port, was, local, track, CounterRelayed)
+	}
+	if t.Queue {
+		c.add("meta mark set meta mark & %#x", ^(t.Numbers.MarkDial() | local))
 	}
 }
+
+// held is where SYNs go on after the queue: a chain of its own, as a packet that leaves a queue, whether by its reader or past
+// it, goes on behind the chain that sent it there.
+func (w *writer) held(t Table) *chain {
+	c := w.chain("held", "type filter hook prerouting priority mangle + 1; policy accept;")
+	c.add("iifname != %s return", quotedSet(t.Interfaces))
+	c.add("meta l4proto != tcp return")
+	c.add("%s return", isNotSYN)
+	local, dial := t.Numbers.MarkLocal(), t.Numbers.MarkDial()
+	both := local | dial
+	c.add("meta mark & %#x == %#x %s", both, both, reset)
+	c.add("meta mark & %#x == %#x reject with icmpx type host-unreachable", both, local)
+	c.add("meta mark & %#x != %#x return", both, dial)
+	return c
+}
+
+// Let is the mark that a held SYN gets from the queue's reader to go on to the relay. All but two bits stay as they were.
+func (n Numbers) Let(mark uint32) uint32 { return mark&^n.MarkLocal() | n.MarkDial() }
+
+// Refuse is the one to be reset.
+func (n Numbers) Refuse(mark uint32) uint32 { return mark | n.MarkLocal() | n.MarkDial() }
+
+// Unreachable is the one to be answered with host unreachable.
+func (n Numbers) Unreachable(mark uint32) uint32 { return mark&^n.MarkDial() | n.MarkLocal() }
 
 // door is a listener as nft names it.
 type door struct {

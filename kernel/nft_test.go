@@ -47,7 +47,9 @@ func TestRender(t *testing.T) {
 	open.OpenConcentrators, open.Rules, open.Door6, open.Conntrack = true, nil, 0, true
 	transparent := household()
 	transparent.Transparent, transparent.Conntrack, transparent.Rules = true, true, transparent.Rules[:1]
-	for name, table := range map[string]Table{"household": household(), "closed": closed, "refuse": refuse, "open": open, "transparent": transparent, "empty": {}} {
+	held := household()
+	held.Queue, held.Conntrack, held.Rules = true, true, held.Rules[:1]
+	for name, table := range map[string]Table{"held": held, "household": household(), "closed": closed, "refuse": refuse, "open": open, "transparent": transparent, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Render(table)
 			if err != nil {

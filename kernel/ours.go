@@ -49,6 +49,8 @@ const (
 	EndpointCount = 2 * MaxLinks
 	// MaxRules is how many rules of the relay's can be told apart by their marks; 0 is none.
 	MaxRules = 63
+	// QueueNumber is the packet queue of held SYNs, of 65536.
+	QueueNumber = 7700
 )
 
 // Rules' priorities, from Numbers.Priority on.
@@ -75,7 +77,9 @@ func (n Numbers) bit(i int) uint32 {
 func (n Numbers) MarkLocal() uint32 { return n.bit(4) }
 
 // MarkDial is the bit for the relay's own connections that must not be taken for LAN traffic by another package's rules: a mark for
-// DialOptions.Mark and for the administrator to match. We match it nowhere.
+// DialOptions.Mark and for the administrator to match. We match it nowhere, but on a LAN host's SYN between the chains prerouting and held
+// (Table.Queue): alone it says there that the SYN is for the relay, with MarkLocal that it is to be reset; MarkLocal alone, that its
+// destination is unreachable.
 func (n Numbers) MarkDial() uint32 { return n.bit(5) }
 
 // MarkRule is the mask of the bits by which nft tells the relay which rule took a connection: the socket that is accepted inherits

@@ -52,7 +52,9 @@ type Config struct {
 	// Race is "off", "auto": a second link is tried when the first is silent for a second, or "always": handshakes on two
 	// links at once, the first to be ready is used; then nothing is sent in a SYN ["auto"].
 	Race string
-	Warm int // connections to the preferred converter that are kept established in advance, 0 to 64
+	// Faithful: a firewall holds the SYNs of LAN hosts and asks by Knock.
+	Faithful bool
+	Warm     int // connections to the preferred converter that are kept established in advance, 0 to 64
 }
 
 // Upstream is one concentrator (or proxy).

@@ -22,7 +22,7 @@ const (
 // early are the LAN host's first octets, read before the upstream has answered and kept until it has, so that another
 // upstream can be given the same.
 type early struct {
-	lan  *net.TCPConn
+	lan  *net.TCPConn // nil: nothing can have come yet
 	b    []byte
 	done chan struct{} // closed by pump's end
 	gone atomic.Bool   // the LAN host failed, as err says once pump has ended
@@ -32,6 +32,9 @@ type early struct {
 
 // peek takes what is there already, without waiting.
 func (e *early) peek() {
+	if e.lan == nil {
+		return
+	}
 	rc, err := e.lan.SyscallConn()
 	if err != nil {
 		return
@@ -46,6 +49,9 @@ func (e *early) peek() {
 
 // start sends what comes from the LAN host on to up until stop. A failure of the LAN host ends the wait for up.
 func (e *early) start(up *net.TCPConn) {
+	if e.lan == nil {
+		return
+	}
 	e.done, e.lost = make(chan struct{}), nil
 	go e.pump(up)
 }

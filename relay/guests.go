@@ -53,6 +53,13 @@ func (g *guests) seat(host netip.Addr, most int) bool {
 	return true
 }
 
+// sated tells whether a host has most connections already.
+func (g *guests) sated(host netip.Addr, most int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hosts[host] >= most
+}
+
 func (g *guests) rise(host netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

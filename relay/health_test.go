@@ -105,6 +105,22 @@ func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	}
 }
 
+// Servers that never answer are no fault of the converter's, however many there are.
+func TestSilentServersLeaveTheConverterIn(t *testing.T) {
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) { io.Copy(io.Discard, c) })
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 4 * time.Second, Block: true})
+	var lan []*net.TCPConn
+	for range 2 * weakLimit {
+		lan = append(lan, lanDial(t, r, server))
+	}
+	for _, c := range lan {
+		isReset(t, c)
+	}
+	if u, s := r.Upstreams()[0], r.Stats(); !u.Up || s.Destination != int64(len(lan)) {
+		t.Fatalf("%+v, %d of %d counted as the destination's fault", u, s.Destination, len(lan))
+	}
+}
+
 func TestConfiguredCookieIsInTheFirstMessage(t *testing.T) {
 	cookies := make(chan string, 4)
 	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {

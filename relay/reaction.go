@@ -65,6 +65,8 @@ func react(err error, exposed bool) reaction {
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
 		// Nobody took what was in the SYN. An MPTCP socket whose SYN was refused says ENOTCONN to a read.
 		return reaction{retry: otherUpstream, out: true}
+	case errors.Is(err, errQuiet):
+		return reaction{destination: true}
 	case errors.Is(err, errSilent):
 		return reaction{retry: otherLink}
 	case isLinkError(err):
@@ -130,6 +132,9 @@ func (u *upstream) react(err error, exposed bool) reaction {
 
 // apply makes the upstream remember.
 func (u *upstream) apply(re reaction, err error) {
+	if re.denied && u.Cookie != "" && u.refusals.Add(1) == 1 {
+		u.relay.log.Warn("relay: not authorized; is the cookie the concentrator's token?", "upstream", u.Name)
+	}
 	if re.cookie != nil {
 		u.setCookie(re.cookie)
 	}

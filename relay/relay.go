@@ -34,6 +34,7 @@ type Relay struct {
 	chill    chan struct{} // one slot: warm connections may lack
 	door     door
 	guests   guests
+	knocks   knocks
 	flows    flows
 	native   native
 	count    counters
@@ -80,6 +81,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.probeUntil(ctx)
 	warmer.Wait()
 	r.CloseDoor()
+	r.knocks.drain()
 	end := time.Now().Add(r.settings.Load().DrainTimeout)
 	for r.guests.total() > 0 && time.Now().Before(end) {
 		time.Sleep(50 * time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -27,6 +28,7 @@ const (
 
 var (
 	errSilent = errors.New("no answer to the SYN")
+	errQuiet  = errors.New("the upstream answers, but not for this server")
 	errCold   = errors.New("warm connection was dead")
 	errFamily = fmt.Errorf("link without an address of the upstream's family: %w", unix.EADDRNOTAVAIL)
 )
@@ -35,7 +37,7 @@ var (
 type session struct {
 	r     *Relay
 	set   *settings
-	lan   *net.TCPConn
+	lan   *net.TCPConn // nil: not accepted yet, its SYN is held
 	src   netip.AddrPort
 	dst   netip.AddrPort
 	rule  *Rule
@@ -59,13 +61,15 @@ type path struct {
 func (r *Relay) serve(lan *net.TCPConn, dst netip.AddrPort) {
 	s := &session{r: r, set: r.settings.Load(), lan: lan, dst: dst, early: early{lan: lan}}
 	s.src = endpoint(lan.RemoteAddr())
+	held := r.knocks.claim(s.src, dst)
 	if !s.admit() {
+		held.discard()
 		lan.SetLinger(0)
 		lan.Close()
 		r.farewell()
 		return
 	}
-	up, p, err := s.connect()
+	up, p, err := s.connectOr(held)
 	if err == nil {
 		err = s.handOver(up, p)
 	} else {
@@ -114,6 +118,15 @@ func (s *session) admit() bool {
 	return true
 }
 
+// connectOr is connect, unless that was done while the SYN was held.
+func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
+	if held == nil {
+		return s.connect()
+	}
+	<-held.done
+	return held.up, held.p, held.err
+}
+
 // connect gets an upstream connection that is ready for data.
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
 	links := s.r.plan.Load().links(s.act)
@@ -154,7 +167,10 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 
 // prepare reads what the LAN host has told so far.
 func (s *session) prepare() {
-	if !s.set.IgnoreDSCP {
+	switch {
+	case s.set.IgnoreDSCP:
+		s.dscp = 0
+	case s.lan != nil:
 		s.dscp = savedDSCP(s.lan)
 	}
 	s.ask = s.set.NativeBypass && s.act == Bond
@@ -241,11 +257,18 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		before = taken(up)
 	}
 	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
-		if o, e := mptcp.Inspect(up); e == nil && !o.Established && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = errSilent
+		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			switch {
+			case !o.Established:
+				err = errSilent
+			case ctx.Err() == nil && p.u.heardSince(began): // it was asked meanwhile
+				err = errQuiet
+			}
 		}
-		if (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)) && before != unknown && taken(up) == before {
-			err, s.cold = errCold, true // nobody has got an octet: a new connection may ask again
+		ended := errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
+		if ended && before != unknown && taken(up) == before {
+			// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
+			err, s.cold = errCold, true
 		}
 		reset(up)
 		return nil, err

@@ -14,6 +14,7 @@ import (
 type counters struct {
 	accepted, relayed, direct, refused, hostLimited, blocked, noLink, noUpstream atomic.Int64
 	destination, failed, retried, reset, idle, fullTimes, avoided                atomic.Int64
+	held, unheld, turnedAway                                                     atomic.Int64
 	warm, synTried, synAccepted, synNotAcked, synLost, synFallback               atomic.Int64
 	codes                                                                        [256]atomic.Int64
 }
@@ -45,7 +46,7 @@ func (r *Relay) Stats() Stats {
 		Accepted: c.accepted.Load(), Relayed: c.relayed.Load(), Direct: c.direct.Load(), Refused: c.refused.Load(),
 		HostLimited: c.hostLimited.Load(), Blocked: c.blocked.Load(), NoLink: c.noLink.Load(),
 		NoUpstream: c.noUpstream.Load(), Destination: c.destination.Load(), Failed: c.failed.Load(),
-		Retried: c.retried.Load(), Warm: c.warm.Load(), Reset: c.reset.Load(), IdleClosed: c.idle.Load(),
+		Retried: c.retried.Load(), Warm: c.warm.Load(), Held: c.held.Load(), Unheld: c.unheld.Load(), TurnedAway: c.turnedAway.Load(), Reset: c.reset.Load(), IdleClosed: c.idle.Load(),
 		FastOpen: FastOpenStats{Tried: c.synTried.Load(), Accepted: c.synAccepted.Load(), NotAcked: c.synNotAcked.Load(),
 			Lost: c.synLost.Load(), Fallback: c.synFallback.Load(), Avoided: c.avoided.Load()},
 		NativeCached: r.native.len(time.Now()), Wakeups: r.engine.Wakeups()}

@@ -45,6 +45,9 @@ type Stats struct {
 	Failed       int64           `json:"failed"`      // upstream failures that reached the LAN host
 	Retried      int64           `json:"retried"`     // second upstream, link or cookie for the same connection
 	Warm         int64           `json:"warm"`        // went over a connection that was established already
+	Held         int64           `json:"held"`        // SYNs that waited for the server's answer
+	Unheld       int64           `json:"unheld"`      // SYNs that passed at once, as too many were held
+	TurnedAway   int64           `json:"turned_away"` // held SYNs that came to nothing: refused, unreachable, not answered
 	Reset        int64           `json:"reset"`       // established ones that ended by RST
 	IdleClosed   int64           `json:"idle_closed"`
 	Up           uint64          `json:"up"` // octets of ended and living connections

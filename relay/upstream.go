@@ -32,6 +32,7 @@ type upstream struct {
 	relay    *Relay
 	sessions atomic.Int64
 	failures atomic.Int64
+	refusals atomic.Int64 // Errors 32 though a cookie is configured
 	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
 
 	usual atomic.Int64 // ns that an answer takes

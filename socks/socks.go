@@ -47,6 +47,11 @@ func (r *Reply) Destination() bool {
 	return r.Version == 4 && r.Code == 91 || r.Version == 5 && r.Code >= 3 && r.Code <= 6
 }
 
+// Unreachable tells whether the server asked for was not reached, rather than that it refused.
+func (r *Reply) Unreachable() bool {
+	return r.Version == 5 && (r.Code == 3 || r.Code == 4 || r.Code == 6)
+}
+
 // AppendGreeting offers NoAuth, or UserPassword alone if auth.
 func AppendGreeting(b []byte, auth bool) []byte {
 	if auth {

@@ -44,13 +44,13 @@ func tables() map[string]table {
 			"weight": whole, "quota": text, "quota_soft": text, "quota_daily": text, "billing_day": whole, "hours": text}},
 		"concentrator": {toml: "concentrator", array: true, named: true, options: map[string]form{
 			"name": text, "address": text, "port": whole, "protocol": text, "fast_open": text, "user": text, "password": text,
-			"priority": whole, "weight": whole, "cookie": text, "learn": text, "learn_code": whole}},
+			"priority": whole, "weight": whole, "cookie": text, "pipeline": flag, "learn": text, "learn_code": whole}},
 		"policy": {toml: "policy", options: map[string]form{
 			"mode": text, "on_concentrator_down": text, "overflow_enter": share, "overflow_enter_for": duration,
 			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag}},
 		"relay": {toml: "relay", options: map[string]form{
 			"max_sessions": whole, "max_per_host": whole, "idle_timeout": duration, "stop_within": duration, "dscp": text,
-			"native_servers": text, "race": text, "warm": whole, "receive_buffer": whole}},
+			"native_servers": text, "race": text, "warm": whole, "faithful": flag, "receive_buffer": whole}},
 		"rule": {toml: "rule", array: true, named: true, options: map[string]form{
 			"name": text, "src": texts, "dst": texts, "mac": texts, "dst_port": texts, "dscp": wholes, "domain": texts,
 			"interface": texts, "days": texts, "from": text, "to": text, "action": text}},

@@ -16,7 +16,7 @@ var wanted = strings.Fields(`
 	crc32c_generic crc32c libcrc32c ipv6
 	nf_tables nfnetlink nf_conntrack nft_ct nft_nat nft_chain_nat nft_masq nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6
 	nf_tproxy_ipv4 nf_tproxy_ipv6 nft_tproxy nft_socket nft_limit nft_counter nft_log nft_reject nft_reject_inet
-	nft_reject_ipv4 nft_reject_ipv6 nft_objref nft_quota
+	nft_reject_ipv4 nft_reject_ipv6 nft_objref nft_quota nfnetlink_queue nft_queue
 	inet_diag tcp_diag mptcp_diag sch_fq_codel sch_fq`)
 
 // module is one file below lib/modules/RELEASE.

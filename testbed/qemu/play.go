@@ -45,7 +45,7 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 	}
 	small := scaled(s, fraction)
 	slot := &Slot{Guest: b.Guest, Image: b.Image}
-	w, err := world.Make(world.Config{Links: small.Links, Settings: small.Settings, On: slot.On}, dir, b.Bin)
+	w, err := world.Make(world.Config{Links: small.Links, Settings: small.Settings, ServerDelay: small.ServerDelay, On: slot.On}, dir, b.Bin)
 	if err != nil {
 		return nil, err
 	}

@@ -166,6 +166,12 @@ func (s *Slot) router() world.Router {
 		})
 	}
 	r.Kill = func() error { return signal(syscall.SIGKILL) }
+	r.Freeze = func(on bool) error {
+		if on {
+			return signal(syscall.SIGSTOP)
+		}
+		return signal(syscall.SIGCONT)
+	}
 	r.Reload = func(text string) error {
 		if err := s.Machine.Ask(guest.Request{Do: guest.Write, Path: config, Text: text}, nil); err != nil {
 			return err

@@ -29,7 +29,7 @@ func All() []Scenario {
 		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
 		RouterKilled(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
-		Bond("two-and-two", "4", false, twoAndTwo(), 16),
+		Bond("two-and-two", "4", false, twoAndTwo(), 16), Faithful(),
 	}
 }
 

@@ -33,7 +33,7 @@ type Change struct {
 
 // World builds the world that a scenario plays in; its caller closes it.
 func (s Scenario) World(dir string, bin world.Binaries) (*world.World, error) {
-	w, err := world.Make(world.Config{Links: s.Links, Settings: s.Settings}, dir, bin)
+	w, err := world.Make(world.Config{Links: s.Links, Settings: s.Settings, ServerDelay: s.ServerDelay}, dir, bin)
 	if err != nil || s.Before == nil {
 		return w, err
 	}

@@ -21,12 +21,14 @@ type Scenario struct {
 	About    string // one sentence
 	Links    []world.Link
 	Settings world.Settings
-	Before   func(*world.World) error // what the world needs besides, before anything is started in it
-	Demands  []Demand
-	Events   []Event       // in the order of At
-	Length   time.Duration // how long counters are watched at least; it ends with the demands otherwise
-	Native   bool          // no relay: what the LAN has without us
-	Expect   []Expectation
+	// ServerDelay is the one-way delay between concentrator and server.
+	ServerDelay linkemu.Shape
+	Before      func(*world.World) error // what the world needs besides, before anything is started in it
+	Demands     []Demand
+	Events      []Event       // in the order of At
+	Length      time.Duration // how long counters are watched at least; it ends with the demands otherwise
+	Native      bool          // no relay: what the LAN has without us
+	Expect      []Expectation
 }
 
 // Demand is traffic of a LAN host that begins at an instant.

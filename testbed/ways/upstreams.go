@@ -44,7 +44,8 @@ func Upstreams() []Upstream {
 		{Name: "socks5-password", Needs: "microsocks", Keys: keys("socks5", 1081, "user", `"me"`, "password", `"secret"`), V6: true,
 			Start: microsocks("socks5-password", "1081", "-u", "me", "-P", "secret")},
 		{Name: "socks5-dante", Needs: "danted", Keys: keys("socks5", 1082), V6: true, Start: dante},
-		{Name: "socks4a", Needs: "danted", Keys: keys("socks4a", 1082), Start: func(Home) error { return nil }}, // the same server
+		{Name: "socks5-pipelined", Needs: "danted", Keys: keys("socks5", 1082, "pipeline", "true"), V6: true, Start: func(Home) error { return nil }}, // the same server; microsocks loses the request
+		{Name: "socks4a", Needs: "danted", Keys: keys("socks4a", 1082), Start: func(Home) error { return nil }},                                       // the same server
 		{Name: "transparent", Keys: map[string]string{"protocol": `"transparent"`}, V6: true, Start: Home.onPath},
 	}
 }

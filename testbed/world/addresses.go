@@ -31,6 +31,9 @@ func Shape(mbit float64, delay int) linkemu.Shape {
 // To is the address of the server with checked octets, for a family ("4" or "6").
 func To(family string) string { return at(family, ServerPort) }
 
+// At is an address of the server with another port.
+func At(family string, port uint16) string { return at(family, port) }
+
 // URL names a file on the file server.
 func URL(family, file string) string { return "http://" + at(family, FilesPort) + "/" + file }
 

@@ -21,6 +21,7 @@ type Router struct {
 	Start   func(config string) error // returns when LAN connections are relayed, or the start has failed
 	Stop    func() error              // as an init script would
 	Kill    func() error              // SIGKILL
+	Freeze  func(on bool) error       // SIGSTOP, SIGCONT
 	Reload  func(config string) error
 	Control func(method string, args any) (json.RawMessage, error) // a command of the control socket
 	CPU     func() time.Duration                                   // processor time of the daemon
@@ -41,7 +42,7 @@ func (w *World) local() Router {
 			if err := write(text); err != nil {
 				return err
 			}
-			if p, err = w.Start(w.CPE, "router", w.Bin.Spillway, "run", "-config", config); err != nil {
+			if p, err = w.Start(w.CPE, "router", w.router("run", "-config", config)...); err != nil {
 				return err
 			}
 			running.Store(p)
@@ -57,8 +58,9 @@ func (w *World) local() Router {
 			}
 			return nil
 		},
-		Stop: func() error { return p.Stop(15 * time.Second) },
-		Kill: func() error { p.Kill(); return nil },
+		Stop:   func() error { return p.Stop(15 * time.Second) },
+		Kill:   func() error { p.Kill(); return nil },
+		Freeze: func(on bool) error { return p.Signal(stopOrGo(on)) },
 		Reload: func(text string) error {
 			if err := write(text); err != nil {
 				return err
@@ -75,6 +77,13 @@ func (w *World) local() Router {
 		Log:   func() string { return p.Text() },
 		Usage: func() (Usage, error) { return w.usage(p, r) },
 	}
+}
+
+func stopOrGo(stop bool) syscall.Signal {
+	if stop {
+		return syscall.SIGSTOP
+	}
+	return syscall.SIGCONT
 }
 
 // leadsToDoor is whether LAN connections are sent to the relay: until then the kernel forwards them.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"spillway/testbed/netns"
@@ -42,10 +41,7 @@ func (w *World) Concentrator() *Process { return w.concentrator }
 
 // FreezeConcentrator stops it without closing anything; thaw lets it go on.
 func (w *World) FreezeConcentrator(freeze bool) error {
-	if freeze {
-		return w.concentrator.Signal(syscall.SIGSTOP)
-	}
-	return w.concentrator.Signal(syscall.SIGCONT)
+	return w.concentrator.Signal(stopOrGo(freeze))
 }
 
 func (w *World) awaitPort(p *Process, ns *netns.NS, port int) error {

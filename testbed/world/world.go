@@ -76,6 +76,7 @@ type World struct {
 	internet             *linkemu.Link // concentrator to server, if delayed
 	counters             *os.File      // /proc/net/dev of the router; nil: the lines know
 	machine              *Machine      // nil: the namespace cpe
+	path                 string        // before the router's PATH; "": nothing
 	spawn                chan func()
 	closers              []func()
 }

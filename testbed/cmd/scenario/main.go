@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -63,6 +64,10 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 			break
 		}
 		ok, err := one(ctx, s, bin, verbose, keep)
+		if errors.Is(err, world.ErrLacks) {
+			fmt.Printf("%s: skipped: %v\n", s.Name, err)
+			continue
+		}
 		if err != nil {
 			fmt.Printf("%s: %v\n", s.Name, err)
 		}

@@ -25,6 +25,7 @@ type bench struct {
 	ways.Home
 	rounds, each int
 	missing      []string
+	canHold      bool
 	results      []*result
 }
 
@@ -35,6 +36,7 @@ type way struct {
 	direct bool
 	relay  map[string]string // keys of [relay]
 	warm   int
+	held   bool // with relay.faithful
 }
 
 // result is one way in one cell.
@@ -63,8 +65,17 @@ func (b *bench) ways() []way {
 		convert("convert-after-handshake", "never", nil, 0),
 		convert("convert-warm", "auto", map[string]string{"warm": fmt.Sprint(warm)}, warm),
 	}
+	if b.canHold {
+		for _, w := range []way{
+			convert("convert-faithful", "auto", map[string]string{"faithful": "true"}, 0),
+			convert("convert-faithful-warm", "auto", map[string]string{"faithful": "true", "warm": fmt.Sprint(warm)}, warm),
+		} {
+			w.held = true
+			all = append(all, w)
+		}
+	}
 	for _, u := range ways.Upstreams()[1:] {
-		if u.Missing() == "" && (u.Name == "socks5" || u.Name == "socks4a" || u.Name == "transparent") {
+		if u.Missing() == "" && (u.Name == "socks5" || u.Name == "socks5-pipelined" || u.Name == "socks4a" || u.Name == "transparent") {
 			all = append(all, way{name: u.Name, up: u})
 		}
 	}
@@ -94,6 +105,11 @@ func (b *bench) prepare() error {
 		if err := u.Start(b.Home); err != nil {
 			return err
 		}
+	}
+	if err := b.Queue(); err == nil {
+		b.canHold = true
+	} else {
+		b.missing = append(b.missing, "convert-faithful: "+err.Error())
 	}
 	b.Settings.Rules = []map[string]string{{"name": `"direct"`, "dst_port": fmt.Sprintf("[\"%d\"]", directPort), "action": `"bypass"`}}
 	return b.Router.Start(b.TOML())
@@ -147,6 +163,9 @@ func (b *bench) use(w way, round int) error {
 	return world.WaitFor(w.up.Name+" in use", 30*time.Second, func() bool {
 		states, err := b.Concentrators()
 		if err != nil || states[w.up.Name] != "up" {
+			return false
+		}
+		if _, err := b.CPE.Output("nft", "list", "chain", "inet", "spillway", "held"); (err == nil) != w.held {
 			return false
 		}
 		if w.warm == 0 {

@@ -47,10 +47,17 @@ func (d *daemon) signal(n int) error {
 	if d.cmd == nil {
 		return errors.New("nothing runs")
 	}
-	if err := d.cmd.Process.Signal(syscall.Signal(n)); err != nil {
+	sig := syscall.Signal(n)
+	switch n { // the host's numbers; MIPS has its own
+	case 18:
+		sig = syscall.SIGCONT
+	case 19:
+		sig = syscall.SIGSTOP
+	}
+	if err := d.cmd.Process.Signal(sig); err != nil {
 		return err
 	}
-	if syscall.Signal(n) == syscall.SIGKILL {
+	if sig == syscall.SIGKILL {
 		<-d.done
 	}
 	return nil

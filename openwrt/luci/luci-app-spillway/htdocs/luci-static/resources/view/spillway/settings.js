@@ -159,6 +159,7 @@ function relay(m) {
 	choice(s, null, 'dscp', 'DSCP', null, [ [ 'keep', _('Keep') ], [ 'clear', _('Clear') ] ]);
 	choice(s, null, 'native_servers', _('Servers that speak MPTCP'), null, [ [ 'keep', _('By the concentrator') ], [ 'bypass', _('Directly, once that is known') ] ]);
 	choice(s, null, 'race', _('Race the links'), _('Start the handshake on two links at once.'), [ [ 'off', _('Never') ], [ 'auto', _('When the first is slow') ], [ 'always', _('Always') ] ]);
+	flag(s, null, 'faithful', _('Faithful failures'), _('Accept a connection only when its server has: a refused port then looks refused. Costs a round trip each, and needs kmod-nft-queue.'), '0');
 }
 
 function rules(m) {
