@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -36,13 +36,14 @@ demo: deps all
 ## test         everything that a change must pass: lint, unit, net
 test: lint unit net
 
-## lint         gofmt, vet, staticcheck, licences
+## lint         gofmt, vet, staticcheck, licences, known vulnerabilities
 lint: deps
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: the files above are not formatted: gofmt -w ."; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
 	@missing=$$(git ls-files '*.go' | xargs grep -L 'SPDX-License-Identifier: Apache-2.0'); test -z "$$missing" || { echo "no SPDX line in: $$missing"; exit 1; }
 	$(GO) run ./cross/cmd/audit
+	@GO="$(GO)" sh testbed/vuln
 
 ## unit         unit tests and fuzz seeds, with the race detector
 unit: deps
@@ -64,10 +65,14 @@ scenarios: deps all
 	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
 	$(BUILD)/scenario run all
 
+## kills        the daemon killed at every step of its start and of its stop
+kills: deps all
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) KILL_EVERY=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run KilledAtEveryStep ./testbed/faults
+
 ## soak         churn, flaps and reloads for SOAK (2m); fails when anything grows
 SOAK ?= 2m
 soak: deps all
-	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/soak -for $(SOAK)
+	SPILLWAY_BIN=$(CURDIR)/$(BUILD) $(GO) run ./testbed/cmd/soak -for $(SOAK) $(SOAKFLAGS)
 
 ## matrix       bonded against the best single link, over rates, delays, loss and buffers
 matrix: deps all

@@ -62,6 +62,7 @@ type house struct {
 	repeats     []repeat
 	history     history
 	usage       usageFile
+	saving      saving
 	started     time.Time
 	boot        uint64      // of the machine's run
 	v6          bool        // the kernel has IPv6
@@ -254,12 +255,7 @@ func (h *house) decide(now time.Time) error {
 	}
 	stepPaths(now, h.paths, h.views())
 	h.enforce(now)
-	if h.plan.Persist {
-		if err := h.usage.write(h.machine.Usage()); err != nil {
-			h.log.Warn("quota counters are not saved", "error", err)
-		}
-		h.machine.Persisted()
-	}
+	h.persist(now)
 	return nil
 }
 

@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
 	"time"
 
 	"spillway/config"
-	"spillway/convert"
 	"spillway/doctor"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -85,6 +83,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 			role, _ := h.machine.Role(i)
 			w.Links[i].Role = role.String()
 			w.Links[i].Idle = h.plan.Links[i].Metered && h.plan.Links[i].Role < policy.Active
+			w.Links[i].Joins = h.paths[i].want != endpointNone
 			if v := h.senses[i].verdict; v.Dead {
 				w.Links[i].Dead = v.Reason
 			}
@@ -98,6 +97,10 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w.Door = func() doctor.Door { return door }
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
+	w.Saved = func() (err error) {
+		h.call(ctx, func() { err = h.saving.err })
+		return err
+	}
 	return doctorAnswer(ctx, w), nil
 }
 
@@ -134,80 +137,7 @@ func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs []
 			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol})
 		}
 	}
-	w.Connect = probeConnect
-	w.Info = func(l doctor.Link, c doctor.Concentrator) (string, error) {
-		m, _, err := askInfo(l, c, mptcp.DialOptions{})
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("supports TCP options %v", m.Supported), nil
-	}
-	w.SYNData = func(l doctor.Link, c doctor.Concentrator) (bool, error) {
-		_, o, err := askInfo(l, c, mptcp.DialOptions{FastOpen: true})
-		return o.SYNDataAcked, err
-	}
-	w.MPTCP = func(l doctor.Link, c doctor.Concentrator) (bool, error) {
-		_, o, err := askInfo(l, c, mptcp.DialOptions{})
-		return o.MPTCP, err
-	}
-}
-
-// doctorWait bounds each probe.
-const doctorWait = 3 * time.Second
-
-// probeConnect times a plain TCP handshake by a link.
-func probeConnect(l doctor.Link, c doctor.Concentrator) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
-	defer cancel()
-	began := time.Now()
-	conn, err := mptcp.Dial(ctx, c.Addr, mptcp.DialOptions{Local: l.Addr(c.Addr.Addr()), Device: l.Device, PlainTCP: true})
-	if err != nil {
-		return 0, err
-	}
-	took := time.Since(began)
-	conn.Close()
-	return took, nil
-}
-
-// askInfo sends a Convert Info by a link and returns the answer and how the connection came out.
-func askInfo(l doctor.Link, c doctor.Concentrator, o mptcp.DialOptions) (*convert.Message, mptcp.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
-	defer cancel()
-	o.Local, o.Device = l.Addr(c.Addr.Addr()), l.Device
-	conn, err := mptcp.Dial(ctx, c.Addr, o)
-	if err != nil {
-		return nil, mptcp.Outcome{}, err
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(doctorWait))
-	ask, err := (&convert.Message{Info: true}).Append(nil)
-	if err != nil {
-		return nil, mptcp.Outcome{}, err
-	}
-	if _, err := conn.Write(ask); err != nil {
-		return nil, mptcp.Outcome{}, err
-	}
-	answer := make([]byte, convert.HeaderLen, convert.MaxMessage)
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return nil, mptcp.Outcome{}, fmt.Errorf("no Convert answer: %w", err)
-	}
-	n, err := convert.Length(answer)
-	if err != nil {
-		return nil, mptcp.Outcome{}, err
-	}
-	answer = answer[:n]
-	if _, err := io.ReadFull(conn, answer[convert.HeaderLen:]); err != nil {
-		return nil, mptcp.Outcome{}, fmt.Errorf("half a Convert answer: %w", err)
-	}
-	m, _, err := convert.Parse(answer)
-	if err != nil {
-		return nil, mptcp.Outcome{}, err
-	}
-	out, err := mptcp.Inspect(conn)
-	if m.Error != nil {
-		return nil, out, m.Error
-	}
-	return m, out, err
+	addProbes(w)
 }
 
 // doctorAnswer runs the tree.

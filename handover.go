@@ -33,6 +33,9 @@ func takeOver(path string) ([]*os.File, error) {
 	}
 	defer conn.Close()
 	c := conn.(*net.UnixConn)
+	if err := rootsOwn(c); err != nil {
+		return nil, err
+	}
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := c.Write([]byte(`{"method":"` + handoverMethod + `"}` + "\n")); err != nil {
 		return nil, fmt.Errorf("ask the daemon to hand over: %w", err)
@@ -54,6 +57,24 @@ func takeOver(path string) ([]*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("the daemon does not hand over: %s", r.Error), err)
 	}
 	return files, nil
+}
+
+// rootsOwn tells whether a socket's other end is root's, or ours: anybody might have put one into a directory that others may write to, and
+// what we take from it becomes the door.
+func rootsOwn(c *net.UnixConn) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	cerr := rc.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(cerr, err); err != nil {
+		return fmt.Errorf("who answers at the control socket: %w", err)
+	}
+	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
+		return fmt.Errorf("the control socket is answered by user %d, not by root: nothing is taken from there", cred.Uid)
+	}
+	return nil
 }
 
 // receivedFiles takes descriptors out of a control message.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
@@ -87,6 +88,17 @@ func checkImports(t *testing.T, name, dir string, r room) {
 // eachImport calls fn for every import of a folder's files that are not tests.
 func eachImport(t *testing.T, dir string, fn func(file, path string)) {
 	t.Helper()
+	eachFile(t, dir, parser.ImportsOnly, func(file string, f *ast.File) {
+		for _, spec := range f.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			fn(file, path)
+		}
+	})
+}
+
+// eachFile calls fn for each of a folder's Go files that are not tests.
+func eachFile(t *testing.T, dir string, mode parser.Mode, fn func(file string, f *ast.File)) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
@@ -95,13 +107,34 @@ func eachImport(t *testing.T, dir string, fn func(file, path string)) {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, mode)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, spec := range f.Imports {
-			path, _ := strconv.Unquote(spec.Path.Value)
-			fn(file, path)
+		fn(file, f)
+	}
+}
+
+// What decides and what is a language knows no clock: time is given to it, so that a test can give another one.
+func TestTimeIsDataWhereItMustBe(t *testing.T) {
+	clocks := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+	for _, dir := range []string{"convert", "policy", "socks", "openwrt/uci", "doctor"} {
+		looked := 0
+		eachFile(t, dir, 0, func(file string, f *ast.File) {
+			looked++
+			ast.Inspect(f, func(n ast.Node) bool {
+				call, ok := n.(*ast.SelectorExpr)
+				if !ok || !slices.Contains(clocks, call.Sel.Name) {
+					return true
+				}
+				if of, ok := call.X.(*ast.Ident); ok && of.Name == "time" && file != "doctor/system.go" { // which is the real machine
+					t.Errorf("%s uses time.%s: give it the time, as policy's Observation does", file, call.Sel.Name)
+				}
+				return true
+			})
+		})
+		if looked == 0 {
+			t.Errorf("%s has no Go file", dir)
 		}
 	}
 }

@@ -4,12 +4,34 @@ package main
 
 import "testing"
 
-func TestSessionsStayWithinDescriptors(t *testing.T) {
-	for _, tt := range []struct{ configured, descriptors, want int }{
-		{0, 1 << 20, 0}, {0, 1024, 416}, {2000, 1024, 416}, {100, 1024, 100}, {20_000, 1 << 20, 20_000}, {0, 10, 8},
+func TestSessionsStayWithinTheMeans(t *testing.T) {
+	const many, much = 1 << 20, 1 << 40
+	for _, tt := range []struct {
+		configured int
+		means      means
+		want       int
+	}{
+		{0, means{many, 1 << 16, much}, 4096}, {20_000, means{many, 1 << 16, much}, 20_000},
+		{0, means{1024, 1 << 16, much}, 416}, {2000, means{1024, 1 << 16, much}, 416}, {100, means{1024, 1 << 16, much}, 100}, {0, means{10, 1 << 16, much}, 8},
+		{0, means{many, 60, much}, 45}, {0, means{many, 28232, much}, 4096}, {0, means{many, 0, much}, 8},
+		{0, means{many, 1 << 16, 64 << 20}, 1024}, {3000, means{many, 1 << 16, 64 << 20}, 3000}, {0, means{many, 1 << 16, 0}, 8},
 	} {
-		if got := sessionsWithin(tt.configured, tt.descriptors); got != tt.want {
-			t.Errorf("%d configured, %d descriptors: %d sessions, want %d", tt.configured, tt.descriptors, got, tt.want)
+		if got := sessionsWithin(tt.configured, tt.means); got != tt.want {
+			t.Errorf("%d configured, %+v: %d sessions, want %d", tt.configured, tt.means, got, tt.want)
 		}
+	}
+}
+
+func TestPortsIn(t *testing.T) {
+	for text, want := range map[string]int{"32768\t60999\n": 28232, "40000 40000": 1, "": 65536, "9 8": 65536, "x y": 65536, "1 99999": 65536} {
+		if got := portsIn(text); got != want {
+			t.Errorf("%q: %d ports, want %d", text, got, want)
+		}
+	}
+}
+
+func TestMemoryOfTheMachineIsKnown(t *testing.T) {
+	if m := memory(); m < 16<<20 {
+		t.Errorf("this machine has %d octets of memory", m)
 	}
 }

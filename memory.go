@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"spillway/jsonin"
@@ -69,7 +70,7 @@ func (u usageFile) write(usages []policy.Usage) (err error) {
 		return err
 	}
 	fresh := string(u) + ".new"
-	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600) // nobody's link leads us elsewhere
 	if err != nil {
 		return err
 	}

@@ -194,6 +194,6 @@ func (h *house) sysctls() map[string]string {
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
 	c := relayConfig(h.cfg, h.addrs, h.numbers)
-	c.MaxSessions = sessionsWithin(c.MaxSessions, descriptors())
+	c.MaxSessions = sessionsWithin(c.MaxSessions, ourMeans())
 	return c
 }

@@ -18,11 +18,18 @@ const timerSlack = time.Millisecond
 // router lacks: with Go's own 100 an idle connection costs twice as much. Less than 50 makes the dumps of subflows dear.
 const gcPercent = 50
 
-// tuneRuntime fits Go's runtime to a router. The environment (GOGC, GOMAXPROCS) goes first.
+// memoryShare is the part of the machine's memory above which garbage is collected at once, whatever gcPercent says: processor time is
+// spent (half of it at most) before memory is that others need.
+const memoryShare = 3
+
+// tuneRuntime fits Go's runtime to a router. The environment (GOGC, GOMEMLIMIT, GOMAXPROCS) goes first.
 func tuneRuntime() {
 	easeTimers()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(memory() / memoryShare))
 	}
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
 		runtime.GOMAXPROCS(2) // the relay's loop keeps one while it is busy (relay/engine)

@@ -13,15 +13,16 @@ import (
 // A connection whose last subflow the kernel has closed from our side stands still for ever, when nothing makes another one:
 // links that came and went within the time of a handshake do that. Linux (6.18.44 for one) keeps such a subflow half open,
 // acknowledges on it what the peer sends, and throws it away, so that the peer sends the same again and again. Neither
-// end's application hears of anything. It is reset: then the LAN host does, and tries again. So is a plain TCP connection
-// whose local address is gone with its line.
+// end's application hears of anything. It is reset: then the LAN host does, and tries again. So is a connection whose local
+// addresses are gone with their lines: the kernel keeps such subflows established while nothing of theirs is unacknowledged, though
+// the end of the connection, say, can be told by none of them.
 
 const (
 	stillEvery = 5 * time.Second
 	// stillFor is how long a connection may be without a subflow and without progress. Links that return within it save
 	// it: their endpoints make new subflows.
 	stillFor = 10 * time.Second
-	// goneFor is how long a plain connection may be without its local address and without progress, while its link has none. A
+	// goneFor is how long a connection may be without its local address and without progress, while its link has none. A
 	// line that is dialled again may get the same address, and then the connection goes on.
 	goneFor = time.Minute
 )
@@ -40,24 +41,38 @@ type standing struct {
 // due tells whether it is time to look again, at all subflows of the namespace.
 func (s *still) due(now time.Time) bool { return now.Sub(s.looked) >= stillEvery }
 
-// step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or, if they are plain TCP,
-// no local address for goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all
-// subflows of an instant.
+// step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or no local address for
+// goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all subflows of an instant.
 func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) (doomed []*relay.Flow) {
-	live := make(map[uint32]bool, len(subflows))
+	const lost, live = 1, 2 // live subflows with an address that is gone, and others
+	ways := make(map[uint32]int, len(subflows))
 	for i := range subflows {
-		if alive(subflows[i].TCP.State) {
-			live[subflows[i].Token] = true
+		if l := &subflows[i]; alive(l.TCP.State) {
+			way := lost
+			if linkOf(l.Local.Addr(), links) >= 0 {
+				way = live
+			}
+			ways[l.Token] = max(ways[l.Token], way)
 		}
 	}
 	since := map[uint64]standing{}
 	for i := range flows {
 		f := &flows[i]
+		way := ways[f.Token]
+		switch {
+		case f.MPTCP && f.Token == 0, f.Local.Addr() == f.Src.Addr(): // not known; the LAN host's own address
+			continue
+		case !f.MPTCP:
+			way = lost
+			if linkOf(f.Local.Addr(), links) >= 0 {
+				way = live
+			}
+		}
 		most := stillFor
 		switch {
-		case f.MPTCP && (f.Token == 0 || live[f.Token]), !f.MPTCP && linkOf(f.Local.Addr(), links) >= 0:
+		case way == live:
 			continue
-		case !f.MPTCP && !readdressed(f, links):
+		case way == lost && !readdressed(f, links):
 			most = goneFor
 		}
 		was, known := s.since[f.ID]

@@ -15,24 +15,36 @@ import (
 
 func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 	const established, synSent, finWait2 = 1, 2, 5
+	here, gone, host := netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:1"), netip.MustParseAddrPort("192.168.1.2:1")
 	sub := func(token uint32, state uint8) mptcp.Subflow {
-		return mptcp.Subflow{Token: token, TCP: mptcp.TCPInfo{State: state}}
+		return mptcp.Subflow{Token: token, Local: here, TCP: mptcp.TCPInfo{State: state}}
 	}
-	here, gone := netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:1")
+	left := func(token uint32, state uint8) mptcp.Subflow {
+		return mptcp.Subflow{Token: token, Local: gone, TCP: mptcp.TCPInfo{State: state}}
+	}
 	links := []linkmon.Link{{Name: "dsl", Addr4: here.Addr()}, {Name: "lte"}}
 	flows := []relay.Flow{
-		{ID: 1, Token: 11, MPTCP: true, Down: 100},    // alive
-		{ID: 2, Token: 12, MPTCP: true, Down: 100},    // half open alone
-		{ID: 3, Token: 13, MPTCP: true, Down: 100},    // none at all
-		{ID: 4, Token: 14, MPTCP: true, Down: 100},    // one dying, one coming
-		{ID: 5, Down: 100, Local: here, Link: "dsl"},  // plain TCP
-		{ID: 6, MPTCP: true, Down: 100},               // token not known
-		{ID: 7, Token: 17, MPTCP: true, Down: 100},    // none, but it moves
-		{ID: 8, Token: 18, MPTCP: true, Down: 100},    // none, then one again
-		{ID: 9, Down: 100, Local: gone, Link: "lte"},  // plain TCP from an address that is gone
-		{ID: 10, Down: 100, Local: gone, Link: "dsl"}, // and whose link has another
+		{ID: 1, Token: 11, MPTCP: true, Down: 100},                            // alive
+		{ID: 2, Token: 12, MPTCP: true, Down: 100},                            // half open alone
+		{ID: 3, Token: 13, MPTCP: true, Down: 100},                            // none at all
+		{ID: 4, Token: 14, MPTCP: true, Down: 100},                            // one dying, one coming
+		{ID: 5, Down: 100, Local: here, Link: "dsl"},                          // plain TCP
+		{ID: 6, MPTCP: true, Down: 100},                                       // token not known
+		{ID: 7, Token: 17, MPTCP: true, Down: 100},                            // none, but it moves
+		{ID: 8, Token: 18, MPTCP: true, Down: 100},                            // none, then one again
+		{ID: 9, Down: 100, Local: gone, Link: "lte"},                          // plain TCP from an address that is gone
+		{ID: 10, Down: 100, Local: gone, Link: "dsl"},                         // and whose link has another
+		{ID: 11, Token: 21, MPTCP: true, Down: 100, Local: gone, Link: "lte"}, // its one subflow has an address that is gone
+		{ID: 12, Token: 22, MPTCP: true, Down: 100, Local: gone, Link: "dsl"}, // and whose link has another
+		{ID: 13, Token: 23, MPTCP: true, Down: 100, Local: gone, Link: "dsl"}, // and there is another subflow
+		{ID: 14, Down: 100, Local: host, Link: "dsl"},                         // plain TCP from the LAN host's own address
 	}
-	subflows := []mptcp.Subflow{sub(11, established), sub(12, finWait2), sub(14, finWait2), sub(14, synSent)}
+	for i := range flows {
+		flows[i].Src = host
+	}
+	subflows := []mptcp.Subflow{sub(11, established), sub(12, finWait2), sub(14, finWait2), sub(14, synSent),
+		left(21, established), left(22, established), left(23, established), sub(23, established)}
+	first := len(subflows)
 	var s still
 	found := map[uint64]time.Duration{}
 	for at := time.Duration(0); at <= 2*goneFor; at += stillEvery {
@@ -42,9 +54,9 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 				found[f.ID] = at
 			}
 		}
-		subflows = append(subflows[:4:4], sub(18, established))
+		subflows = append(subflows[:first:first], sub(18, established))
 	}
-	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor}; !maps.Equal(found, want) {
+	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor}; !maps.Equal(found, want) {
 		t.Errorf("found %v, want %v", found, want)
 	}
 }

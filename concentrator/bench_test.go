@@ -13,6 +13,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 )
 
 // benchRig is a converter and an origin on loopback; dial connects a client.
@@ -34,15 +35,7 @@ func benchRig(b *testing.B, serve func(*net.TCPConn)) (dial func(multipath bool)
 	if err != nil {
 		b.Fatal(err)
 	}
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			go func() { serve(c); c.Close() }()
-		}
-	}()
+	accept.Each(l, serve)
 	b.Cleanup(func() { cancel(); l.Close(); <-ended })
 	message, err = (&convert.Message{Connect: &convert.Connect{Addr: l.Addr().(*net.TCPAddr).AddrPort()}}).Append(nil)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 var closedByDefault = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "240.0.0.0/4",
-	"::/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10",
+	"::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10",
 )
 
 func prefixes(list ...string) []netip.Prefix {
@@ -55,6 +55,7 @@ type destinations struct {
 // judge decides about one address. What AllowDestinations names is open, even loopback; multicast, broadcast and the
 // unspecified address never are.
 func (d *destinations) judge(a netip.Addr) verdict {
+	a = a.Unmap() // as convert.Parse has it; but a mapped address would be in none of the prefixes
 	switch {
 	case convert.Forbidden(a) && !(a.IsLoopback() && within(d.allow, a)):
 		return malformed

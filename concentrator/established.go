@@ -32,7 +32,7 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 		switch {
 		case err != nil:
 			return out, err
-		case out.Established:
+		case out.Established && (!out.MPTCP || keyed(c)):
 			if polled {
 				s.stats.handshakeWaits.Add(1)
 				s.clients.sawHandshake(key, elapsed)
@@ -47,6 +47,16 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 		}
 		polled = true
 	}
+}
+
+// keyed tells whether the client's key has arrived. It is in the third ACK and in the first data, both of which may be lost, while another
+// segment of the client's (MP_PRIO, say) completes the handshake of TCP. Without the key nothing can be acknowledged to the client:
+// its kernel takes the connection for plain TCP as soon as we send something, and what ours sends again for want of an
+// acknowledgement it takes for more of the stream (seen with Linux 6.18: the answer arrived 13 times). So nothing is sent before:
+// the client repeats its data, the key with it.
+func keyed(c *net.TCPConn) bool {
+	in, err := mptcp.ConnInfo(c)
+	return err != nil || in.RemoteKey // plain TCP by now
 }
 
 // pushAfter is when a young connection is pushed. The kernel calls it established a moment before it may carry data: what is written in

@@ -14,7 +14,7 @@ import (
 // 9). raw is the message as received, for the errors that echo it.
 func (s *Server) judge(client netip.Addr, m *convert.Message, raw []byte, now time.Time) *convert.Error {
 	switch {
-	case len(m.Unknown) > 0 || m.ExtendedHeader != nil || m.Supported != nil:
+	case len(m.Unknown) > 0 && !m.AsksSeen() || m.ExtendedHeader != nil || m.Supported != nil:
 		return convert.Refuse(convert.CodeUnsupportedMessage, raw) // the latter two only come from converters
 	case !within(s.cfg.AllowClients, client):
 		return &convert.Error{Code: convert.CodeNotAuthorized}

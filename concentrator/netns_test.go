@@ -19,6 +19,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
 
@@ -132,17 +133,10 @@ func (st *street) origin(at string) (accepted chan struct{}) {
 		if err != nil {
 			return err
 		}
-		st.t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				accepted <- struct{}{}
-				go func() { defer c.Close(); echo(c.(*net.TCPConn)) }()
-			}
-		}()
+		accept.Until(st.t, l, func(c *net.TCPConn) {
+			accepted <- struct{}{}
+			echo(c)
+		})
 		return nil
 	})
 	if err != nil {

@@ -22,6 +22,8 @@ func TestDestinations(t *testing.T) {
 		"64:ff9b::a9fe:a9fe": closed, "2002:a00:1::": closed, "64:ff9b::7f00:1": malformed, "::7f00:1": closed,
 		"127.0.0.1": malformed, "::1": malformed, "0.0.0.0": malformed, "::": malformed, "224.0.0.1": malformed,
 		"255.255.255.255": malformed, "ff02::1": malformed,
+		"::ffff:10.2.0.1": closed, "::ffff:169.254.169.254": closed, "::ffff:127.0.0.1": malformed, "::ffff:0:10.2.0.1": closed, "::ffff:8.8.8.8": open,
+		"2002:a9fe:a9fe::1": closed, "2002:7f00:1::": malformed, "64:ff9b:1::a02:1": closed, "64:ff9b::a01:1": open, "240.0.0.1": closed,
 	} {
 		if got := d.judge(netip.MustParseAddr(a)); got != want {
 			t.Errorf("%s: %v, want %v", a, got, want)

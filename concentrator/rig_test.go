@@ -15,6 +15,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 )
 
 // patience bounds every wait in these tests; none is about speed.
@@ -149,21 +150,10 @@ func origin(t *testing.T, multipath bool, serve func(*net.TCPConn)) netip.AddrPo
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				c.SetDeadline(time.Now().Add(patience))
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	return accept.Until(t, l, func(c *net.TCPConn) {
+		c.SetDeadline(time.Now().Add(patience))
+		serve(c)
+	})
 }
 
 func echo(c *net.TCPConn) {

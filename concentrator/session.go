@@ -86,6 +86,9 @@ func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, 
 	if m.Info {
 		answer.Supported = ses.s.supported
 	}
+	if m.AsksSeen() {
+		answer.Unknown = []convert.TLV{convert.Seen(ses.client.RemoteAddr().(*net.TCPAddr).AddrPort())}
+	}
 	if m.Connect == nil {
 		ses.s.stats.infos.Add(1)
 		ses.finish(answer)

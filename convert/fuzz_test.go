@@ -4,6 +4,7 @@ package convert
 
 import (
 	"errors"
+	"net/netip"
 	"reflect"
 	"testing"
 )
@@ -11,6 +12,13 @@ import (
 // What was read can be written and reads back the same, in no more octets; the work is bounded by the message.
 func FuzzParse(f *testing.F) {
 	for _, b := range vectors(f) {
+		f.Add(b)
+	}
+	for _, m := range []Message{{Info: true, Unknown: []TLV{AskSeen()}}, {Supported: []uint8{30}, Unknown: []TLV{Seen(netip.MustParseAddrPort("192.0.2.1:9"))}}} {
+		b, err := m.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -48,6 +56,12 @@ func FuzzParse(f *testing.F) {
 			_ = m.Error.Error()
 			m.Error.Wait()
 			m.Error.Cookie()
+		}
+		if a, ok := m.Seen(); ok && !a.IsValid() {
+			t.Fatalf("an address as seen that is none: %v", a)
+		}
+		if m.AsksSeen() && len(m.Unknown) != 1 {
+			t.Fatalf("%d unknown TLVs ask for the address as seen", len(m.Unknown))
 		}
 		if m.Connect != nil {
 			Forbidden(m.Connect.Addr.Addr())

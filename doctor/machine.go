@@ -21,6 +21,8 @@ func machine() []Node {
 		{"machine/clock", "", checkClock},
 		{"machine/memory", "", checkMemory},
 		{"machine/flash", "", checkFlash},
+		{"machine/quota counters", "", checkSaved},
+		{"machine/conntrack", "", checkConntrack},
 		{"machine/mptcp", "", checkMPTCP},
 		{"machine/path manager", "machine/mptcp", checkPathManager},
 		{"machine/kernel features", "machine/mptcp", checkFeatures},
@@ -83,6 +85,46 @@ func checkFlash(w *World) Result {
 		return fail(fmt.Sprintf("%s has %d KiB free of %d", w.StateDir, s.Free>>10, s.Total>>10), "Make room: quota counters can't be saved.", "df "+w.StateDir)
 	}
 	return ok("%s has %d KiB free", w.StateDir, s.Free>>10)
+}
+
+func checkSaved(w *World) Result {
+	if w.Saved == nil {
+		return skip("the daemon does not run")
+	}
+	if err := w.Saved(); err != nil {
+		return fail(fmt.Sprintf("the quota counters are not saved: %v", err),
+			"What was used since is forgotten at the next power cut. Mend what the error names; it is tried again at least every 5 minutes.", "df "+w.StateDir+"; mount; dmesg | tail")
+	}
+	return ok("nothing of the quota counters waits to be saved")
+}
+
+// conntrackFull and conntrackMuch are the shares of the table, in percent, from which new connections fail now and then, and soon.
+const conntrackFull, conntrackMuch = 98, 80
+
+func checkConntrack(w *World) Result {
+	n, err := number(w, "net/netfilter/nf_conntrack_count")
+	most, err2 := number(w, "net/netfilter/nf_conntrack_max")
+	if err != nil || err2 != nil || most == 0 {
+		return ok("the kernel tracks no connections")
+	}
+	what := fmt.Sprintf("%d of %d tracked connections", n, most)
+	const command = "sysctl net.netfilter.nf_conntrack_max; conntrack -C; conntrack -L | awk '{print $5}' | sort | uniq -c | sort -n | tail"
+	switch share := n * 100 / most; {
+	case share >= conntrackFull:
+		return fail(what+": the kernel drops new connections, relayed or not", "Raise net.netfilter.nf_conntrack_max (some 320 octets each), or find the host that has so many.", command)
+	case share >= conntrackMuch:
+		return warn(what+": nearly full", "When it is full the kernel drops new connections, relayed or not. Raise net.netfilter.nf_conntrack_max, or find the host that has so many.", command)
+	}
+	return ok("%s", what)
+}
+
+// number reads a sysctl that is one.
+func number(w *World, path string) (uint64, error) {
+	v, err := sysctl(w, path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(v, 10, 32)
 }
 
 func checkMPTCP(w *World) Result {

@@ -22,15 +22,17 @@ type healthy struct {
 var errTest = errors.New("connection timed out")
 
 func newHealthy() *healthy {
-	dsl := Link{Name: "dsl", Device: "pppoe-wan", Role: "primary", Present: true, Up: true, Carrier: true, PointToPoint: true, MTU: 1492,
+	dsl := Link{Name: "dsl", Device: "pppoe-wan", Role: "primary", Present: true, Up: true, Carrier: true, Joins: true, PointToPoint: true, MTU: 1492,
 		Addr4: netip.MustParseAddr("203.0.113.7"), Route4: true}
-	lte := Link{Name: "lte", Device: "wwan0", Role: "overflow", Present: true, Up: true, Carrier: true, MTU: 1428,
+	lte := Link{Name: "lte", Device: "wwan0", Role: "overflow", Present: true, Up: true, Carrier: true, Joins: true, MTU: 1428,
 		Addr4: netip.MustParseAddr("100.64.1.2"), Gateway4: netip.MustParseAddr("100.64.1.1"), Route4: true,
 		Addr6: netip.MustParseAddr("2001:db8::2"), Gateway6: netip.MustParseAddr("fe80::1"), Route6: true}
 	h := &healthy{files: map[string]string{
 		"/proc/sys/net/ipv6/conf/all/forwarding":      "1\n",
 		"/proc/meminfo":                               "MemTotal:       124000 kB\nMemFree:         9000 kB\nMemAvailable:    51000 kB\n",
 		"/proc/sys/net/mptcp/enabled":                 "1\n",
+		"/proc/sys/net/netfilter/nf_conntrack_count":  "300\n",
+		"/proc/sys/net/netfilter/nf_conntrack_max":    "16384\n",
 		"/proc/sys/net/mptcp/blackhole_timeout":       "0\n",
 		"/proc/sys/net/ipv4/tcp_fastopen":             "0x5\n",
 		"/proc/sys/net/ipv4/ip_forward":               "1\n",
@@ -71,12 +73,13 @@ func newHealthy() *healthy {
 		},
 		Door:    func() Door { return Door{Open: true, Port4: 40001, Port6: 40002} },
 		Table:   func() error { return nil },
+		Saved:   func() error { return nil },
 		Connect: func(Link, Concentrator) (time.Duration, error) { return 31 * time.Millisecond, nil },
 		PathMTU: func(l Link, _ Concentrator) (int, error) { return l.MTU, nil },
 		Info:    func(Link, Concentrator) (string, error) { return "a converter that supports MPTCP", nil },
 		SYNData: func(Link, Concentrator) (bool, error) { return true, nil },
 		MPTCP:   func(Link, Concentrator) (bool, error) { return true, nil },
-		Join:    func(Link, Concentrator) (bool, error) { return true, nil },
+		Join:    func(Link, Link, Concentrator) (bool, error) { return true, nil },
 		SeenFrom: func(l Link, _ Concentrator) (netip.Addr, error) {
 			if l.Name == "dsl" {
 				return l.Addr4, nil
@@ -125,6 +128,10 @@ var scenarios = []struct {
 		h.Space = func(string) (Space, error) { return Space{Free: 1 << 20, ReadOnly: true}, nil }
 	}, "machine/flash", Fail, "read-only"},
 	{"no state directory", func(h *healthy) { h.Space = func(string) (Space, error) { return Space{}, os.ErrNotExist } }, "machine/flash", Fail, "can't be examined"},
+	{"counters can't be written", func(h *healthy) { h.Saved = func() error { return errTest } }, "machine/quota counters", Fail, "not saved"},
+	{"conntrack is full", func(h *healthy) { h.files["/proc/sys/net/netfilter/nf_conntrack_count"] = "16384\n" }, "machine/conntrack", Fail, "drops new connections"},
+	{"conntrack is nearly full", func(h *healthy) { h.files["/proc/sys/net/netfilter/nf_conntrack_count"] = "14000\n" }, "machine/conntrack", Warn, "nearly full"},
+	{"no conntrack", func(h *healthy) { delete(h.files, "/proc/sys/net/netfilter/nf_conntrack_max") }, "machine/conntrack", OK, "tracks no connections"},
 	{"kernel without MPTCP", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/enabled") }, "machine/mptcp", Fail, "no MPTCP"},
 	{"MPTCP switched off", func(h *healthy) { h.files["/proc/sys/net/mptcp/enabled"] = "0\n" }, "machine/mptcp", Fail, "switched off"},
 	{"no path manager", func(h *healthy) { h.Features.PathManager = false }, "machine/path manager", Fail, "path manager"},
@@ -188,8 +195,10 @@ var scenarios = []struct {
 	{"SYN data breaks", func(h *healthy) { h.SYNData = func(Link, Concentrator) (bool, error) { return false, errTest } }, "link lte/syn data", Warn, "ends in an error"},
 	{"options stripped", func(h *healthy) { h.MPTCP = func(l Link, _ Concentrator) (bool, error) { return l.Name != "lte", nil } }, "link lte/mptcp kept", Fail, "falls back"},
 	{"MPTCP dropped", func(h *healthy) { h.MPTCP = func(Link, Concentrator) (bool, error) { return false, errTest } }, "link dsl/mptcp kept", Fail, "no MPTCP connection"},
-	{"join refused", func(h *healthy) { h.Join = func(Link, Concentrator) (bool, error) { return false, nil } }, "link dsl/join", Fail, "refused"},
-	{"join lost", func(h *healthy) { h.Join = func(Link, Concentrator) (bool, error) { return false, errTest } }, "link dsl/join", Fail, "no second subflow"},
+	{"join refused", func(h *healthy) { h.Join = func(Link, Link, Concentrator) (bool, error) { return false, nil } }, "link dsl/join", Fail, "refused"},
+	{"join lost", func(h *healthy) { h.Join = func(Link, Link, Concentrator) (bool, error) { return false, errTest } }, "link dsl/join", Fail, "no second subflow"},
+	{"link without endpoint", func(h *healthy) { h.Links[0].Joins = false }, "link dsl/join", Skip, "not in use"},
+	{"no link to join", func(h *healthy) { h.Links[1].Carrier = false }, "link dsl/join", Skip, "no other link"},
 	{"metered and idle", func(h *healthy) { h.Links[1].Idle = true }, "link lte/concentrator reachable", Skip, "nothing is sent"},
 
 	{"rule before ours", func(h *healthy) {

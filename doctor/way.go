@@ -157,12 +157,25 @@ func checkJoin(w *World, l Link, c Concentrator) Result {
 	if r, yes := idle(l, w.Join == nil); yes {
 		return r
 	}
-	joined, err := w.Join(l, c)
+	if !l.Joins {
+		return skip("not in use now: no connection is to get a subflow here")
+	}
+	from := -1
+	for i, o := range w.Links {
+		if o.Name != l.Name && !o.Idle && o.Dead == "" && o.Carrier && o.Addr(c.Addr.Addr()).IsValid() {
+			from = i
+			break
+		}
+	}
+	if from < 0 {
+		return skip("there is no other link on which a connection could begin")
+	}
+	joined, err := w.Join(w.Links[from], l, c)
 	switch {
 	case err != nil:
 		return fail(fmt.Sprintf("no second subflow by %s: %v", l.Device, err), "The limits of either end are too small, or a firewall before the concentrator wants each subflow to be known.", "ip mptcp limits show; nstat -as | grep MPJoin")
 	case !joined:
 		return fail("a second subflow by "+l.Device+" is refused", "The concentrator's limit of subflows is reached, or its firewall drops the join.", "ip mptcp limits show; nstat -as | grep MPJoin")
 	}
-	return ok("joins a connection of another link")
+	return ok("joins a connection of link %s", w.Links[from].Name)
 }

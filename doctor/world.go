@@ -35,6 +35,7 @@ type World struct {
 	// The daemon; nil: it does not run.
 	Door  func() Door
 	Table func() error // the nft table is in place and as wanted
+	Saved func() error // the quota counters are in their file; else why not
 	Held  func() error // why SYNs are not held, where Faithful asks for it
 
 	// Probes by one link, to one concentrator, each at most some seconds. They cost some hundred octets.
@@ -43,8 +44,8 @@ type World struct {
 	Info     func(Link, Concentrator) (string, error)        // Convert Info: what the converter supports, in words
 	SYNData  func(Link, Concentrator) (accepted bool, err error)
 	MPTCP    func(Link, Concentrator) (kept bool, err error)
-	Join     func(Link, Concentrator) (joined bool, err error) // a second subflow by this link
-	SeenFrom func(Link, Concentrator) (netip.Addr, error)      // the link's address as the other end sees it
+	Join     func(from, l Link, c Concentrator) (joined bool, err error) // a second subflow by l of a connection that began on from
+	SeenFrom func(Link, Concentrator) (netip.Addr, error)                // the link's address as the other end sees it
 
 	seen map[netip.Addr]string // links by the address they are seen from
 }
@@ -58,6 +59,7 @@ type Features struct {
 type Link struct {
 	Name, Device       string
 	Role               string
+	Joins              bool // it has an MPTCP endpoint: connections that begin elsewhere get a subflow here
 	Idle               bool // metered and not in use: probes are not sent unless asked for
 	Present            bool
 	Up, Carrier        bool

@@ -16,28 +16,19 @@ import (
 	"time"
 
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
 
 // greet answers each connection with a line: what it is, and the address it was reached at. Then it echoes.
 func greet(t *testing.T, l net.Listener, name string) {
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				fmt.Fprintf(c, "%s %v from %v\n", name, c.LocalAddr(), c.RemoteAddr().(*net.TCPAddr).IP)
-				in := bufio.NewScanner(c)
-				for in.Scan() {
-					fmt.Fprintln(c, in.Text())
-				}
-			}()
+	accept.Until(t, l, func(c *net.TCPConn) {
+		fmt.Fprintf(c, "%s %v from %v\n", name, c.LocalAddr(), c.RemoteAddr().(*net.TCPAddr).IP)
+		in := bufio.NewScanner(c)
+		for in.Scan() {
+			fmt.Fprintln(c, in.Text())
 		}
-	}()
+	})
 }
 
 // server listens in the Internet, on any address.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
 
@@ -78,17 +79,7 @@ func (w world) echo(t testing.TB, local string, o ListenOptions) netip.AddrPort 
 		l, err = Listen(context.Background(), netip.MustParseAddrPort(local), o)
 		return err
 	}))
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			go echoOne(c)
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	return accept.Until(t, l, echoOne)
 }
 
 // echoOne answers once the third ACK was seen: a Linux server that writes earlier stalls (fast open over MPTCP).

@@ -21,6 +21,7 @@ type door struct {
 	mu        sync.Mutex
 	wanted    bool // main opened it
 	open      bool
+	scarce    time.Time // until when the door stays closed, as something has run out
 	ports     [2]uint16 // kept over closing: the firewall knows them
 	listeners [2]*net.TCPListener
 }
@@ -74,7 +75,7 @@ func (r *Relay) reconsider() {
 // place makes the door what it should be. door.mu is held.
 func (r *Relay) place() error {
 	d := &r.door
-	should := d.wanted && !r.guests.full.Load() && (r.settings.Load().Block || r.anyUpstream())
+	should := d.wanted && !r.guests.full.Load() && !time.Now().Before(d.scarce) && (r.settings.Load().Block || r.anyUpstream())
 	if should == d.open {
 		return nil
 	}
@@ -97,6 +98,38 @@ func (r *Relay) place() error {
 	d.open = true
 	r.log.Info("relay: door open", "port4", d.ports[0], "port6", d.ports[1])
 	return nil
+}
+
+// scarceRest is how long the door is closed when something has run out.
+const scarceRest = time.Second
+
+// runOut closes the door for a moment: for want of ports, descriptors or memory the next connections could not be served
+// either, and the kernel can still forward them.
+func (r *Relay) runOut(err error) {
+	r.door.mu.Lock()
+	news := time.Now().After(r.door.scarce.Add(scarceRest))
+	r.door.scarce = time.Now().Add(scarceRest)
+	r.door.mu.Unlock()
+	if news {
+		r.count.fullTimes.Add(1)
+		r.log.Warn("relay: something has run out, new connections are forwarded natively", "sessions", r.guests.total(), "err", err)
+	}
+	r.changed()
+	time.AfterFunc(scarceRest+time.Millisecond, r.changed)
+}
+
+// ranOut tells of an error that says so. The same error of bind tells of an address that is gone.
+func ranOut(err error) bool {
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Syscall == "connect" && errors.Is(err, unix.EADDRNOTAVAIL) {
+		return true // no port is free towards this address
+	}
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Relay) attend(k int, l *net.TCPListener) {
@@ -154,6 +187,9 @@ func (r *Relay) accept(l *net.TCPListener) {
 			return
 		case err != nil: // out of descriptors or memory, or the host gave up: the next may be better
 			r.log.Debug("relay: accept", "err", err)
+			if ranOut(err) {
+				go r.runOut(err) // the door's lock may be held by one who waits for this listener
+			}
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
@@ -217,8 +253,17 @@ func listen(a netip.AddrPort, s *settings) (*net.TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.TCPListener), nil
+	t := l.(*net.TCPListener)
+	if rc, err := t.SyscallConn(); err == nil { // listening once more changes the length of the queue and nothing else
+		rc.Control(func(fd uintptr) { unix.Listen(int(fd), queueFor(s.MaxSessions)) })
+	}
+	return t, nil
 }
+
+// queueFor is how many connections may wait to be accepted. Each of them was promised to be served: what the kernel's own thousands
+// would hold when the house is full could not be. SYNs that find no place come again after a second, and the door is closed by
+// then. A flood of them is answered with SYN cookies.
+func queueFor(most int) int { return min(max(most/8, 16), 1024) }
 
 func doorOptions(fd int, v6 bool, s *settings) error {
 	level, name, label := unix.SOL_IP, unix.IP_TRANSPARENT, "IP_TRANSPARENT"

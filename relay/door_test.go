@@ -25,6 +25,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
 
@@ -373,15 +374,7 @@ func TestHome(t *testing.T) {
 	})
 	t.Run("converter refused: native within seconds, then back", func(t *testing.T) {
 		native := h.listen(home, h.hag, netip.MustParseAddrPort("10.8.8.8:8080"), false)
-		go func() {
-			for {
-				c, err := native.AcceptTCP()
-				if err != nil {
-					return
-				}
-				go func() { io.Copy(c, c); c.CloseWrite() }()
-			}
-		}()
+		accept.Each(native, func(c *net.TCPConn) { io.Copy(c, c) })
 		f.Close()
 		if c, err := h.dial(t, native8080); err == nil {
 			c.CloseWrite()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 )
 
 // fake is a scripted converter: script gets each connection after its Convert message was read whole.
@@ -36,27 +37,18 @@ func newFake(t testing.TB, s script) *fake {
 
 func serveFake(l *net.TCPListener, s script) *fake {
 	f := &fake{TCPListener: l, addr: l.Addr().(*net.TCPAddr).AddrPort()}
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			f.conns.Add(1)
-			go func() {
-				defer c.Close()
-				m, err := readConvert(c)
-				if err != nil {
-					return
-				}
-				if m.Info {
-					c.Write([]byte{1, 1, 0x22, 0x63})
-					return
-				}
-				s(c, m)
-			}()
+	accept.Each(l, func(c *net.TCPConn) {
+		f.conns.Add(1)
+		m, err := readConvert(c)
+		if err != nil {
+			return
 		}
-	}()
+		if m.Info {
+			c.Write([]byte{1, 1, 0x22, 0x63})
+			return
+		}
+		s(c, m)
+	})
 	return f
 }
 

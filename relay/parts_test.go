@@ -8,43 +8,30 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 )
 
 // socksServer reads want and answers, step by step, then echoes.
 func socksServer(t *testing.T, steps [][2]string) netip.AddrPort {
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
+	return accept.Loopback(t, func(c *net.TCPConn) {
+		for _, s := range steps {
+			b := make([]byte, len(s[0]))
+			if _, err := io.ReadFull(c, b); err != nil || string(b) != s[0] {
+				t.Errorf("got %x, want %x, %v", b, s[0], err)
+				c.SetLinger(0)
 				return
 			}
-			go func() {
-				defer c.Close()
-				for _, s := range steps {
-					b := make([]byte, len(s[0]))
-					if _, err := io.ReadFull(c, b); err != nil || string(b) != s[0] {
-						t.Errorf("got %x, want %x, %v", b, s[0], err)
-						c.SetLinger(0)
-						return
-					}
-					c.Write([]byte(s[1]))
-				}
-				io.Copy(c, c)
-			}()
+			c.Write([]byte(s[1]))
 		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+		io.Copy(c, c)
+	})
 }
 
 func TestSOCKSUpstreams(t *testing.T) {
@@ -248,6 +235,39 @@ func TestListenersAreHandedOver(t *testing.T) {
 		io.ReadAll(c)
 	}
 	until(t, "the successor's answer", func() bool { return next.Stats().Refused == 1 })
+}
+
+// What ran out closes the door for a moment, and no longer.
+func TestDoorIsClosedWhileSomethingHasRunOut(t *testing.T) {
+	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
+	if err := r.OpenDoor(0, 0); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("needs CAP_NET_ADMIN for transparent sockets")
+		}
+		t.Fatal(err)
+	}
+	r.door.mu.Lock()
+	r.door.scarce = time.Now().Add(time.Hour) // so that a busy machine sees it closed
+	r.door.mu.Unlock()
+	r.reconsider()
+	if r.Stats().DoorOpen {
+		t.Error("the door is open though something has run out")
+	}
+	r.runOut(unix.EMFILE)
+	until(t, "the door to open again", func() bool { return r.Stats().DoorOpen })
+}
+
+func TestRanOut(t *testing.T) {
+	call := func(name string, e error) error { return &net.OpError{Op: "dial", Err: os.NewSyscallError(name, e)} }
+	for err, want := range map[error]bool{
+		call("connect", unix.EADDRNOTAVAIL): true, call("bind", unix.EADDRNOTAVAIL): false, call("socket", unix.EMFILE): true,
+		call("accept4", unix.ENFILE): true, call("connect", unix.ENOBUFS): true, call("connect", unix.ECONNREFUSED): false,
+		errFamily: false, errSilent: false,
+	} {
+		if ranOut(err) != want {
+			t.Errorf("%v: %v, want %v", err, !want, want)
+		}
+	}
 }
 
 func TestNativeServersAreBounded(t *testing.T) {

@@ -69,6 +69,8 @@ func react(err error, exposed bool) reaction {
 		return reaction{destination: true}
 	case errors.Is(err, errSilent):
 		return reaction{retry: otherLink}
+	case errors.Is(err, errOut):
+		return reaction{retry: otherUpstream} // nothing was said to it
 	case isLinkError(err):
 		return reaction{retry: otherLink, link: true}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF),

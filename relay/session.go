@@ -30,6 +30,7 @@ var (
 	errSilent = errors.New("no answer to the SYN")
 	errQuiet  = errors.New("the upstream answers, but not for this server")
 	errCold   = errors.New("warm connection was dead")
+	errOut    = errors.New("upstream went out while a connection waited")
 	errFamily = fmt.Errorf("link without an address of the upstream's family: %w", unix.EADDRNOTAVAIL)
 )
 
@@ -142,11 +143,19 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		s.r.native.forget(s.dst)
 	}
 	ups := s.set.order()
-	if len(ups) == 0 {
+	if len(ups) == 0 { // since a moment ago, or the door were closed
+		if !s.set.Block {
+			if up, p, err = s.direct(links, true); err == nil {
+				return up, p, nil
+			}
+		}
 		s.r.count.noUpstream.Add(1)
 		return nil, p, errors.New("every upstream is out")
 	}
 	up, p, err = s.try(ups, links)
+	if err != nil && ranOut(err) {
+		s.r.runOut(err)
+	}
 	if err != nil && s.early.err == nil && !s.set.Block {
 		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
 			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
@@ -230,6 +239,9 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 // attempt gets a connection to one upstream over one link and waits for its consent. others are links to try when this
 // one gives no SYN-ACK soon.
 func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
+	if !p.u.certain(s.set.ConnectTimeout) {
+		return nil, errOut
+	}
 	opening, follow, err := p.u.opening(s.dst, s.ask)
 	if err != nil {
 		return nil, err
@@ -252,6 +264,11 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer time.AfterFunc(p.u.impatience(), func() {
+		if !p.u.heardSince(began) && shaken(up) {
+			s.r.examine(p.u, true)
+		}
+	}).Stop()
 	before := unknown
 	if s.warm {
 		before = taken(up)
@@ -278,6 +295,12 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	p.u.answered(time.Since(began))
 	return up, nil
+}
+
+// shaken tells whether a connection's handshake is complete: then it is not the link that keeps us waiting.
+func shaken(up *net.TCPConn) bool {
+	o, err := mptcp.Inspect(up)
+	return err == nil && o.Established
 }
 
 // reach gets a connection that the opening can be said on: a warm one, the winner of a race, or a new one, whose SYN will

@@ -14,6 +14,8 @@ const (
 	suspicion      = 1500 * time.Millisecond // least time for an answer to a question, of an upstream that keeps a connection waiting
 	suspicionFirst = 1800 * time.Millisecond // when nobody knows how long an answer takes
 	idleProbe      = time.Minute             // without a sign of life, an upstream is asked on links that cost nothing
+
+	impatienceLeast = 400 * time.Millisecond // for an answer, when the handshake shows that the link works
 )
 
 // heardNow notes a sign of life.
@@ -41,13 +43,75 @@ func (u *upstream) patience() time.Duration {
 	return min(max(suspicion, 4*usual), 3*probeTimeout)
 }
 
-// suspect finds out whether an upstream that keeps a connection waiting is dead, or merely the server is slow: it is
-// asked over all links, those that cost money a little later. One whose connections still move octets is not dead, however long its answer takes.
-func (r *Relay) suspect(u *upstream) {
-	if u.Protocol == Transparent || !u.up() || !u.suspected.CompareAndSwap(false, true) {
+// impatience is how long an answer may take before the upstream is examined, on a connection whose handshake is complete.
+func (u *upstream) impatience() time.Duration {
+	usual := time.Duration(u.usual.Load())
+	if usual == 0 {
+		return silence
+	}
+	return min(max(impatienceLeast, 4*usual), silence)
+}
+
+// doubt begins an examination, unless one is under way. With hold, connections that come meanwhile wait for its end.
+func (u *upstream) doubt(hold bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if hold && u.question == nil && !u.out {
+		u.question = make(chan struct{})
+	}
+	if u.suspected {
+		return false
+	}
+	u.suspected = true
+	return true
+}
+
+// release lets those go on who wait for the end of an examination.
+func (u *upstream) release() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.question != nil {
+		close(u.question)
+		u.question = nil
+	}
+}
+
+func (u *upstream) endDoubt() {
+	u.release()
+	u.mu.Lock()
+	u.suspected = false
+	u.mu.Unlock()
+}
+
+// certain waits while the upstream is being examined, and tells whether it is in: what is said to one that accepts and does not
+// answer can be said to no other any more.
+func (u *upstream) certain(most time.Duration) bool {
+	u.mu.Lock()
+	question := u.question
+	u.mu.Unlock()
+	if question == nil {
+		return true
+	}
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-question:
+	case <-t.C:
+	}
+	return u.up()
+}
+
+// suspect finds out whether an upstream that keeps a connection waiting is dead.
+func (r *Relay) suspect(u *upstream) { r.examine(u, false) }
+
+// examine finds out whether an upstream is dead, or merely the server is slow: it is asked over all links, those that cost money a
+// little later. One whose connections still move octets is not dead, however long its answer takes. With hold, new
+// connections wait until it is known.
+func (r *Relay) examine(u *upstream, hold bool) {
+	if u.Protocol == Transparent || !u.up() || !u.doubt(hold) {
 		return
 	}
-	defer u.suspected.Store(false)
+	defer u.endDoubt()
 	began, moved := time.Now(), r.flows.moved(u.Name)
 	type answer struct {
 		from netip.AddrPort
@@ -74,6 +138,7 @@ func (r *Relay) suspect(u *upstream) {
 		if a := <-answers; a.err == nil {
 			alive[a.from] = true
 			enough()
+			u.release()
 		} else if !errors.Is(a.err, errFamily) {
 			silent[a.from] = a
 		}

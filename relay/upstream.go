@@ -37,10 +37,11 @@ type upstream struct {
 
 	usual atomic.Int64 // ns that an answer takes
 
-	suspected atomic.Bool // is being asked
-	warm      pool
+	warm pool
 
 	mu         sync.Mutex
+	suspected  bool          // is being asked
+	question   chan struct{} // closed when the answer is known, for connections that wait for it; nil: none shall
 	out        bool
 	since      time.Time
 	until      time.Time // the next probe

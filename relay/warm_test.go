@@ -5,11 +5,13 @@ package relay
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 )
 
 // warmth is how many warm connections the first upstream has.
@@ -23,31 +25,17 @@ func warmth(r *Relay) int {
 func TestWarmConnectionsAreUsedAndReplaced(t *testing.T) {
 	var mu sync.Mutex
 	var idle []*net.TCPConn
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	var served atomic.Int64
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			idle = append(idle, c)
-			mu.Unlock()
-			go func() {
-				defer c.Close()
-				if m, err := readConvert(c); err == nil && m.Connect != nil {
-					served.Add(1)
-					accepted(c, m)
-				}
-			}()
+	at := accept.Loopback(t, func(c *net.TCPConn) {
+		mu.Lock()
+		idle = append(idle, c)
+		mu.Unlock()
+		if m, err := readConvert(c); err == nil && m.Connect != nil {
+			served.Add(1)
+			accepted(c, m)
 		}
-	}()
-	cfg := Config{Upstreams: []Upstream{{Addrs: upstreams(&fake{addr: endpoint(l.Addr())})[0].Addrs, FastOpen: "never"}}, Warm: 2}
+	})
+	cfg := Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{at}, FastOpen: "never"}}, Warm: 2}
 	r := newRelay(t, cfg)
 	until(t, "two warm connections", func() bool { return warmth(r) == 2 })
 	echoes(t, r)

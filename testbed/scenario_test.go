@@ -7,32 +7,13 @@ package testbed_test
 import (
 	"testing"
 
-	"spillway/testbed/netns"
 	"spillway/testbed/scenario"
 	"spillway/testbed/world"
 )
 
 func TestScenarios(t *testing.T) {
-	netns.Require(t)
 	for _, s := range scenario.Smoke() {
-		t.Run(s.Name, func(t *testing.T) {
-			w := ready(t, world.Config{Links: s.Links, Settings: s.Settings})
-			run, err := scenario.Play(t.Context(), w, s, t.Logf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, d := range run.Results {
-				if len(d.Errors) > 0 {
-					t.Logf("%s: %d of %d failed: %q", name, d.Failed, d.Connections, d.Errors)
-				}
-			}
-			for _, f := range run.Findings() {
-				t.Logf("%s: %.1f %s (aim %s %v)", f.What, f.Figure, f.Unit, f.Is, f.Aim)
-				if !f.Within {
-					t.Errorf("%s: %.1f %s, want %s %v", f.What, f.Figure, f.Unit, f.Is, f.Bound)
-				}
-			}
-		})
+		t.Run(s.Name, s.Test)
 	}
 }
 

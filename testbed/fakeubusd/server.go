@@ -74,6 +74,16 @@ func (s *Server) Close() {
 	s.work.Wait()
 }
 
+// Objects counts those with this path: one or none.
+func (s *Server) Objects(path string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named(path) == nil {
+		return 0
+	}
+	return 1
+}
+
 func (s *Server) accept() {
 	for {
 		sock, err := s.listener.Accept()

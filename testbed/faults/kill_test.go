@@ -3,13 +3,15 @@
 package faults_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
 )
@@ -36,101 +38,180 @@ ip mptcp endpoint show; ip mptcp limits show
 sysctl net.ipv4.tcp_fastopen net.ipv4.tcp_rmem net.mptcp.enabled net.mptcp.blackhole_timeout net.ipv4.conf.all.rp_filter net.ipv4.conf.dsl.rp_filter net.ipv4.conf.lte.rp_filter
 `
 
-// TestKilledAtAnyInstant kills the daemon at instants of its start and of its stop. Whatever it left half-done, the LAN has
-// the Internet, what is others' is untouched, the next start makes the whole state, and a stop leaves no trace.
-func TestKilledAtAnyInstant(t *testing.T) {
-	w := world.New(t, world.Config{Links: world.Two()})
-	sh := func(script string) string {
-		t.Helper()
-		out, err := w.CPE.Output("sh", "-ec", script)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
+// TestKilledAtEveryStep kills the daemon at each system call of its start and of its stop by which it changes something. Whatever
+// it left half-done, the LAN has the Internet, what is others' is untouched, the next start makes the whole state, and a stop
+// leaves no trace. KILL_EVERY=1 (`make kills`) takes all steps, else it is each ninth, others in each of the two.
+func TestKilledAtEveryStep(t *testing.T) {
+	every := int64(9)
+	if n, err := strconv.ParseInt(os.Getenv("KILL_EVERY"), 10, 32); err == nil {
+		every = max(1, n)
 	}
-	sh(foreign)
-	before := sh(look)
+	w := world.New(t, world.Config{Links: world.Two()})
+	k := killing{T: t, w: w}
+	k.sh(foreign)
+	k.before = k.sh(look)
 	if err := w.StartServer(w.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.StartConcentrator(); err != nil {
 		t.Fatal(err)
 	}
-	start := func() {
-		t.Helper()
-		if err := w.Router.Start(w.TOML()); err != nil {
-			t.Fatal(err)
-		}
-		var u world.Usage
-		if err := world.WaitFor("rules and endpoints of both links", 10*time.Second, func() (whole bool) {
-			u, _ = w.Router.Usage()
-			return u.Rules >= 10 && u.Routes >= 6
-		}); err != nil {
-			t.Fatalf("%v: %+v", err, u)
-		}
-	}
-	start()
-	holds := ours(sh(look))
-	t.Logf("a running daemon:\n%s", difference(before, holds))
-	if err := w.Router.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if after := sh(look); after != before {
-		t.Fatalf("a stop leaves traces:\n%s", difference(before, after))
-	}
+	k.start()
+	k.holds = ours(k.sh(look))
+	t.Logf("a running daemon:\n%s", difference(k.before, k.holds))
+	k.stop("an ordinary stop")
 
-	config := filepath.Join(w.Dir, "spillway.toml")
-	if err := os.WriteFile(config, []byte(w.TOML()), 0o644); err != nil {
-		t.Fatal(err)
+	starts, stops := k.steps()
+	if len(starts) < 15 || len(stops) < 8 {
+		t.Fatalf("a start has the steps %q, a stop %q: fewer than can be", starts, stops)
 	}
-	check := func(when string, at time.Duration) {
-		t.Helper()
-		r, err := w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2000, Timeout: 10 * time.Second})
-		if err != nil || r.Failed+r.Bad > 0 {
-			t.Errorf("killed %v after %s: the LAN is cut off: %+v, %v", at, when, r, err)
+	t.Logf("%d steps of the start, %d of the stop; killed at every %d.", len(starts), len(stops), every)
+	for n := int64(1); n <= int64(len(starts)); n += every {
+		k.point("start", n, starts[n-1], k.traced(n))
+	}
+	for n := min(every/2+1, int64(len(stops))); n <= int64(len(stops)); n += every {
+		d := k.traced(0)
+		k.up(d)
+		d.count.Store(0)
+		d.dead.Store(n)
+		unix.Kill(int(d.pid.Load()), unix.SIGTERM)
+		k.point("stop", n, stops[n-1], d)
+	}
+}
+
+// killing is the world of TestKilledAtEveryStep and what its router's kernel holds without and with a daemon.
+type killing struct {
+	*testing.T
+	w             *world.World
+	before, holds string
+}
+
+func (k *killing) sh(script string) string {
+	k.Helper()
+	out, err := k.w.CPE.Output("sh", "-ec", script)
+	if err != nil {
+		k.Fatal(err)
+	}
+	return out
+}
+
+// start starts a daemon that nobody traces.
+func (k *killing) start() {
+	k.Helper()
+	if err := k.w.Router.Start(k.w.TOML()); err != nil {
+		k.Fatal(err)
+	}
+	k.whole()
+}
+
+// whole waits for the rules and routes of both links.
+func (k *killing) whole() {
+	k.Helper()
+	var out string
+	if err := world.WaitFor("rules and routes of both links", 20*time.Second, func() bool {
+		out = k.sh("ip -d rule; ip -6 -d rule; ip route show table all; ip -6 route show table all")
+		return strings.Count(out, "proto 213") >= 16
+	}); err != nil {
+		k.Fatalf("%v:\n%s", err, out)
+	}
+}
+
+// stop stops it; nothing of it may be left.
+func (k *killing) stop(when string) {
+	k.Helper()
+	if err := k.w.Router.Stop(); err != nil {
+		k.Errorf("stop after %s: %v", when, err)
+	}
+	if after := k.sh(look); after != k.before {
+		k.Errorf("a stop after %s leaves traces:\n%s", when, difference(k.before, after))
+	}
+}
+
+// traced starts a daemon under the tracer, to be killed at a step; 0: at none.
+func (k *killing) traced(dead int64) *traced {
+	k.Helper()
+	config := filepath.Join(k.w.Dir, "spillway.toml")
+	if err := os.WriteFile(config, []byte(k.w.TOML()), 0o644); err != nil {
+		k.Fatal(err)
+	}
+	d, err := trace(k.w.CPE.Command(k.w.Bin.Spillway, "run", "-config", config), dead)
+	if err != nil {
+		k.Fatal(err)
+	}
+	k.Cleanup(d.kill)
+	return d
+}
+
+// up waits until a traced daemon has made everything, and goes on until it makes no more steps.
+func (k *killing) up(d *traced) {
+	k.Helper()
+	if err := world.WaitFor("the traced daemon's door", 30*time.Second, func() bool {
+		s, err := k.w.Router.Status()
+		return err == nil && s.Doors.Open
+	}); err != nil {
+		k.Fatal(err)
+	}
+	k.whole()
+	for last := int64(-1); d.count.Load() != last; {
+		last = d.count.Load()
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+// steps lets a daemon start and stop, and names what it did.
+func (k *killing) steps() (starts, stops []string) {
+	k.Helper()
+	d := k.traced(0)
+	k.up(d)
+	starts = k.taken(d)
+	unix.Kill(int(d.pid.Load()), unix.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(20 * time.Second):
+		k.Fatal("a traced daemon does not stop")
+	}
+	return starts, k.taken(d)
+}
+
+// taken are the names of the steps so far that nobody has asked for yet.
+func (k *killing) taken(d *traced) (all []string) {
+	for {
+		select {
+		case name := <-d.names:
+			all = append(all, strings.ReplaceAll(name, k.w.Dir+"/", ""))
+		default:
+			return all
 		}
-		now := sh("nft -s list table inet foreign; ip rule show pref 905; ip rule show pref 1001; ip -6 rule show pref 20000; ip route show table 100; ip route show table 7777; ip mptcp endpoint show id 7")
-		for _, want := range []string{"elements = { 192.0.2.1 }", "905:", "1001:", "20000:", "192.0.2.0/24 dev lan0", "blackhole 192.0.2.0/24", "192.168.1.1 id 7 signal"} {
-			if !strings.Contains(now, want) {
-				t.Errorf("killed %v after %s: others' %q is gone:\n%s", at, when, want, now)
-			}
+	}
+}
+
+// point waits until a daemon has died at a step, and looks at what follows.
+func (k *killing) point(of string, n int64, name string, d *traced) {
+	k.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(20 * time.Second):
+		k.Logf("%s, step %d: not reached this time", of, n)
+		d.kill()
+	}
+	what := fmt.Sprintf("a kill at step %d of the %s (%s)", n, of, name)
+	r, err := k.w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2000, Timeout: 10 * time.Second})
+	if err != nil || r.Failed+r.Bad > 0 {
+		k.Errorf("%s: the LAN is cut off: %+v, %v", what, r, err)
+	}
+	now := k.sh("nft -s list table inet foreign; ip rule show pref 905; ip rule show pref 1001; ip -6 rule show pref 20000; ip route show table 100; ip route show table 7777; ip mptcp endpoint show id 7")
+	for _, want := range []string{"elements = { 192.0.2.1 }", "905:", "1001:", "20000:", "192.0.2.0/24 dev lan0", "blackhole 192.0.2.0/24", "192.168.1.1 id 7 signal"} {
+		if !strings.Contains(now, want) {
+			k.Errorf("%s: others' %q is gone:\n%s", what, want, now)
 		}
 	}
-	for _, at := range []time.Duration{5, 10, 15, 20, 30, 50, 100} {
-		at *= time.Millisecond
-		p, err := w.Start(w.CPE, "killed", w.Bin.Spillway, "run", "-config", config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(at)
-		p.Kill()
-		check("start", at)
+	left := strings.Count(difference(k.before, k.sh(look)), "\n")
+	k.start()
+	if now := ours(k.sh(look)); now != k.holds {
+		k.Errorf("a start after %s makes another state:\n%s", what, difference(k.holds, now))
 	}
-	start()
-	if now := ours(sh(look)); now != holds {
-		t.Errorf("a start after many kills makes another state:\n%s", difference(holds, now))
-	}
-	for _, at := range []time.Duration{0, 2, 5, 10, 20} {
-		at *= time.Millisecond
-		u, err := w.Router.Usage()
-		if err != nil {
-			t.Fatal(err)
-		}
-		syscall.Kill(u.Pid, syscall.SIGTERM)
-		time.Sleep(at)
-		w.Router.Kill()
-		check("SIGTERM", at)
-		start()
-		if now := ours(sh(look)); now != holds {
-			t.Errorf("a start after a kill %v into a stop makes another state:\n%s", at, difference(holds, now))
-		}
-	}
-	if err := w.Router.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if after := sh(look); after != before {
-		t.Errorf("after kills and a stop, traces are left:\n%s", difference(before, after))
-	}
+	k.stop(what)
+	k.Logf("%-5s %3d  %-60s LAN served in %4.0f ms; %2d lines of the kernel's state differ; the next start and stop mend it", of, n, name, r.Done.Max, left)
 }
 
 // ours leaves out what differs from start to start: the doors' ports, and the mark that is made of them.

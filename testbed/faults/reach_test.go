@@ -54,7 +54,8 @@ func TestNobodyReachesTheListeners(t *testing.T) {
 	// Packets to loopback addresses and to third parties must be made to travel: the attacker controls his own host's routes.
 	if err := w.LAN.Run("sh", "-ec", `sysctl -qw net.ipv4.conf.all.route_localnet=1
 ip addr flush dev lo
-ip route add 127.0.0.1 via 192.168.1.1 dev eth0`); err != nil {
+ip route add 127.0.0.1 via 192.168.1.1 dev eth0
+ip -6 route add ::1 via 2001:db8:1::1 dev eth0`); err != nil {
 		t.Fatal(err)
 	}
 	if err := dsl.Run("sh", "-ec", fmt.Sprintf(`sysctl -qw net.ipv4.conf.all.route_localnet=1
@@ -66,6 +67,15 @@ ip -6 route add 2001:db8:5::10 via %[2]v dev cust`, w.Address4(0), w.Address6(0)
 		t.Fatal(err)
 	}
 
+	linkLocal := func(device string) string {
+		out, err := w.CPE.Output("ip", "-6", "-o", "addr", "show", "dev", device, "scope", "link")
+		if f := strings.Fields(out); err == nil && len(f) > 3 {
+			a, _, _ := strings.Cut(f[3], "/")
+			return a
+		}
+		t.Fatalf("the router has no link-local address on %s: %q, %v", device, out, err)
+		return ""
+	}
 	before := accepted()
 	for _, try := range []struct {
 		who string
@@ -77,6 +87,10 @@ ip -6 route add 2001:db8:5::10 via %[2]v dev cust`, w.Address4(0), w.Address6(0)
 		{"LAN host to the router's WAN address", w.LAN, net.JoinHostPort(w.Address4(0).String(), door4)},
 		{"LAN host to 127.0.0.1 by way of the router", w.LAN, net.JoinHostPort("127.0.0.1", door4)},
 		{"LAN host to the concentrator itself", w.LAN, net.JoinHostPort(world.Concentrator4, fmt.Sprint(world.Port))},
+		{"LAN host to the router's WAN address", w.LAN, net.JoinHostPort(w.Address6(0).String(), door6)},
+		{"LAN host to ::1 by way of the router", w.LAN, net.JoinHostPort("::1", door6)},
+		{"LAN host to the router's link-local address", w.LAN, net.JoinHostPort(linkLocal(world.LANDevice)+"%eth0", door6)},
+		{"WAN host to the router's link-local address", dsl, net.JoinHostPort(linkLocal("dsl")+"%cust", door6)},
 		{"WAN host to the router's WAN address", dsl, net.JoinHostPort(w.Address4(0).String(), door4)},
 		{"WAN host to the router's WAN address", dsl, net.JoinHostPort(w.Address6(0).String(), door6)},
 		{"WAN host to the router's LAN address", dsl, net.JoinHostPort(world.Router4, door4)},
@@ -94,6 +108,11 @@ ip -6 route add 2001:db8:5::10 via %[2]v dev cust`, w.Address4(0), w.Address6(0)
 	dial(dsl, world.To("6"))
 	if now := accepted(); now != before {
 		t.Errorf("the relay accepted %d of these connections", now-before)
+	}
+
+	// This one is intercepted as any other, and the concentrator refuses to reach into its own host.
+	if err := dial(w.LAN, net.JoinHostPort("203.0.113.1", fmt.Sprint(world.Port))); err == nil {
+		t.Error("LAN host to another address of the concentrator's host: was served")
 	}
 
 	// A process on the router reaches the loopback address; the relay hangs up, since it would else call itself.

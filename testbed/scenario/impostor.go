@@ -12,28 +12,28 @@ import (
 	"strings"
 	"time"
 
+	"spillway/testbed/accept"
 	"spillway/testbed/world"
 )
 
 // impostor stands in the concentrator's place and speaks something else.
 type impostor struct {
 	name, about string
-	slow        bool // each connection waits for the relay's whole patience
 	talk        func(net.Conn)
 }
 
 func impostors() []impostor {
 	return []impostor{
-		{"garbage", "the concentrator answers with octets that are no Convert", false, func(c net.Conn) {
+		{"garbage", "the concentrator answers with octets that are no Convert", func(c net.Conn) {
 			c.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" + strings.Repeat("x", 2000)))
 			io.Copy(io.Discard, c)
 		}},
-		{"half", "the concentrator answers with half a message and ends", false, func(c net.Conn) {
+		{"half", "the concentrator answers with half a message and ends", func(c net.Conn) {
 			c.Read(make([]byte, 512))
 			c.Write([]byte{1, 5, 0x22, 0x63, 0x16})
 		}},
-		{"mute", "the concentrator accepts and says nothing", true, func(c net.Conn) { io.Copy(io.Discard, c) }},
-		{"drip", "the concentrator answers one octet a second", true, func(c net.Conn) {
+		{"mute", "the concentrator accepts and says nothing", func(c net.Conn) { io.Copy(io.Discard, c) }},
+		{"drip", "the concentrator answers one octet a second", func(c net.Conn) {
 			for {
 				if _, err := c.Write([]byte{1}); err != nil {
 					return
@@ -41,7 +41,7 @@ func impostors() []impostor {
 				time.Sleep(time.Second)
 			}
 		}},
-		{"hanging-up", "the concentrator accepts and ends the connection at once", false, func(net.Conn) {}},
+		{"hanging-up", "the concentrator accepts and ends the connection at once", func(net.Conn) {}},
 	}
 }
 
@@ -60,18 +60,7 @@ func (i impostor) replace(w *world.World) error {
 			return err
 		}
 		w.AtClose(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					i.talk(c)
-				}()
-			}
-		}()
+		accept.Each(l, func(c *net.TCPConn) { i.talk(c) })
 	}
 	return nil
 }

@@ -108,6 +108,9 @@ func (d Demand) one(ctx context.Context, seed uint64, connected func()) (rep Rep
 	} else {
 		c.SetDeadline(deadline)
 		d.get(c, seed, begin, &rep)
+		if rep.Bad >= 0 {
+			rep.Wrong += fmt.Sprintf(" (from %v, after %.0f ms, %d octets in all, %s)", c.LocalAddr(), rep.Done, rep.Octets, rep.Error)
+		}
 	}
 	return rep
 }

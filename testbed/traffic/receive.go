@@ -3,7 +3,9 @@
 package traffic
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -22,6 +24,7 @@ func receive(r io.Reader, seed uint64, begin time.Time, rep *Report, until bool)
 			rep.saw(now, begin, &last)
 			if bad := Check(buf[:n], seed, rep.Octets); bad >= 0 && rep.Bad < 0 {
 				rep.Bad = rep.Octets + int64(bad)
+				rep.Wrong = misplaced(buf[bad:n], seed, rep.Bad)
 			}
 			rep.Series.Add(now, int64(n))
 			rep.Octets += int64(n)
@@ -38,6 +41,20 @@ func receive(r io.Reader, seed uint64, begin time.Time, rep *Report, until bool)
 			return
 		}
 	}
+}
+
+// misplaced tells where in the stream octets belong that came at the wrong place, in words.
+func misplaced(got []byte, seed uint64, at int64) string {
+	const most = 16 << 20
+	whole := make([]byte, min(at+1<<20, most))
+	Fill(whole, seed, 0)
+	if len(got) < 8 {
+		return fmt.Sprintf("octet %d is wrong, and the %d that came there are too few to tell whose they are: %x", at, len(got), got)
+	}
+	if i := bytes.Index(whole, got[:8]); i >= 0 {
+		return fmt.Sprintf("at octet %d came what belongs at %d", at, i)
+	}
+	return fmt.Sprintf("octet %d is wrong, and what came is nowhere in the stream: %q", at, got[:min(len(got), 48)])
 }
 
 // saw notes that octets came.

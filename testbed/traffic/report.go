@@ -10,13 +10,14 @@ import (
 // Report is what one connection's receiver saw. Times are milliseconds.
 type Report struct {
 	Octets  int64   `json:"octets"`
-	Bad     int64   `json:"bad"`        // position of the first wrong octet, -1: none
-	Connect float64 `json:"connect_ms"` // until connect returned
-	First   float64 `json:"first_ms"`   // from the start of connect to the first octet
-	Done    float64 `json:"done_ms"`    // from the start of connect to the end
-	Stall   float64 `json:"stall_ms"`   // the longest silence after the first octet
-	StallAt int64   `json:"stall_at"`   // when that silence began, Unix milliseconds
-	MPTCP   bool    `json:"mptcp"`      // end to end
+	Bad     int64   `json:"bad"`             // position of the first wrong octet, -1: none
+	Connect float64 `json:"connect_ms"`      // until connect returned
+	First   float64 `json:"first_ms"`        // from the start of connect to the first octet
+	Done    float64 `json:"done_ms"`         // from the start of connect to the end
+	Stall   float64 `json:"stall_ms"`        // the longest silence after the first octet
+	StallAt int64   `json:"stall_at"`        // when that silence began, Unix milliseconds
+	MPTCP   bool    `json:"mptcp"`           // end to end
+	Wrong   string  `json:"wrong,omitempty"` // what came at Bad
 	Error   string  `json:"error,omitempty"`
 	Series  Series  `json:"series"`
 }
@@ -29,9 +30,10 @@ type Result struct {
 	Failed      int      `json:"failed"`
 	Errors      []string `json:"errors,omitempty"` // the first few
 	Octets      int64    `json:"octets"`
-	Bad         int      `json:"bad"`   // connections with a wrong octet
-	MPTCP       int      `json:"mptcp"` // connections that speak it end to end
-	Mbit        float64  `json:"mbit"`  // Mbit/s of payload over all
+	Bad         int      `json:"bad"`             // connections with a wrong octet
+	Wrong       []string `json:"wrong,omitempty"` // what came there, of the first few
+	MPTCP       int      `json:"mptcp"`           // connections that speak it end to end
+	Mbit        float64  `json:"mbit"`            // Mbit/s of payload over all
 	Connect     Spread   `json:"connect_ms"`
 	First       Spread   `json:"first_ms"`
 	Done        Spread   `json:"done_ms"` // web and ask: the latency of a request
@@ -114,6 +116,9 @@ func summary(start time.Time, reports []Report) Result {
 		r.Octets += c.Octets
 		if c.Bad >= 0 {
 			r.Bad++
+			if len(r.Wrong) < 3 {
+				r.Wrong = append(r.Wrong, c.Wrong)
+			}
 		}
 		if c.MPTCP {
 			r.MPTCP++

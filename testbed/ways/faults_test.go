@@ -13,6 +13,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
@@ -109,24 +110,14 @@ func (h Home) faulty(t *testing.T, port int, serve func(*net.TCPConn)) error {
 	if err != nil {
 		return err
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
+	accept.Until(t, l, func(c *net.TCPConn) {
+		for range 1000 { // as a good one does: not before the handshake's third packet
+			if o, err := mptcp.Inspect(c); err != nil || o.Established {
+				break
 			}
-			go func() {
-				defer c.Close()
-				for range 1000 { // as a good one does: not before the handshake's third packet
-					if o, err := mptcp.Inspect(c); err != nil || o.Established {
-						break
-					}
-					time.Sleep(time.Millisecond)
-				}
-				serve(c)
-			}()
+			time.Sleep(time.Millisecond)
 		}
-	}()
+		serve(c)
+	})
 	return nil
 }

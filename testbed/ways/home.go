@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spillway/testbed/accept"
 	"spillway/testbed/world"
 )
 
@@ -61,18 +62,7 @@ func (h Home) listen(ports []int, serve func(net.Conn)) error {
 		}); err != nil {
 			return err
 		}
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					serve(c)
-				}()
-			}
-		}()
+		accept.Each(l, func(c *net.TCPConn) { serve(c) })
 	}
 	return nil
 }

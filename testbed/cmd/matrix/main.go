@@ -14,10 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -34,12 +32,7 @@ func main() {
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := m.run(ctx, flag.Args(), *out); err != nil {
-		fmt.Fprintln(os.Stderr, "matrix:", err)
-		os.Exit(1)
-	}
+	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
 }
 
 // cell is a pair of links. DSL has 15 ms one way and the usual queue.

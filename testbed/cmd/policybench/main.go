@@ -12,11 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"spillway/testbed/policybench"
@@ -30,12 +28,7 @@ func main() {
 	only := flag.String("only", "", "names of scenarios, comma-separated; empty: all")
 	out := flag.String("json", "build/bench/policy.json", "file for the figures")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *rounds, *length, *only, *out); err != nil {
-		fmt.Fprintln(os.Stderr, "policybench:", err)
-		os.Exit(1)
-	}
+	world.Main("policybench", func(ctx context.Context) error { return run(ctx, *rounds, *length, *only, *out) })
 }
 
 func run(ctx context.Context, rounds int, length time.Duration, only, out string) error {
@@ -91,17 +84,5 @@ func play(ctx context.Context, s scenario.Scenario, bin world.Binaries) ([]scena
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	w, err := s.World(dir, bin)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	if err := s.Ready(w); err != nil {
-		return nil, err
-	}
-	run, err := scenario.Play(ctx, w, s, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, w.Logs(2000))
-	}
-	return run.Findings(), nil
+	return s.InWorld(ctx, dir, bin, nil, nil)
 }

@@ -14,10 +14,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"spillway/testbed/policybench"
@@ -29,12 +27,7 @@ func main() {
 	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, flag.Args(), *verbose, *keep); err != nil {
-		fmt.Fprintln(os.Stderr, "scenario:", err)
-		os.Exit(1)
-	}
+	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), *verbose, *keep) })
 }
 
 func run(ctx context.Context, names []string, verbose bool, keep string) error {
@@ -92,24 +85,16 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	defer remove()
-	w, err := s.World(dir, bin)
+	findings, err := s.InWorld(ctx, dir, bin, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) }, func(w *world.World, run *scenario.Run) {
+		if verbose {
+			fmt.Print(w.Logs(20_000))
+			counters(w)
+			run.Timeline(os.Stdout, 250*time.Millisecond)
+		}
+	})
 	if err != nil {
 		return false, err
 	}
-	defer w.Close()
-	if err := s.Ready(w); err != nil {
-		return false, err
-	}
-	run, err := scenario.Play(ctx, w, s, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) })
-	if verbose {
-		fmt.Print(w.Logs(20_000))
-		counters(w)
-		run.Timeline(os.Stdout, 250*time.Millisecond)
-	}
-	if err != nil {
-		return false, err
-	}
-	findings := run.Findings()
 	scenario.Print(os.Stdout, s, findings)
 	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
 }

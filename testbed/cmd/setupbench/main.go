@@ -10,9 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -26,12 +24,7 @@ func main() {
 	each := flag.Int("each", 12, "connections of a way in a round, all at once")
 	path := flag.Int("path", 0, "ms; only cells with this round trip")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *out, *rounds, *each, *path); err != nil {
-		fmt.Fprintln(os.Stderr, "setupbench:", err)
-		os.Exit(1)
-	}
+	world.Main("setupbench", func(ctx context.Context) error { return run(ctx, *out, *rounds, *each, *path) })
 }
 
 // cell is one kind of line between router and concentrator.

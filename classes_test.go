@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"spillway/config"
+	"spillway/testbed/changes"
+)
+
+// Each key's class in the reference is what a reload does with it: what applies at the next start is named, and what applies at
+// once or to new connections reaches a room.
+func TestEachKeyHasTheClassThatTheReferenceTells(t *testing.T) {
+	all, err := changes.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse := func(text string) *config.Config {
+		c, err := config.Parse("x.toml", text)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		return c
+	}
+	base := parse(config.Reference)
+	for _, change := range all {
+		n := 0
+		if change.Table == "link" && change.Key != "device" {
+			n = 1 // LTE's has quotas
+		}
+		c := parse(change.Apply(config.Reference, n))
+		named := len(needRestart(base, c)) > 0
+		if named != (change.Class == 'r') {
+			t.Errorf("%s is of class %c, but a reload says %v", change.Name(), change.Class, needRestart(base, c))
+		}
+		if change.Class != 'r' && reflect.DeepEqual(given(base), given(c)) {
+			t.Errorf("%s is of class %c, but a reload with %q gives nothing to any room", change.Name(), change.Class, change.Set)
+		}
+	}
+}
+
+// given is what a reload gives to the rooms.
+func given(c *config.Config) []any {
+	names := make([]string, len(c.Links))
+	for i, l := range c.Links {
+		names[i] = l.Device
+	}
+	addrs := make([][]netip.AddrPort, len(c.Concentrators))
+	for i, u := range c.Concentrators {
+		addrs[i] = append(addrs[i], netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), u.Port)) // what is resolved, or learnt
+	}
+	numbers := numberRules(c.Rules, nil)
+	return []any{linkmonConfig(c, names), policyConfig(c), relayConfig(c, addrs, numbers), nftTable(c, names, addrs, numbers, 1, 2),
+		logLevel(c.LogLevel), receiveBuffer(c.Relay.ReceiveBuffer, 1<<30), literal(c.Concentrators), sources(c)}
+}
+
+// sources is where names and learnt addresses come from, and which domains are asked for.
+func sources(c *config.Config) (all []any) {
+	for _, u := range c.Concentrators {
+		all = append(all, u.Address, u.Learn, u.LearnCode)
+	}
+	for _, r := range c.Rules {
+		all = append(all, r.Domain)
+	}
+	return all
+}
