@@ -93,6 +93,9 @@ type house struct {
 const (
 	lookBusy  = 50 * time.Millisecond
 	lookIdle  = time.Second
+	lookEmpty = 2 * time.Second  // while nothing is connected
+	lookCalm  = 10 * time.Second // and nothing has changed for calmAfter: what does is told by others
+	calmAfter = time.Minute
 	lookShare = 50
 	restAfter = 3 * time.Second
 	// waitingTurn is the pace while a removal waits for others to join.
@@ -111,7 +114,9 @@ func (h *house) control(ctx context.Context) error {
 		case s := <-h.snapshots:
 			h.snap = s
 		case a := <-h.joins:
-			h.subflowJoined(a)
+			if !h.subflowJoined(a) {
+				continue // every connection says so, and nothing follows
+			}
 		case <-h.poked:
 			h.apply.again()
 		case a := <-h.resolved:
@@ -142,7 +147,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
 	if fresh || now.Sub(h.looked) >= every {
-		h.lookAtSubflows(now, h.relay.Stats().Sessions > 0)
+		h.lookAtSubflows(now, h.relay.Sessions() > 0)
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
@@ -155,7 +160,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if waiting(h.paths) {
 		return waitingTurn, nil
 	}
-	return every, nil
+	return linkmon.Beat(now, every), nil
 }
 
 // lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
@@ -167,9 +172,30 @@ func (h *house) lookEvery(now time.Time) time.Duration {
 		}
 	}
 	if now.Sub(h.moved) >= restAfter {
-		return lookIdle
+		switch {
+		case h.relay.Sessions() > 0:
+			return lookIdle
+		case h.calm(now):
+			return lookCalm
+		default:
+			return lookEmpty
+		}
 	}
 	return max(lookBusy, lookShare*h.look)
+}
+
+// calm tells whether the links have been as they are for a while, in fact and by plan.
+func (h *house) calm(now time.Time) bool {
+	since := h.started
+	for i := range h.snap.Links {
+		if at := h.snap.Links[i].Since; at.After(since) {
+			since = at
+		}
+	}
+	if at := h.history.last(); at.After(since) {
+		since = at
+	}
+	return now.Sub(since) >= calmAfter && (h.edge.IsZero() || h.edge.Sub(now) > lookCalm)
 }
 
 // lookAtSubflows dumps the namespace's subflows while there are any of ours.
@@ -333,14 +359,17 @@ func (h *house) enforce(now time.Time) {
 	}
 }
 
-// subflowJoined notes that a link's subflow came up; a removal may have waited for it.
-func (h *house) subflowJoined(local netip.Addr) {
-	if i := linkOf(local, h.snap.Links); i >= 0 && i < len(h.joined) {
-		h.joined[i] = true
-		if waiting(h.paths) {
-			h.looked = time.Time{} // somebody waits to hear that no connection is without a way
-		}
+// subflowJoined notes that a link's subflow came up, and tells whether that is news; a removal may have waited for it.
+func (h *house) subflowJoined(local netip.Addr) (news bool) {
+	i := linkOf(local, h.snap.Links)
+	if i < 0 || i >= len(h.joined) {
+		return false
 	}
+	news, h.joined[i] = !h.joined[i], true
+	if waiting(h.paths) {
+		h.looked, news = time.Time{}, true // somebody waits to hear that no connection is without a way
+	}
+	return news
 }
 
 // changed records a transition and tells everybody, in the same sentence.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"spillway/jsonin"
 	"spillway/policy"
@@ -28,6 +29,14 @@ func (h *history) add(t Transition) {
 		h.list = h.list[:historyLength-1]
 	}
 	h.list = append(h.list, t)
+}
+
+// last is when the last one was; zero without any.
+func (h *history) last() time.Time {
+	if len(h.list) == 0 {
+		return time.Time{}
+	}
+	return h.list[len(h.list)-1].At
 }
 
 func (h *history) all() []Transition { return append([]Transition{}, h.list...) }

@@ -318,7 +318,7 @@ func (h *house) watchJoins(ctx context.Context) error {
 			case h.joins <- e.Local.Addr():
 			default: // the loop has others to look at
 			}
-		}, mptcp.EventSubEstablished)
+		}, mptcp.EventSubEstablished, mptcp.EventSubClosed)
 		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
 			h.log.Debug("path-manager events", "error", err)
 			select {

@@ -18,7 +18,10 @@ const (
 
 	tickBusy = 50 * time.Millisecond
 	tickSome = 200 * time.Millisecond
-	tickIdle = time.Second
+	tickIdle = 2 * time.Second // a lost carrier is told by the kernel within a second, a transfer by Poke
+	tickCalm = 4 * time.Second // while all links have been as they are for calmAfter
+
+	calmAfter = time.Minute
 
 	retryFirst = 100 * time.Millisecond // after an error of the kernel's socket
 	retryMost  = 5 * time.Second
@@ -377,9 +380,30 @@ func (l *loop) rearm(now time.Time) {
 	d := time.Duration(l.interval.Load())
 	if d == 0 {
 		d = cadence(l.cfg.Load().Links, l.links)
-		if now.Before(l.eager) {
+		switch {
+		case now.Before(l.eager):
 			d = tickBusy
+		case d == tickIdle && l.steady(now):
+			d = tickCalm
 		}
 	}
-	l.tick.Reset(d)
+	l.tick.Reset(Beat(now, d))
+}
+
+// steady tells whether nothing has become usable or unusable lately.
+func (l *loop) steady(now time.Time) bool {
+	return !slices.ContainsFunc(l.links, func(k Link) bool { return now.Sub(k.Since) < calmAfter })
+}
+
+// Beat makes a wait of a second or more end at a multiple of d of the clock, half of d earlier or later at most: whoever waits
+// so wakes the processor together with others who do.
+func Beat(now time.Time, d time.Duration) time.Duration {
+	if d < time.Second {
+		return d
+	}
+	wait := now.Truncate(d).Add(d).Sub(now.Round(0))
+	if wait < d/2 {
+		wait += d
+	}
+	return wait
 }

@@ -133,3 +133,17 @@ func TestCadenceFollowsTheLoad(t *testing.T) {
 		}
 	}
 }
+
+func TestBeatsFallTogether(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for ms := range 4000 {
+		now := start.Add(time.Duration(ms) * time.Millisecond)
+		wait := Beat(now, 2*time.Second)
+		if end := now.Add(wait); !end.Equal(end.Truncate(2*time.Second)) || wait < time.Second || wait > 3*time.Second {
+			t.Fatalf("at %v: waits %v, until %v", now, wait, end)
+		}
+	}
+	if Beat(start.Add(7), tickBusy) != tickBusy {
+		t.Error("a short wait was changed")
+	}
+}

@@ -4,6 +4,7 @@ package mptcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,24 +26,38 @@ type DialOptions struct {
 	NotSentLowat int        // octets, TCP_NOTSENT_LOWAT; 0: the kernel's; ignored by kernels without it on MPTCP
 }
 
+// errSecond: the dialer failed with MPTCP, hides why, and tries with plain TCP.
+var errSecond = errors.New("second socket for one connection")
+
 // Dial connects to remote. Keep-alive is off: Go's default of 15 s would run on every subflow, the metered ones
 // too. With FastOpen, Dial returns before a packet is sent: the first Write sends the SYN with its data, a refusal
 // comes back from Write or Read, and an unreachable peer only as a passed read deadline, so the caller sets one.
 // Errors are *net.OpError with the errno inside (errors.Is works); when ctx ends before the connection is
 // there, the socket is closed.
 func Dial(ctx context.Context, remote netip.AddrPort, o DialOptions) (*net.TCPConn, error) {
+	// The dialer's own MPTCP socket is cheaper than becomeMPTCP, which says what is wrong with it. It may be had where connect sends
+	// nothing, so that after any error the connection may be dialled again.
+	cheap, sockets := o.FastOpen && !o.PlainTCP, 0
 	d := net.Dialer{
 		KeepAlive:       -1, // without it a disabled KeepAliveConfig means "the default"
 		KeepAliveConfig: net.KeepAliveConfig{Enable: false},
 		ControlContext: func(_ context.Context, network, _ string, c syscall.RawConn) error {
+			if sockets++; cheap && sockets > 1 {
+				return errSecond
+			}
 			return control(c, func(fd int) error { return prepareDial(fd, network == "tcp6", o) })
 		},
 	}
-	d.SetMultipathTCP(false) // prepareDial puts the MPTCP socket in place
+	d.SetMultipathTCP(cheap) // else prepareDial puts the MPTCP socket in place
 	if o.Local.IsValid() || o.LocalPort != 0 {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.Local, o.LocalPort))
 	}
 	c, err := d.DialContext(ctx, "tcp", remote.String())
+	if errors.Is(err, errSecond) {
+		cheap = false
+		d.SetMultipathTCP(false)
+		c, err = d.DialContext(ctx, "tcp", remote.String())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ addr add 10.2.0.2/24 dev lte
 addr add fd01::2/64 dev dsl nodad
 addr add fd02::2/64 dev lte nodad
 addr add 10.9.0.9/32 dev lo
-addr add fd09::9/128 dev lo
+addr add fd09::9/128 dev lo nodad
 `))
 	for _, ns := range []*netns.NS{w.cpe, w.hag} {
 		must(t, ns.Sysctl("net.mptcp.blackhole_timeout", "0"))

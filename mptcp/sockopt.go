@@ -22,7 +22,7 @@ func control(c syscall.RawConn, fn func(fd int) error) error {
 
 // prepareDial turns a fresh socket into the one that o asks for, before bind and connect.
 func prepareDial(fd int, v6 bool, o DialOptions) error {
-	if !o.PlainTCP {
+	if !o.PlainTCP && !speaksMPTCP(fd) {
 		if err := becomeMPTCP(fd, v6); err != nil {
 			return err
 		}
@@ -38,6 +38,12 @@ func prepareDial(fd int, v6 bool, o DialOptions) error {
 		dscp(fd, v6, o.DSCP),
 		fastOpenClient(fd, o.FastOpen),
 	)
+}
+
+// speaksMPTCP tells an MPTCP socket from another.
+func speaksMPTCP(fd int) bool {
+	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && p == unix.IPPROTO_MPTCP
 }
 
 // becomeMPTCP puts an MPTCP socket in the place of a plain one. net.Dialer could make one itself, but after *any*

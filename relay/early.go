@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -57,12 +58,15 @@ func (e *early) start(up *net.TCPConn) {
 
 func (e *early) pump(up *net.TCPConn) {
 	defer close(e.done)
-	var b [4 << 10]byte
 	for len(e.b) < mostEarly {
-		n, err := e.lan.Read(b[:min(len(b), mostEarly-len(e.b))])
+		have := len(e.b)
+		if cap(e.b)-have < synRoom/4 {
+			e.b = slices.Grow(e.b, synRoom)
+		}
+		n, err := e.lan.Read(e.b[have:min(cap(e.b), mostEarly)])
 		if n > 0 {
-			e.b = append(e.b, b[:n]...)
-			if _, err := up.Write(b[:n]); err != nil {
+			e.b = e.b[:have+n]
+			if _, err := up.Write(e.b[have:]); err != nil {
 				e.lost = err // the reader of up will learn why
 				return
 			}

@@ -36,6 +36,9 @@ func (c *counters) fastOpen(o mptcp.Outcome) {
 	}
 }
 
+// Sessions is how many connections there are, those that wait for their upstream too.
+func (r *Relay) Sessions() int { return r.guests.total() }
+
 // Stats gives the counters.
 func (r *Relay) Stats() Stats {
 	c := &r.count

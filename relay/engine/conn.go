@@ -17,8 +17,8 @@ const (
 	Aborted            // Conn.Abort or Engine.Close
 )
 
-// Pair is what Add takes: two connected non-blocking sockets, which belong to the engine from then on, even when Add
-// fails.
+// Pair is what Add takes: two connected non-blocking sockets, TCP towards the LAN, TCP or MPTCP upstream, which belong to the
+// engine from then on, even when Add fails.
 type Pair struct {
 	LAN, Up    int
 	Idle       time.Duration    // without an octet; 0: for ever
@@ -48,6 +48,7 @@ type direction struct {
 	held    []byte // read and not yet written; nil while nothing waits
 	buffer  []byte // the whole buffer of held
 	limit   int32  // octets to read at once
+	mark    int32  // in bulk: SO_RCVLOWAT of the source
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	hup     bool   // the source told of its end: read until it comes

@@ -42,7 +42,7 @@ func (l *loop) pump(c *Conn, d int) {
 	}
 	x := &c.dir[d]
 	if x.gauge.bulk {
-		x.gauge.look(l.now, n, false)
+		l.found(c, d, n)
 		return
 	}
 	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
@@ -67,6 +67,27 @@ func (l *loop) look(c *Conn, d int, clock bool) {
 	}
 	if x.eof || !x.gauge.look(l.now, n, clock) {
 		l.demote(c, d)
+		return
+	}
+	l.follow(c, d)
+}
+
+// found tells the gauge of octets that came outside the clock.
+func (l *loop) found(c *Conn, d, n int) {
+	if c.dir[d].gauge.look(l.now, n, false) {
+		l.follow(c, d)
+	} else {
+		l.demote(c, d)
+	}
+}
+
+// follow does what the gauge of a bulk direction says.
+func (l *loop) follow(c *Conn, d int) {
+	x := &c.dir[d]
+	l.nextTick = min(l.nextTick, x.gauge.due)
+	if x.mark != x.gauge.mark {
+		x.mark = x.gauge.mark
+		setLowat(c.fd[d], x.mark)
 	}
 }
 
@@ -81,7 +102,7 @@ func (l *loop) turn(c *Conn, d int) {
 		return
 	}
 	if n > 0 {
-		x.gauge.look(l.now, n, false)
+		l.found(c, d, n)
 		return
 	}
 	x.gauge.turned()
@@ -90,15 +111,15 @@ func (l *loop) turn(c *Conn, d int) {
 
 func (l *loop) promote(c *Conn, d int) {
 	x := &c.dir[d]
-	setLowat(c.fd[d], lowMark)
 	if len(l.bulk) == 0 {
-		l.nextTick = l.now + tick
+		l.nextTick = x.gauge.due
 		if fn := l.onBulk.Load(); fn != nil {
 			(*fn)()
 		}
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
+	l.follow(c, d)
 }
 
 // demote makes a direction attentive. Raising the low mark raised no event for what came in between, so look once
@@ -110,6 +131,7 @@ func (l *loop) demote(c *Conn, d int) {
 	if x.eof {
 		return
 	}
+	x.mark = 0
 	setLowat(c.fd[d], 1)
 	if n := l.move(c, d, false); n > 0 && !c.over {
 		x.gauge.read(l.now, n)

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	sweepEvery = int64(30 * time.Second) // how often timeouts are looked at
-	fairShare  = 512 << 10               // octets a direction may move before others get their turn
-	yieldEvery = int64(8 * time.Millisecond)
+	sweepEvery = int64(30 * time.Second)     // how often timeouts are looked at
+	fairShare  = 512 << 10                   // octets a direction may move before others get their turn
+	patience   = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
+	maxHold    = 10                          // ms, see wait
 	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
@@ -84,8 +85,8 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		last: uint32(time.Since(l.origin) / time.Second)}
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
-		c.dir[d].drained = plain(int(c.fd[d]))
 	}
+	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -126,11 +127,15 @@ func (l *loop) run() {
 		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
 		// clock, but wakes an idle processor, so not oftener than needed.
-		if l.now-l.yielded > yieldEvery {
+		timeout, until := l.timeout(), l.now
+		if l.holds(timeout) {
+			until += int64(timeout) * int64(time.Millisecond)
+		}
+		if until-l.yielded > patience {
 			l.yielded = l.now
 			runtime.Gosched()
 		}
-		n := l.wait(events)
+		n := l.wait(events, timeout)
 		l.wakeups.Add(1)
 		l.now = int64(time.Since(l.origin))
 		again := l.again
@@ -165,13 +170,12 @@ func (l *loop) run() {
 //
 // A system call that blocks, in the ordinary way, gives the runtime's processor up and takes one again: its monitor is woken
 // each time, looks every 20 us, and often the goroutine goes on on another thread. At a line's rhythm that is half of all
-// wake-ups. So while bulk directions keep the waits under a tick, the loop stays what it is, a goroutine that runs. Should the
+// wake-ups. So while bulk directions keep the waits short, the loop stays what it is, a goroutine that runs. Should the
 // runtime want to stop it, its signal ends the wait.
-func (l *loop) wait(events []unix.EpollEvent) int {
-	timeout := l.timeout()
+func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 	var n int
 	var err error
-	if l.hold && timeout >= 0 && timeout <= int(tick/int64(time.Millisecond)) {
+	if l.holds(timeout) {
 		n, err = epollWaitHolding(l.epoll, events, timeout)
 	} else {
 		n, err = unix.EpollWait(l.epoll, events, timeout)
@@ -181,6 +185,9 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 	}
 	return n
 }
+
+// holds tells whether a wait keeps the runtime's processor.
+func (l *loop) holds(timeout int) bool { return l.hold && timeout >= 0 && timeout <= maxHold }
 
 // timeout is until the next thing to do, in milliseconds; -1 without any.
 func (l *loop) timeout() int {
@@ -264,15 +271,19 @@ func (l *loop) sweepAll() {
 
 // tick looks at all bulk directions that are due.
 func (l *loop) tick() {
+	l.nextTick = l.now + maxPeriod*tick
 	for i := 0; i < len(l.bulk); {
 		e := l.bulk[i]
 		x := &e.c.dir[e.d]
-		if x.held == nil && !x.queued && l.now >= x.gauge.due-tick/4 {
+		switch {
+		case x.held != nil || x.queued: // looked at when that has gone
+		case l.now >= x.gauge.due-tick/4:
 			l.look(e.c, e.d, true)
+		default:
+			l.nextTick = min(l.nextTick, x.gauge.due)
 		}
 		if i < len(l.bulk) && l.bulk[i] == e { // else another took its place
 			i++
 		}
 	}
-	l.nextTick = l.now + tick
 }

@@ -9,11 +9,12 @@ const (
 	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
 	silence   = int64(30 * time.Millisecond) // and one that ends the bulk mood; flows that share a line come in bursts
 	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
-	lowMark   = 16 << 10                     // SO_RCVLOWAT of a bulk direction: a flow that speeds up, or whose window is small, wakes us
+	leastMark = 16 << 10                     // SO_RCVLOWAT of a bulk direction, which follows its rate
+	mostMark  = 64 << 10                     // what a window holds in its youth: a flow that fills it must wake us
 	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
-	target    = 8 << 10                      // octets that a look should find
+	target    = 16 << 10                     // octets that a look should find
 )
 
 // gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).
@@ -25,6 +26,7 @@ type gauge struct {
 	run    uint32 // octets since start, saturating
 	need   uint32 // octets of a run that promote; 0: firstNeed
 	rate   uint32 // in bulk: octets per tick, smoothed
+	mark   int32  // in bulk: the low-water mark
 	period uint8  // in bulk: ticks between looks
 	empty  uint8  // looks in a row that found nothing
 	bulk   bool
@@ -49,7 +51,7 @@ func (g *gauge) read(now int64, n int) bool {
 		g.run, g.start = g.run/2, now-elapsed/2
 		return false
 	}
-	g.bulk, g.empty, g.run, g.start = true, 0, 0, now
+	g.bulk, g.empty, g.run, g.start, g.mark = true, 0, 0, now, leastMark
 	g.schedule(now)
 	return true
 }
@@ -96,13 +98,22 @@ func (g *gauge) turned() {
 // calm makes the direction attentive with nothing remembered of the run.
 func (g *gauge) calm() { g.bulk, g.run, g.start = false, 0, g.last }
 
-// schedule sets the next look so that it will find target octets at the present rate.
+// schedule sets the next look so that it will find target octets at the present rate, and the mark to twice that, so that the
+// kernel stays silent until then unless the flow becomes faster. Looks of one period fall together.
 func (g *gauge) schedule(now int64) {
 	g.period = maxPeriod
 	if g.rate > 0 {
 		g.period = uint8(min(maxPeriod, max(1, (target+int64(g.rate)-1)/int64(g.rate))))
 	}
-	g.due = now + int64(g.period)*tick
+	every := int64(g.period) * tick
+	g.due = (now + every + tick/2) / every * every
+	expected := int64(g.rate) * int64(g.period)
+	for g.mark < mostMark && int64(g.mark) < 2*expected {
+		g.mark *= 2
+	}
+	for g.mark > leastMark && int64(g.mark) > 8*expected {
+		g.mark /= 2
+	}
 }
 
 // perTick is octets per tick, at most 2^28.

@@ -20,9 +20,9 @@ func feed(g *gauge, now *int64, rate, segment int, d time.Duration) (wakes int) 
 			wakes++
 			g.read(*now, waiting)
 			waiting = 0
-		case waiting >= lowMark || *now >= g.due:
+		case waiting >= int(g.mark) || *now >= g.due:
 			wakes++
-			g.look(*now, waiting, waiting < lowMark)
+			g.look(*now, waiting, waiting < int(g.mark))
 			waiting = 0
 		}
 	}
@@ -38,6 +38,21 @@ func TestBulkWakesSeldom(t *testing.T) {
 		segments := 10 * rate / 1448
 		if !g.bulk || wakes*4 > segments {
 			t.Errorf("%d Mbit/s: %d wake-ups for %d segments, bulk %v", mbit, wakes, segments, g.bulk)
+		}
+	}
+}
+
+func TestMarkFollowsTheRate(t *testing.T) {
+	for mbit, want := range map[int]int32{2: leastMark, 4: 32 << 10, 40: mostMark, 400: mostMark} {
+		var g gauge
+		now := int64(time.Hour)
+		feed(&g, &now, mbit*125_000, 1448, 2*time.Second)
+		if g.mark != want || g.due%(int64(g.period)*tick) != 0 {
+			t.Errorf("%d Mbit/s: mark %d, want %d; %+v", mbit, g.mark, want, g)
+		}
+		feed(&g, &now, 250_000, 1448, 2*time.Second)
+		if !g.bulk || g.mark > 32<<10 {
+			t.Errorf("slow again after %d Mbit/s: %+v", mbit, g)
 		}
 	}
 }
@@ -123,7 +138,7 @@ func FuzzGauge(f *testing.F) {
 			default:
 				g.look(now, n, b&16 != 0)
 			}
-			if g.bulk && (g.period < 1 || g.period > maxPeriod || g.due > now+maxPeriod*tick) {
+			if g.bulk && (g.period < 1 || g.period > maxPeriod || g.due > now+(maxPeriod+1)*tick || g.mark < leastMark || g.mark > mostMark) {
 				t.Fatalf("looks too late: %+v at %d", g, now)
 			}
 			if g.need > mostNeed {

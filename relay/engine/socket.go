@@ -51,7 +51,9 @@ func epollWaitHolding(epoll int, events []unix.EpollEvent, milliseconds int) (in
 	return int(n), nil
 }
 
-func setLowat(fd int32, n int) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) }
+func setLowat(fd int32, n int32) {
+	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, uintptr(unsafe.Pointer(&n)), 4, 0)
+}
 
 // Reset closes a socket so that the peer sees a RST (MP_FASTCLOSE for MPTCP), whatever waits in its queues.
 func Reset(fd int) {

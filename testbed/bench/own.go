@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,12 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	c := Contestants()[0]
 	p, err := s.startUp(c, add)
 	if err != nil {
+		return err
+	}
+	began := time.Now()
+	p.Stop()
+	stopped := float64(time.Since(began).Milliseconds())
+	if p, err = s.startUp(c, func(_ string, ms float64) { add("restart_ms", stopped+ms) }); err != nil {
 		return err
 	}
 	defer p.Stop()
@@ -23,7 +30,7 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	o := outcome{}
 	_, err = s.loadMarked(2*time.Minute, demand{Hold: 1000}, func(string) {
 		time.Sleep(2 * time.Second)
-		s.rest(p, idle, "flows1000", add)
+		s.rest(p, min(idle, 30*time.Second), "flows1000", add)
 	}, &o)
 	return err
 }
@@ -84,10 +91,19 @@ func (s *Stage) queues(c Contestant, p *Proc, length time.Duration, add func(str
 	}
 	defer s.shape(Lines{})
 	for name, up := range map[string]bool{"down": false, "up": true} {
-		o, err := s.load(p, 30*time.Second, demand{Flows: 16, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
-			Ramp: 10 * time.Second, For: length})
+		var o outcome
+		var octets [2]int64 // what the links sent up until the beginning and until the end
+		_, err := s.loadMarked(30*time.Second, demand{Flows: 16, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
+			Ramp: 10 * time.Second, For: length}, func(mark string) {
+			if k := slices.Index([]string{"begin", "end"}, mark); k >= 0 {
+				octets[k], _ = sent(s.cpe, links[:]...)
+			}
+		}, &o)
 		if err != nil {
 			return fmt.Errorf("long queues, %s: %s: %w", name, c.Name, err)
+		}
+		if up {
+			add("up_sent", float64(octets[1]-octets[0])*8/o.Seconds/1e6)
 		}
 		if o.Ask.N == 0 || o.Other.N == 0 {
 			return fmt.Errorf("long queues, %s: %s: no request was answered", name, c.Name)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -142,8 +144,38 @@ func (p *Proc) memory() int64 {
 	return (field(path, "RssAnon:") + field(path, "RssShmem:")) << 10
 }
 
-// slab is the octets of the kernel's objects, of the whole machine.
-func slab() int64 { return field("/proc/meminfo", "Slab:") << 10 }
+// slab is the octets of the kernel's objects in use, of the whole machine; where the kernel does not list them, of all its slabs,
+// which hold many free ones.
+func slab() (octets int64) {
+	b, _ := os.ReadFile("/proc/slabinfo")
+	for line := range strings.Lines(string(b)) {
+		var name string
+		var active, all, size int64
+		if n, _ := fmt.Sscan(line, &name, &active, &all, &size); n == 4 {
+			octets += active * size
+		}
+	}
+	if octets == 0 {
+		octets = field("/proc/meminfo", "Slab:") << 10
+	}
+	return octets
+}
+
+// sent is what devices of a namespace have sent, in octets, with all headers.
+func sent(ns *netns.NS, devices ...string) (octets int64, err error) {
+	err = ns.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/dev")
+		for line := range strings.Lines(string(b)) {
+			name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if f := strings.Fields(rest); slices.Contains(devices, name) && len(f) > 8 {
+				n, _ := strconv.ParseInt(f[8], 10, 64)
+				octets += n
+			}
+		}
+		return err
+	})
+	return octets, err
+}
 
 // counters reads /proc/net/netstat of a namespace, one extension, by name.
 func counters(ns *netns.NS, extension string) map[string]int64 {

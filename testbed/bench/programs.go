@@ -25,6 +25,7 @@ type Programs struct {
 	Self                   string // this program, for server and client
 	Spillway, Concentrator string
 	C, Go                  string // yardsticks
+	root                   string // of the source
 	others                 map[string]string
 	versions               map[string]string
 }
@@ -35,6 +36,7 @@ func (p Programs) find(name string) string { return p.others[name] }
 // Build makes what is missing below root/build (SPILLWAY_BIN names another directory for the daemon alone): the yardsticks, the two programs, and the peers written in Go, which may
 // take so long together. What can't be had is named when its turn comes.
 func Build(ctx context.Context, root string, patience time.Duration, log io.Writer) (p Programs, err error) {
+	p.root = root
 	dir := filepath.Join(root, "build", "bench")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return p, err

@@ -24,6 +24,7 @@ type Report struct {
 	Runs       []*Played         `json:"runs"`
 	Idle       int               `json:"most_idle_connections"` // measured for 10,000: as many as descriptors allow
 	Entries    []*Entry          `json:"contestants"`
+	Heap       string            `json:"heap,omitempty"` // profiles of the daemon, as text
 }
 
 // Played is one run of the command.
@@ -117,9 +118,33 @@ func Read(path string) (*Report, error) {
 	return r, nil
 }
 
+// keep takes what belongs to no contestant.
+func (r *Report) keep(old *Report) {
+	r.Runs = append(old.Runs, r.Runs...)
+	if r.Heap == "" {
+		r.Heap = old.Heap
+	}
+	r.Idle = max(r.Idle, old.Idle)
+}
+
+// Continue takes the figures of an older report as those of earlier rounds.
+func (r *Report) Continue(old *Report) {
+	r.keep(old)
+	for _, o := range old.Entries {
+		e := r.Entry(o.Name)
+		if e.Figures == nil {
+			continue // nobody of that name any more
+		}
+		for k, v := range o.Figures {
+			e.Figures[k] = append(slices.Clone(v), e.Figures[k]...)
+		}
+		e.Trouble = append(o.Trouble, e.Trouble...)
+	}
+}
+
 // Complete takes from an older report what this one has not measured.
 func (r *Report) Complete(old *Report) {
-	r.Runs = append(old.Runs, r.Runs...)
+	r.keep(old)
 	for _, o := range old.Entries {
 		e := r.Entry(o.Name)
 		if e.Figures == nil {

@@ -15,10 +15,11 @@ import (
 // Options of a run.
 type Options struct {
 	Rounds int
-	Quick  bool     // fewer works, no thousands of idle connections, shorter rests
-	Scale  float64  // of the times of works
-	Only   []string // contestants; empty: all
-	Works  []string // keys; empty: all
+	Quick  bool          // fewer works, no thousands of idle connections, shorter rests
+	Scale  float64       // of the times of works
+	Only   []string      // contestants; empty: all
+	Works  []string      // keys; empty: all
+	Idle   time.Duration // how long a daemon with nothing to do is watched
 	Log    io.Writer
 }
 
@@ -54,7 +55,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 			if e.Missing != "" || len(o.Only) > 0 && !slices.Contains(o.Only, c.Name) {
 				continue
 			}
-			if err := s.turn(ctx, c, e, round, o); err != nil {
+			if err := s.turn(ctx, c, e, r, round, o); err != nil {
 				fmt.Fprintf(o.Log, "  %s: %v\n", c.Name, err)
 				e.Trouble = append(e.Trouble, firstLine(err))
 			}
@@ -64,7 +65,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 }
 
 // turn is one contestant's part of a round.
-func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o Options) error {
+func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, round int, o Options) error {
 	if err := s.shape(Lines{}); err != nil {
 		return err
 	}
@@ -127,11 +128,19 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, round int, o O
 			return err
 		}
 	}
-	if c.Name != Spillway || !wanted("own") || round > 0 {
+	if c.Name != Spillway || round > 0 {
 		return nil
 	}
 	p.Stop()
-	rest := 30 * time.Second
+	if wanted("heap") {
+		if r.Heap, err = s.heap(ctx); err != nil {
+			return err
+		}
+	}
+	if !wanted("own") {
+		return nil
+	}
+	rest := o.Idle
 	if o.Quick {
 		rest = 5 * time.Second
 	}

@@ -26,6 +26,10 @@ const (
 	relayPort   = 4000 // of the relay under test
 )
 
+// routerBuckets is the size of the TCP table of a router with 512 MB. This machine's own has hundreds of thousands, and whoever asks
+// the kernel for all sockets has it walk through them.
+const routerBuckets = 4096
+
 // links are the devices between cpe and isp. What passes isp has left its sender's queues: the sender's own limits of what it
 // queues (TCP small queues) end there, as on the Internet.
 var links = [2]string{"dsl", "lte"}
@@ -53,9 +57,14 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 	if err := s.raiseFiles(); err != nil {
 		return s, err
 	}
+	if s.cpe, err = netns.MakeSmall("cpe", routerBuckets); err != nil {
+		return s, err
+	}
 	for name, ns := range map[string]**netns.NS{"lan": &s.lan, "cpe": &s.cpe, "isp": &s.isp, "hag": &s.hag, "srv": &s.srv} {
-		if *ns, err = netns.Make(name); err != nil {
-			return s, err
+		if *ns == nil {
+			if *ns, err = netns.Make(name); err != nil {
+				return s, err
+			}
 		}
 		s.spaces = append(s.spaces, *ns)
 		for _, v := range []string{"net.ipv4.ip_forward=1", "net.ipv4.tcp_no_metrics_save=1", "net.mptcp.blackhole_timeout=0",

@@ -64,7 +64,7 @@ func tables() []table {
 			plain("down: relayed p50", "queues.down_ask50", "%.0f"), plain("past it p50", "queues.down_other50", "%.0f"),
 			plain("relayed p99", "queues.down_ask99", "%.0f"), plain("past it p99", "queues.down_other99", "%.0f"), plain("Mbit/s", "queues.down_mbit", "%.1f"),
 			plain("up: relayed p50", "queues.up_ask50", "%.0f"), plain("past it p50", "queues.up_other50", "%.0f"),
-			plain("relayed p99", "queues.up_ask99", "%.0f"), plain("past it p99", "queues.up_other99", "%.0f"), plain("Mbit/s", "queues.up_mbit", "%.1f")}},
+			plain("relayed p99", "queues.up_ask99", "%.0f"), plain("past it p99", "queues.up_other99", "%.0f"), plain("Mbit/s the links sent", "queues.up_sent", "%.1f"), plain("Mbit/s the host wrote", "queues.up_mbit", "%.1f")}},
 	}
 }
 
@@ -195,7 +195,7 @@ func (r *Report) Document(dir string) error {
 		return err
 	}
 	text := string(b)
-	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": markdown(r.targets()), "own": markdown(r.ownRows())}
+	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
 	for _, t := range tables() {
 		if rows := r.rows(t); len(rows) > 1 {
 			parts[t.name] = t.title + ".\n\n" + markdown(rows)

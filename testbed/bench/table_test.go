@@ -75,13 +75,26 @@ func TestCompleteKeepsWhatWasNotMeasuredAgain(t *testing.T) {
 	}
 }
 
+func TestContinueAddsRounds(t *testing.T) {
+	old, now := report(), report()
+	now.Entry(CRW).Figures = map[string][]float64{"shaped80.cpu": {7}}
+	before := len(old.Entry(CRW).Figures["shaped80.cpu"])
+	now.Continue(old)
+	if n := len(now.Entry(CRW).Figures["shaped80.cpu"]); n != before+1 {
+		t.Errorf("%d rounds, want %d", n, before+1)
+	}
+	if len(old.Entry(CRW).Figures["shaped80.cpu"]) != before {
+		t.Error("the older report was changed")
+	}
+}
+
 // The document has a place for every table.
 func TestDocumentHasAllMarkers(t *testing.T) {
 	b, err := os.ReadFile("../../docs/BENCHMARKS.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"heading", "contestants", "targets", "own"}
+	names := []string{"heading", "contestants", "targets", "own", "heap"}
 	for _, table := range tables() {
 		names = append(names, table.name)
 	}

@@ -80,12 +80,14 @@ func measure(ctx context.Context) error {
 	flag.IntVar(&o.Rounds, "rounds", 5, "how often everybody does everything; medians are kept")
 	flag.BoolVar(&o.Quick, "quick", false, "the works that say most, and short rests")
 	flag.Float64Var(&o.Scale, "scale", 1, "stretches the time of each work")
+	flag.DurationVar(&o.Idle, "idle", 30*time.Second, "how long the idle daemon is watched, in the work own")
 	only := flag.String("only", "", "names of contestants, comma-separated; empty: all")
-	works := flag.String("works", "", "keys of works, comma-separated, also memory, queues, own; empty: all")
+	works := flag.String("works", "", "keys of works, comma-separated, also memory, queues, own, heap; empty: all")
 	out := flag.String("json", "build/bench/relay.json", "file for the figures")
 	docs := flag.Bool("docs", true, "write the tables and plots of docs/BENCHMARKS.md")
 	tables := flag.Bool("tables", false, "measure nothing: write tables and plots from the file of figures")
 	add := flag.Bool("add", false, "keep the file's figures of works that are not measured now")
+	more := flag.Bool("more", false, "these are further rounds: keep all figures of the file")
 	patience := flag.Duration("patience", 5*time.Minute, "how long building peers may take")
 	flag.Parse()
 	o.Only, o.Works = split(*only), split(*works)
@@ -109,7 +111,9 @@ func measure(ctx context.Context) error {
 		}
 		r = bench.NewReport(p, o.Rounds)
 		failed := bench.Run(ctx, p, o, r)
-		if old, err := bench.Read(path); *add && err == nil {
+		if old, err := bench.Read(path); err == nil && *more {
+			r.Continue(old)
+		} else if err == nil && *add {
 			r.Complete(old)
 		}
 		if err := errors.Join(failed, r.Write(path)); err != nil {
