@@ -132,12 +132,13 @@ func (n Numbers) LinkRules(link int, addr netip.Addr) []Rule {
 	}
 }
 
-// synWindow is the receive window of a SYN by a link's own route, in segments. A connection that begins with data in the SYN must not
-// offer more: Linux (6.18 for one) at the other end takes the window of such a SYN for scaled, so 64 KiB for up to 64 MiB,
-// and sends that much at once over several subflows. What is beyond the real window is thrown away here and repeated late (MPTcpExtNoDSSInWindow):
-// 2 Mbit/s over 20 and 40 where the LAN host reads 12. One segment, scaled, is passed within the first round trips. It costs
-// nothing else: the first acknowledgement tells the whole window.
-const synWindow = 1
+// synWindow is the receive window of a SYN by a link's own route, in segments. A connection that begins with data in the SYN should not
+// offer more: Linux (6.18 for one) at the other end takes the window of such a SYN for scaled, 64 KiB for 8 MiB with the
+// buffers of a router, and until that much has passed, sends beyond the real window over several subflows. What is beyond is thrown away
+// here and repeated late (MPTcpExtNoDSSInWindow): 2 Mbit/s over 20 and 40 where the LAN host reads 12. Ten segments are what a
+// sender may begin with (RFC 6928), so nothing is slower for it; fewer would be: the window grows from there, and with one it
+// stood still on Ethernet.
+const synWindow = 10
 
 // LinkRoute is the link's own default route. gateway is the zero Addr on a point-to-point link or where the default
 // route is on-link; src is the link's source address, which also says the family.

@@ -29,7 +29,7 @@ func All() []Scenario {
 		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
 		RouterKilled(), Reloaded(), NativeMPTCP(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
-		Bond("two-and-two", "4", false, twoAndTwo(), 16), Faithful(),
+		Bond("two-and-two", "4", false, twoAndTwo(), 16), SlowHost(), Faithful(),
 	}
 }
 
@@ -96,6 +96,26 @@ func Overflow(over, under time.Duration) Scenario {
 			{What: "LTE carries 5 Mbit/s after", Unit: "ms", Measure: Since("lte", 0, 5), Is: AtMost, Aim: 1000, Bound: 1000 * over.Seconds()},
 			{What: "DSL used while demand is over it", Unit: "%", Measure: func(r *Run) float64 { return LinkMbit("dsl", over/2, over)(r) / 20 * 100 }, Is: AtLeast, Aim: 97, Bound: 50},
 			{What: "LTE carries 1 Mbit/s until, after demand fell", Unit: "ms", Measure: Until("lte", over, 1), Is: AtMost, Aim: 5000, Bound: none},
+		},
+	}
+}
+
+// SlowHost is a host at the end of a slow wireless network: it takes less than the links bring, so that what arrives is limited by the
+// receive window of a connection that two links carry.
+func SlowHost() Scenario {
+	const mbit, length = 12.0, 10 * time.Second
+	return Scenario{
+		Name: "slow-host", About: "both links carry at once, 12 Mbit/s reach the host", Links: world.Two(),
+		Settings: world.Settings{Policy: map[string]string{"mode": `"bond"`}},
+		Demands:  []Demand{{Name: "bulk", Demand: traffic.Demand{Kind: traffic.Get, For: length}}},
+		Events: []Event{{Do: "narrow", Act: func(w *world.World) error {
+			return w.OnRouter("tc qdisc add dev " + world.LANDevice + " root tbf rate 12mbit burst 20k latency 100ms")
+		}}},
+		Expect: []Expectation{
+			whole("bulk"),
+			{What: "part of what can reach the host", Unit: "%", Measure: func(r *Run) float64 {
+				return Received("bulk", 2*time.Second, length-time.Second)(r) / mbit * 100
+			}, Is: AtLeast, Aim: 90, Bound: none},
 		},
 	}
 }
