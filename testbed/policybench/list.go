@@ -125,8 +125,8 @@ func carrier(link, standby string) scenario.Scenario {
 	s := scenario.Scenario{
 		Name: "carrier-" + link, About: link + " loses carrier under load, standby " + standby, Links: lines(),
 		Settings: world.Settings{Policy: map[string]string{"standby": `"` + standby + `"`}},
-		Demands: []scenario.Demand{{Name: "paced", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 12, For: 6 * time.Second}}},
-		Events:  []scenario.Event{{At: 3 * time.Second, Do: scenario.Cut, Link: link}},
+		Demands:  []scenario.Demand{{Name: "paced", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 12, For: 6 * time.Second}}},
+		Events:   []scenario.Event{{At: 3 * time.Second, Do: scenario.Cut, Link: link}},
 		Expect: []scenario.Expectation{
 			whole("paced"),
 			figure("stall_carrier_ms", "longest silence at the LAN's application", "ms", scenario.AtMost, 150, scenario.Stall("paced")),
