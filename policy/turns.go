@@ -24,9 +24,10 @@ const (
 	pauseLeast = 300 * time.Millisecond
 	pauseMost  = 1200 * time.Millisecond
 	gatherMost = 300 * time.Millisecond
-	slowerFor  = time.Second
-	turnShort  = 500 * time.Millisecond
-	turnLong   = 1500 * time.Millisecond
+	// slowerFor: primaries with a queue that stands so long in a rest are full, though they carry less than they did.
+	slowerFor = time.Second
+	turnShort = 500 * time.Millisecond
+	turnLong  = 1500 * time.Millisecond
 	// turnSubflows is the most subflows that may be told to rest and to carry on: each is told by a packet on the overflow link.
 	turnSubflows = 64
 	rateWindow   = 250 * time.Millisecond // of the observation's rates
@@ -68,7 +69,6 @@ func (s *step) takeTurns(d int) {
 	full := u.primaries >= dipShare*alone
 	phase := s.clock - t.since
 	if t.resting {
-		// A queue that still stands after that long is no leftover of the turn: the primaries carry less than they did.
 		slower := t.slow.hold(s.clock, u.queue && !full) >= slowerFor
 		if phase < max(t.pause, rateWindow) || !full && !slower {
 			return
@@ -81,7 +81,9 @@ func (s *step) takeTurns(d int) {
 			*t = turns{}
 			return
 		}
-		dm.solo = u.primaries // a queue stands, or they carry more: that is what they carry alone, as of now
+		if dm.solo = max(dm.solo, u.primaries); slower {
+			dm.solo = u.primaries
+		}
 		t.resting, t.since = false, s.clock
 		return
 	}
