@@ -85,6 +85,7 @@ type Health struct {
 	delay     time.Duration // round trip with queues, as last seen; 0: unknown
 
 	out     bool // data was out at the last step
+	gone    bool // the link was not usable at the last step
 	late    bool // this step came so late that its silence proves nothing
 	suspect bool
 	dead    bool
@@ -101,6 +102,7 @@ type path struct {
 	repeat                         uint32 // of them since anything new came
 	acked, received, sent, retrans uint64
 	out                            time.Time // since when data is out without progress; zero: none is out
+	stale                          bool      // of before the link was gone: its timer may fire late, or never. Until it moves it tells nothing
 	step                           uint32
 }
 
@@ -112,6 +114,10 @@ func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 	if h.last.IsZero() || now.Sub(h.last) > progressOld || now.Before(h.last) {
 		h.resume(now)
 	}
+	if link.Usable && h.gone {
+		h.revive(now)
+	}
+	h.gone = !link.Usable
 	h.steps++
 	dt := now.Sub(h.last)
 	h.last = now
@@ -211,6 +217,7 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		p.out = now
 	}
 	if moved {
+		p.stale = false
 		if !s.moved || at.After(s.heardAt) {
 			s.heardAt = at
 		}
@@ -224,7 +231,7 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 
 // silence judges one subflow with data out, knowing what the others of the link heard.
 func (h *Health) silence(now time.Time, x *PathSample, p *path, s *summary) {
-	if p.out.IsZero() {
+	if p.out.IsZero() || p.stale {
 		return
 	}
 	s.out++
@@ -318,7 +325,7 @@ func (h *Health) revive(now time.Time) {
 	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown, h.delay = now, 0, 0, 0, false, 0
 	for _, p := range h.paths {
 		if !p.out.IsZero() {
-			p.out = now
+			p.out, p.stale = now, true
 		}
 	}
 }

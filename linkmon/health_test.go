@@ -284,6 +284,21 @@ func TestDownloadThatStopsIsSuspectAndAProbeDecides(t *testing.T) {
 	})
 }
 
+// A subflow with data out from before the link was gone has backed off: its silence after the return is no second death.
+func TestALeftoverSubflowDoesNotKillALinkThatReturns(t *testing.T) {
+	b := newBench(t, 2, 20*time.Millisecond)
+	b.run(2*time.Second, b.uploads(3000))
+	b.link.Usable = false
+	b.run(2*time.Second, silence)
+	b.link.Usable = true
+	b.run(5*time.Second, silence)
+	b.alive("nothing new was sent since it returned")
+	b.run(time.Second, b.uploads(3000))
+	if took := b.run(5*time.Second, silence); !b.verdict.Dead {
+		t.Errorf("a subflow that moved again and fell silent is not missed after %v", took)
+	}
+}
+
 // A line with two seconds of queue answers a probe when what stands before it is through.
 func TestAProbeWaitsInTheQueueOfTheLink(t *testing.T) {
 	use := Use{Needed: true, InUse: true}
