@@ -10,21 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
 
 // TestBadInput gives the daemon what is wrong in the configuration, or turns out wrong in use: one line of the log names it, and LAN
 // hosts are served on, by the last good configuration where the new one is refused.
 func TestBadInput(t *testing.T) {
-	netns.Require(t)
-	h := Home{world.New(t, world.Config{Links: wide()})}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	h, must := atHome(t, world.Config{Links: wide()})
 	must(h.Serve(9000))
 	token := h.Dir + "/token"
 	must(writeFile(token, "let me in\n"))

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"spillway/convert"
-	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
 
@@ -77,14 +76,7 @@ var codes = []struct {
 // TestErrorCodes has a scripted concentrator answer each error; a good one stands behind it. The LAN host's very connection that
 // meets the error is served all the same, unless the server is at fault.
 func TestErrorCodes(t *testing.T) {
-	netns.Require(t)
-	h := Home{world.New(t, world.Config{Links: wide()})}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	h, must := atHome(t, world.Config{Links: wide()})
 	must(h.Serve(9000))
 	must(h.StartConcentrator())
 	must(h.Router.Start(h.TOML()))

@@ -14,7 +14,6 @@ import (
 	"spillway/convert"
 	"spillway/mptcp"
 	"spillway/testbed/accept"
-	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
 
@@ -44,14 +43,7 @@ var faulty = []struct {
 // TestFaultyConcentrators points the router at a concentrator with a fault that nobody knows of yet, and takes the time
 // until a LAN host's connection works, natively.
 func TestFaultyConcentrators(t *testing.T) {
-	netns.Require(t)
-	h := Home{world.New(t, world.Config{Links: wide()})}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	h, must := atHome(t, world.Config{Links: wide()})
 	must(h.Serve(9000))
 	must(h.StartConcentrator())
 	must(h.Router.Start(h.TOML()))

@@ -10,21 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
 
 // TestManyPrefixesAndDomains loads 10,000 prefixes and 1,000 names, and prints what they cost: time, memory, and the
 // set-up of a connection against none.
 func TestManyPrefixesAndDomains(t *testing.T) {
-	netns.Require(t)
-	h := Home{world.New(t, world.Config{Links: wide()})}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	h, must := atHome(t, world.Config{Links: wide()})
 	const prefixes, names = 10_000, 1_000
 	hosts, domain, dst := "", "", ""
 	for i := range names {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"spillway/testbed/netns"
 	"spillway/testbed/world"
 )
 
@@ -45,14 +44,7 @@ var actions = []string{"bypass", "primary", "bond", "no-lte", "block"}
 // TestRules tries every action with every condition in both families. Before each rule stands one whose condition does
 // not hold and which would block.
 func TestRules(t *testing.T) {
-	netns.Require(t)
-	h := Home{world.New(t, world.Config{Links: wide()})}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	h, must := atHome(t, world.Config{Links: wide()})
 	must(h.LAN.Script("link set eth0 address 02:00:00:00:77:77\n"))
 	remove, err := h.Hosts(world.Server4 + " server.test\n" + world.Server6 + " server.test\n192.0.2.77 elsewhere.test\n")
 	must(err)
