@@ -157,7 +157,7 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		s.r.runOut(err)
 	}
 	if err != nil && s.early.err == nil && !s.set.Block {
-		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
+		if re := p.u.react(err, s.early.sent.Load()); re.retry != never && !re.destination {
 			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
 			if up, d, e := s.direct(links, true); e == nil {
 				return up, d, nil
@@ -208,7 +208,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		if errors.As(err, &refusal) {
 			s.r.count.code(refusal.Code)
 		}
-		re := p.u.react(err, len(s.early.b) > 0)
+		re := p.u.react(err, s.early.sent.Load())
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
 		if ups[u].served.Load() > began.UnixNano() {
@@ -258,6 +258,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
+	s.early.sent.Store(false)
 	doubt := time.AfterFunc(silence, func() {
 		if !p.u.heardSince(began) {
 			s.r.suspect(p.u)
@@ -277,7 +278,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if s.warm {
 		before = taken(up)
 	}
-	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
+	if err := s.converse(ctx, up, p.u, opening, follow, fast, patience, deadline); err != nil {
 		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			switch {
 			case !o.Established:
@@ -382,12 +383,20 @@ func noMPTCP(err error) bool {
 }
 
 // converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
-// protocol permits.
-func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow bool, patience, deadline time.Time) error {
+// protocol permits. They never leave in a SYN (fast): one that gets no answer may have been taken all the same, and what the LAN host
+// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help.
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, patience, deadline time.Time) error {
 	up.SetWriteDeadline(deadline)
-	defer context.AfterFunc(ctx, func() { up.SetDeadline(time.Unix(1, 0)) })()
-	if follow {
-		opening = append(opening, s.early.b...)
+	defer context.AfterFunc(ctx, func() {
+		if !s.early.sent.Load() {
+			up.SetDeadline(time.Unix(1, 0))
+		}
+	})()
+	first := len(s.early.b)
+	s.early.open = !fast
+	if follow && !fast && first > 0 {
+		s.early.sent.Store(true)
+		opening, first = append(opening, s.early.b...), 0
 	}
 	if len(opening) > 0 {
 		if _, err := up.Write(opening); err != nil {
@@ -395,7 +404,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		}
 	}
 	if follow {
-		s.early.start(up)
+		s.early.start(up, first)
 	}
 	server, err := s.await(ctx, up, u, patience, deadline)
 	if err != nil {
@@ -411,6 +420,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		return err
 	}
 	if !follow && len(s.early.b) > 0 {
+		s.early.sent.Store(true)
 		_, err = up.Write(s.early.b)
 	}
 	return err
@@ -424,7 +434,7 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 		}
 	}
 	up.SetReadDeadline(deadline)
-	if s.early.gone.Load() || ctx.Err() != nil { // perhaps before the line above
+	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
 	}
 	return u.answer(up, s.dst)
