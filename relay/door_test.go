@@ -503,18 +503,40 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 		c.Close()
 		t.Error("a SYN got in")
 	}
-	first.Write([]byte("hello"))
-	l.SetDeadline(time.Now().Add(15 * time.Second))
-	c, err := l.AcceptTCP()
+	hears := func(from *net.TCPConn, word string) {
+		t.Helper()
+		from.Write([]byte(word))
+		l.SetDeadline(time.Now().Add(15 * time.Second))
+		c, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatalf("%q: %v", word, err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(15 * time.Second))
+		got := make([]byte, len(word))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != word {
+			t.Errorf("%q, want %q: %v", got, word, err)
+		}
+	}
+	hears(first, "I had begun")
+	r := &Relay{}
+	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*net.TCPListener{l}
+	r.admitSYNs()
+	second, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
 	if err != nil {
-		t.Fatalf("the handshake that had begun: %v", err)
+		t.Fatalf("after SYNs are admitted again: %v", err)
 	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(15 * time.Second))
-	got := make([]byte, 5)
-	if _, err := io.ReadFull(c, got); err != nil || string(got) != "hello" {
-		t.Errorf("%q, %v", got, err)
+	defer second.Close()
+	hears(second, "I am new")
+	// A successor's sockets are never touched.
+	r.door.shared = true
+	r.drop()
+	third, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatalf("a successor's listener drops SYNs: %v", err)
 	}
+	defer third.Close()
+	hears(third, "I am the successor's")
 }
 
 var native8080 = netip.MustParseAddrPort("10.8.8.8:8080")
