@@ -169,6 +169,30 @@ func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	}
 }
 
+// A server that takes longer than the converter may is waited for, as long as the converter answers others.
+func TestSlowServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	slow := netip.MustParseAddrPort("192.0.2.99:80")
+	accept := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr == slow {
+			<-accept
+		}
+		accepted(c, m)
+	})
+	const most = 3 * time.Second
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
+	c := lanDial(t, r, slow)
+	c.Write([]byte("x"))
+	for began := time.Now(); time.Since(began) < most+time.Second; time.Sleep(most / 4) {
+		echoes(t, r)
+	}
+	close(accept)
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A converter that takes other connections meanwhile is not out because of some that wait in vain.
 func TestConverterThatTakesOthersStaysIn(t *testing.T) {
 	t.Parallel()

@@ -426,27 +426,43 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	return err
 }
 
-// await is answer with both deadlines: the short one holds only until the handshake is complete.
+// await is answer with all deadlines: patience holds only until the handshake is complete, and a converter that answers others meanwhile may
+// wait for a slow server longer than deadline.
 func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
 	if patience.Before(deadline) {
-		if err := s.awaitHandshake(up, patience); err != nil {
+		if came, err := s.readable(ctx, up, patience); err != nil {
 			return false, err
+		} else if !came && !shaken(up) {
+			return false, errSilent
 		}
 	}
-	up.SetReadDeadline(deadline)
-	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
-		up.SetReadDeadline(time.Unix(1, 0))
+	began := deadline.Add(-s.set.ConnectTimeout)
+	if u.Protocol == Convert && s.set.ServerTimeout > s.set.ConnectTimeout {
+		if came, err := s.readable(ctx, up, deadline); err != nil {
+			return false, err
+		} else if !came && u.heardSince(began) && shaken(up) {
+			deadline = began.Add(s.set.ServerTimeout)
+		}
 	}
+	s.readUntil(ctx, up, deadline)
 	return u.answer(up, s.dst)
 }
 
-// awaitHandshake waits for readability, which an answer or an end brings, or for patience to run out.
-func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
+// readUntil sets the deadline for reading: now, if nobody waits any more.
+func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
+	up.SetReadDeadline(t)
+	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+		up.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readable waits until there is something to read, an answer or an end, or until t.
+func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
 	rc, err := up.SyscallConn()
 	if err != nil {
-		return err
+		return false, err
 	}
-	up.SetReadDeadline(patience)
+	s.readUntil(ctx, up, t)
 	var seen error
 	err = rc.Read(func(fd uintptr) bool {
 		var b [1]byte
@@ -454,15 +470,9 @@ func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
 		return seen != unix.EAGAIN
 	})
 	if err == nil && seen != nil {
-		return os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+		return false, os.NewSyscallError("recvfrom", seen) // the kernel tells it once
 	}
-	if err == nil || s.early.gone.Load() {
-		return nil // the answer, whatever it is, is read next
-	}
-	if o, err := mptcp.Inspect(up); err == nil && o.Established {
-		return nil
-	}
-	return errSilent
+	return err == nil || s.early.gone.Load(), nil // the answer, whatever it is, is read next
 }
 
 // judge tells the upstream how data in the SYN came out.
