@@ -87,7 +87,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			continue
 		}
 		switch {
-		case v.dead && carrying && s.want == endpointBackup && v.free && v.lonely > v.plain:
+		case v.dead && carrying && s.want == endpointBackup && v.free && v.lonely > 0:
 			// It had been left before it went silent, so that the others have nothing to fear of it. It may not be for long: such a
 			// line loses most of its packets, and those who have no other have had their share of waiting.
 		case v.dead && carrying && (v.lonely <= v.plain || carried >= lonelyMost):

@@ -73,7 +73,7 @@ func TestPaths(t *testing.T) {
 			{0, pathView{plan: first, free: true}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
 			{time.Second, pathView{plan: off, free: true, lonely: 2}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "two have not joined LTE"},
 			{2 * leaveMost, pathView{plan: off, free: true, lonely: 1, plain: 1}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "one never will"},
-			{time.Minute, pathView{plan: off, free: true, dead: true, lonely: 2, plain: 1}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "its losses look like silence for a moment"},
+			{time.Minute, pathView{plan: off, free: true, dead: true, lonely: 1, plain: 1}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "its losses look like silence for a moment"},
 			{time.Second, pathView{plan: off, free: true}, pathView{plan: first, joined: true}, [2]endpointWant{none, active}, "they have ended"},
 		},
 	}
