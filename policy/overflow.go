@@ -11,6 +11,8 @@ import (
 const (
 	// queueShare is the share of a known capacity from which a standing queue is believed: below it the queue is somebody else's.
 	queueShare = 0.8
+	// stillFull: a primary that was full and has a queue is full down to this share of its capacity, for a lost segment makes a dent.
+	stillFull = 0.9
 	// trickle is the rate, bit/s, below which a queue at a link of unknown capacity proves nothing.
 	trickle = 16e3
 	// rashWithin: who enters again so soon after leaving left too early. Leaving then takes twice as long, up to 8 times.
@@ -196,7 +198,8 @@ func (s *step) enter(d int, u *use) {
 	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity
 	byQueue := u.queue && u.primaries >= max(queueShare*u.capacity, trickle)
 
-	rateFor := dm.full.hold(s.clock, byRate && enough)
+	stays := dm.full.on && byQueue && u.primaries >= stillFull*u.capacity
+	rateFor := dm.full.hold(s.clock, (byRate || stays) && enough)
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
 	need := s.cfg.OverflowEnterFor << dm.patience
 	queueNeed := need
