@@ -63,7 +63,12 @@ joined: all
 ## scenarios    all scenarios, with the aims beside the figures
 scenarios: deps all
 	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
-	$(BUILD)/scenario run all
+	$(BUILD)/scenario all
+
+## scripts      what the simulation of the policy plays (policy/testdata), with real parts (40 min)
+scripts: deps all
+	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
+	$(BUILD)/scenario $$(grep -L '^window\|^at [^ ]* drag\| video$$\| film$$' policy/testdata/*.txt)
 
 ## kills        the daemon killed at every step of its start and of its stop
 kills: deps all
