@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios scripts kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
