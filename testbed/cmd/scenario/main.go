@@ -95,7 +95,9 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	defer remove()
+	var broken []string
 	findings, err := s.InWorld(ctx, dir, bin, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) }, func(w *world.World, run *scenario.Run) {
+		broken = run.Complaints()
 		if verbose {
 			fmt.Print(w.Logs(20_000))
 			counters(w)
@@ -106,6 +108,9 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	scenario.Print(os.Stdout, s, findings)
+	for _, line := range broken {
+		fmt.Println("  " + line)
+	}
 	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
 }
 
