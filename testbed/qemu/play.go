@@ -69,6 +69,7 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 	run, err = scenario.Play(ctx, w, small, b.Log)
 	if run != nil {
 		unscaled(run, s, fraction)
+		slot.Machine.toHostClock(run.Changes)
 	}
 	if err == nil {
 		err = slot.Machine.Ask(brief, &after)
@@ -77,6 +78,43 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 		return run, 0, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
 	}
 	return run, (after.Busy - before.Busy).Seconds() / time.Since(begin).Seconds(), nil
+}
+
+// Beside plays a scenario at a fraction of its rates with the router in a namespace, for figures to compare a guest's with.
+func Beside(ctx context.Context, s scenario.Scenario, fraction float64, bin world.Binaries, dir string) (*scenario.Run, error) {
+	small := scaled(s, fraction)
+	w, err := small.World(dir, bin)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if err := small.Ready(w); err != nil {
+		return nil, err
+	}
+	run, err := scenario.Play(ctx, w, small, nil)
+	if run != nil {
+		unscaled(run, s, fraction)
+	}
+	return run, err
+}
+
+// toHostClock shifts what the daemon dated by the guest's clock, which begins at a whole second of the host's or so. Of several
+// answers the one that came soonest tells the difference best.
+func (m *Machine) toHostClock(changes []scenario.Change) {
+	soonest, ahead := time.Hour, time.Duration(0)
+	for range 5 {
+		var u guest.Usage
+		asked := time.Now()
+		if m.Ask(guest.Request{Do: guest.Measure, Text: guest.Brief}, &u) != nil {
+			return
+		}
+		if took := time.Since(asked); took < soonest {
+			soonest, ahead = took, time.Unix(0, u.Now).Sub(asked.Add(took/2))
+		}
+	}
+	for i := range changes {
+		changes[i].At = changes[i].At.Add(-ahead)
+	}
 }
 
 // Figures is what a guest is and what Spillway costs it.
