@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"spillway/relay"
 	"spillway/testbed/linkemu"
 	"spillway/testbed/qemu/guest"
 	"spillway/testbed/scenario"
@@ -155,7 +157,9 @@ func (b Bench) Measure(dir string, transfer time.Duration) (f Figures, err error
 	slot := &Slot{Guest: b.Guest, Image: b.Image}
 	wire := linkemu.Shape{Delay: time.Millisecond}
 	link := world.Link{Name: "dsl", Up: wire, Down: wire, Learn: true}
-	w, err := world.Make(world.Config{Links: []world.Link{link}, On: slot.On}, dir, b.Bin)
+	// The one LAN host stands for a household: it may have all the connections that the daemon chooses by the machine's memory.
+	household := world.Settings{Relay: map[string]string{"max_per_host": fmt.Sprint(relay.DefaultMaxSessions)}}
+	w, err := world.Make(world.Config{Links: []world.Link{link}, Settings: household, On: slot.On}, dir, b.Bin)
 	if err != nil {
 		return f, err
 	}
@@ -243,6 +247,8 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 			if f.Failed > 0 {
 				b.log("of %d connections %d failed: %s", f.Connections, f.Failed, strings.Join(r.Errors, "; "))
 				b.log("TCP when it held most memory, in pages: %s", sockets)
+				b.log("the daemon counts: %s", counted(w))
+				b.log("the console's end:\n%s", m.Console(3000))
 			}
 			return err
 		case <-time.After(500 * time.Millisecond):
@@ -261,6 +267,21 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 			f.Available = u.Available
 		}
 	}
+}
+
+// counted is what the daemon has counted so far, for people: all that is not nought.
+func counted(w *world.World) string {
+	status, err := w.Router.Status()
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(status.Counters)) {
+		if n := status.Counters[name]; n != 0 {
+			all = append(all, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // sockets is what the guest's TCP holds and how much memory it may, for people, and the pages that it holds.
