@@ -131,7 +131,7 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 		for _, c := range run.Changes {
 			fmt.Printf("  %7.3f s  %s %s -> %s: %s\n", at(c.At), c.Link, c.From, c.To, c.Why)
 		}
-		run.Timeline(os.Stdout, 50*time.Millisecond)
+		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	return len(qemu.Failing(findings)) == 0, o.note(record{Guest: b.Guest.Name, Scenario: s.Name, Fraction: fraction, Limit: limit, Busy: busy, Sum: fraction * qemu.Sum(s.Links), Found: found(findings)})
 }
