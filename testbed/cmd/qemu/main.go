@@ -112,7 +112,7 @@ func known() []scenario.Scenario {
 
 // matrix is what every router must do: bonding both ways and over IPv6, overflow, failover by carrier and by blackhole, SIGKILL,
 // reload, native MPTCP.
-var matrix = []string{"policy/bond-down", "bond-up", "bond-down-v6", "overflow", "cut", "blackhole", "router-killed", "reload", "native-mptcp"}
+var matrix = []string{"policy/bond-down", "policy/bond-up", "bond-down-v6", "overflow", "cut", "blackhole", "router-killed", "reload", "native-mptcp"}
 
 // named picks scenarios; without a name the matrix.
 func named(names []string) (all []scenario.Scenario, err error) {
