@@ -115,7 +115,7 @@ held: all
 	@sh testbed/deps qemu-system-x86 xz-utils
 	CGO_ENABLED=0 $(GO) test -count=1 -v -run HeldSYNs ./testbed/qemu
 
-## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
+## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, the matrix (docs/ROUTERS.md; an hour)
 qemu: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
 	$(GO) build -o $(BUILD)/qemu-run ./testbed/cmd/qemu
