@@ -26,6 +26,7 @@ type Memory struct {
 	busyUntil time.Duration // traffic flowed lately
 	first     int
 	swifter   span // another link has been clearly faster than the first (smallest-delay)
+	yield     yielding
 	why       string
 }
 
@@ -132,6 +133,7 @@ func (m *Machine) Step(o Observation) Plan {
 	for d := range m.mem.dirs {
 		s.spill(d)
 	}
+	s.yield()
 	s.assign()
 	p := s.tell()
 	m.mem.begun = true
