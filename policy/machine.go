@@ -130,6 +130,7 @@ func (m *Machine) Step(o Observation) Plan {
 		s.judge(i)
 	}
 	s.lead()
+	s.leaveOut()
 	for d := range m.mem.dirs {
 		s.spill(d)
 	}

@@ -2,7 +2,10 @@
 
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Links that are very unlike. A connection's data arrives in order: what the fast link brings waits for what the slow one still has, and
 // when the buffers of the sender are full of it, the fast link stands still. The slow one gives less than that takes.
@@ -47,31 +50,49 @@ func (s *step) notWorth(i int) (in [2]bool) {
 	return in
 }
 
+// leaveOut takes links out of those that carry together (mode bond) when it is known that they add next to nothing to the others.
+func (s *step) leaveOut() {
+	if s.cfg.Mode != ModeBond {
+		return
+	}
+	for i := range s.n {
+		if !s.primary[i] {
+			continue
+		}
+		s.primary[i] = false
+		if s.notWorth(i) != [2]bool{true, true} {
+			s.primary[i] = true
+			continue
+		}
+		s.hurdle[i] = causeLittle
+		if s.first == i {
+			s.first = slices.Index(s.primary[:s.n], true)
+		}
+	}
+}
+
+// yielding is whether the primaries yield to the overflow links.
+type yielding struct {
+	on   bool
+	idle span // the overflow links carry less than the primaries alone
+}
+
 // yield lets the primaries rest while overflow links carry so much more that the primaries would only hold them up. Their subflows stay, silent.
 func (s *step) yield() {
 	m := &s.mem.yield
-	over := func(d int) func(int) bool { return func(i int) bool { return s.mem.links[i].over[d] } }
+	if s.cfg.NoGuard {
+		*m = yielding{}
+		return
+	}
 	yields, carries := false, false
 	for d := range s.mem.dirs {
-		var theirs, ours float64 // rates of the overflow links, of the primaries
-		for i := range s.n {
-			switch {
-			case over(d)(i):
-				theirs += s.in[i].rate[d]
-			case s.primary[i]:
-				ours += s.in[i].rate[d]
-			}
-		}
-		alone := s.capacityOf(d, func(i int) bool { return s.primary[i] })
-		if alone == 0 {
-			alone = s.mem.dirs[d].solo
-		}
-		much := alone > 0 && littleShare*max(s.capacityOf(d, over(d)), theirs) > alone
+		theirs, their, ours, alone := s.sides(d)
 		switch {
-		case much && theirs > 0:
+		case alone <= 0:
+		case theirs > 0 && littleShare*max(theirs, their) > alone:
 			yields = true
 			carries = carries || theirs >= yieldFrom*alone || m.on && theirs >= alone
-		case ours > alone/2 && alone > 0:
+		case ours > alone/2:
 			// This way the primaries are needed.
 			*m = yielding{}
 			return
@@ -87,8 +108,23 @@ func (s *step) yield() {
 	}
 }
 
-// yielding is whether the primaries yield to the overflow links.
-type yielding struct {
-	on   bool
-	idle span // the overflow links carry less than the primaries alone
+// sides compares the overflow links in use with the primaries in direction d: what they carry and can carry. What was learnt of
+// the primaries may be too low, so what they have carried counts as well.
+func (s *step) sides(d int) (theirs, their, ours, alone float64) {
+	for i := range s.n {
+		in, l := &s.in[i], &s.mem.links[i]
+		switch {
+		case l.over[d]:
+			theirs += in.rate[d]
+			their += in.cap[d]
+		case s.primary[i]:
+			ours += in.rate[d]
+			alone += max(in.cap[d], l.sat[d])
+		}
+	}
+	alone = max(alone, s.mem.dirs[d].solo)
+	if !s.mem.yield.on {
+		alone = max(alone, ours)
+	}
+	return theirs, their, ours, alone
 }

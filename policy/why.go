@@ -95,6 +95,9 @@ func (s *step) linkPlan(i int) LinkPlan {
 		Up:        s.primary[i] || l.over[up],
 		Metered:   s.cfg.Links[i].Metered || s.role[i] != RolePrimary,
 	}
+	if s.mem.yield.on && s.primary[i] {
+		lp.Why += "; it rests while others carry so much more that it would hold them up"
+	}
 	if l.state >= Active {
 		lp.Weight = s.weight(i)
 	}

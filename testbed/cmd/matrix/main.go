@@ -31,6 +31,7 @@ func main() {
 	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	flag.BoolVar(&m.unguarded, "unguarded", false, "without the guard (never_worse = false): what the kernel alone makes of it")
+	flag.StringVar(&m.sysctl, "sysctl", "", "of the concentrator's namespace: NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
 	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
@@ -104,6 +105,8 @@ type matrix struct {
 	least  float64
 
 	verbose, unguarded bool
+
+	sysctl string
 }
 
 func (m matrix) run(ctx context.Context, names []string, out string) error {
@@ -164,6 +167,11 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		return f, err
 	}
 	defer w.Close()
+	if m.sysctl != "" {
+		if out, err := w.HAG.Output("sysctl", "-w", m.sysctl); err != nil {
+			return f, fmt.Errorf("sysctl %s: %w: %s", m.sysctl, err, out)
+		}
+	}
 	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return f, err
 	}
