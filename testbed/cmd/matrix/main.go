@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -31,7 +32,7 @@ func main() {
 	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	flag.BoolVar(&m.unguarded, "unguarded", false, "without the guard (never_worse = false): what the kernel alone makes of it")
-	flag.StringVar(&m.sysctl, "sysctl", "", "of the concentrator's namespace: NAME=VALUE")
+	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
 	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
@@ -167,10 +168,8 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		return f, err
 	}
 	defer w.Close()
-	if m.sysctl != "" {
-		if out, err := w.HAG.Output("sysctl", "-w", m.sysctl); err != nil {
-			return f, fmt.Errorf("sysctl %s: %w: %s", m.sysctl, err, out)
-		}
+	if err := m.tune(w); err != nil {
+		return f, err
 	}
 	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return f, err
@@ -217,6 +216,21 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 	}
 	f.Ratio = f.Both / max(f.DSL, f.LTE)
 	return f, nil
+}
+
+// tune sets the sysctls that were asked for, after those of the world.
+func (m matrix) tune(w *world.World) error {
+	for _, s := range strings.FieldsFunc(m.sysctl, func(r rune) bool { return r == ';' }) {
+		where, setting, _ := strings.Cut(s, ":")
+		ns := map[string]*netns.NS{"cpe": w.CPE, "hag": w.HAG}[where]
+		if ns == nil {
+			return fmt.Errorf("sysctl %q: want cpe:NAME=VALUE or hag:NAME=VALUE", s)
+		}
+		if out, err := ns.Output("sysctl", "-w", setting); err != nil {
+			return fmt.Errorf("sysctl %s: %w: %s", s, err, out)
+		}
+	}
+	return nil
 }
 
 // transfer is one connection's rate.
