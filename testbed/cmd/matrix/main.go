@@ -4,7 +4,7 @@
 //
 //	matrix [-for 8s] [-up] [-least 0.95] [-json FILE] [NAME...]     names of cells; none: all
 //
-// In each cell one connection transfers as fast as it can: by DSL alone, by LTE alone, by both, in one world one after the
+// In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
 // other. It ends with 1 when both are less than so much of the better one.
 package main
 
@@ -42,7 +42,7 @@ func main() {
 const watchEvery = 200 * time.Millisecond
 
 // between two transfers what is still in a queue of the one before goes by.
-const between = 6000 * time.Millisecond
+const between = 3 * time.Second
 
 // cell is a pair of links. DSL has 15 ms one way and the usual queue.
 type cell struct {
@@ -177,7 +177,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 	for _, step := range []struct {
 		off, back string
 		into      *float64
-	}{{"lte", "", &f.DSL}, {"dsl", "lte", &f.LTE}, {"", "dsl", &f.Both}} {
+	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
 		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
 			if set.link == "" {
 				continue
