@@ -35,7 +35,7 @@ type dirMemory struct {
 	full, queued span    // the links in use are full by rate, by a standing queue
 	deep         span    // ... by one that proves it against the rate
 	fits, nearly span    // everything would fit into one link less: surely, barely
-	guard        span    // the links together are slower than the best alone
+	guard        span    // the links together are slower than the best alone (mode bond)
 	mean         float64 // of what is carried, over half a minute
 	meanAt       time.Duration
 
@@ -55,6 +55,9 @@ type dirMemory struct {
 	together   float64       // mean of what primaries and overflow links have carried together
 	togetherAt time.Duration // ... brought up to date
 	queueAt    time.Duration // when a queue was seen last
+	lost       time.Duration // what the overflow has cost, as time of what the primaries carry alone; negative: it gained
+	losingAt   time.Duration // since when that is above 0
+	recovered  bool          // since the overflow link rests the primaries have been full
 	bonded     float64       // what the links carried together before the overflow was left
 	strikes    int           // times that the primaries carried more alone than together
 	turns      turns         // of the overflow link
@@ -108,6 +111,10 @@ func (s *step) spill(d int) {
 	if !s.leave(d, &u) {
 		s.enter(d, &u)
 	}
+	if s.mem.yield.on {
+		s.mem.dirs[d].turns = turns{}
+		return
+	}
 	s.takeTurns(d)
 }
 
@@ -127,7 +134,7 @@ func (s *step) keep(d int) {
 	}
 	for i := range s.n {
 		l := &s.mem.links[i]
-		if l.lead && known && s.candidate(i) && !l.over[d] && s.in[i].rate[d] > s.cfg.OverflowLeave*capacity {
+		if l.lead && known && s.candidate(i) && !s.notWorth(i)[d] && !l.over[d] && s.in[i].rate[d] > s.cfg.OverflowLeave*capacity {
 			l.over[d] = true
 			dm := &s.mem.dirs[d]
 			dm.solo, dm.enteredAt, dm.fullFor = capacity, s.clock, 0
@@ -168,7 +175,7 @@ func (s *step) use(d int) use {
 			u.last = i
 			u.overflowLinks++
 			u.overflowIsFull = u.overflowIsFull && s.linkFull(i, d)
-		case s.candidate(i) && u.next < 0:
+		case u.next < 0 && s.candidate(i) && !s.notWorth(i)[d]:
 			u.next = i
 		}
 	}
@@ -201,7 +208,7 @@ func (s *step) linkFull(i, d int) bool {
 func (s *step) enter(d int, u *use) {
 	dm := &s.mem.dirs[d]
 	enough := u.overflowLinks == 0 || u.overflowIsFull
-	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity
+	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity || s.mem.yield.on && u.overflowLinks > 0
 	byQueue := u.queue && u.primaries >= max(queueShare*u.capacity, trickle)
 
 	stays := dm.full.on && byQueue && u.primaries >= stillFull*u.capacity
