@@ -273,6 +273,9 @@ func (r *Run) Timeline(w io.Writer, step time.Duration) {
 			mbit := func(octets uint64) float64 { return float64(octets) * 8 / step.Seconds() / 1e6 }
 			fmt.Fprintf(w, "  %s %5.1f /%5.1f", l.Name, mbit(b.RxOctets-a.RxOctets), mbit(b.TxOctets-a.TxOctets))
 		}
+		if whole, ok := r.Results[""]; ok {
+			fmt.Fprintf(w, "  received %5.1f", whole.Series.Mbit(r.Start.Add(at-step), r.Start.Add(at)))
+		}
 		fmt.Fprintln(w)
 	}
 }

@@ -3,7 +3,7 @@
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
-//	scenario [-v] [-keep DIR] NAME...      "all": every one
+//	scenario [-v] [-keep DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
 //	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
@@ -48,6 +48,16 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	list := scenario.Every()
 	if names[0] != "all" {
 		list = slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return !slices.Contains(names, s.Name) })
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".txt") {
+			continue
+		}
+		s, err := scenario.FromScript(name)
+		if err != nil {
+			return err
+		}
+		list = append(list, s)
 	}
 	if len(list) == 0 {
 		return fmt.Errorf("%q: no scenario of that name; `scenario list` lists them", names)
