@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -26,7 +27,8 @@ type applier struct {
 
 	mu      sync.Mutex
 	state   kernel.State
-	applied bool // a first state is in the kernel
+	held    kernel.State // the last that was applied whole
+	applied bool         // a first state is in the kernel
 }
 
 // After an error the applier tries again, from applyFirst to applyMost.
@@ -69,6 +71,23 @@ func (a *applier) ready() bool {
 	return a.applied
 }
 
+// routed tells whether the rules and routes that a wanted state has for packets from an address are in the kernel.
+func (a *applier) routed(from netip.Addr, want *kernel.State) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range want.Rules {
+		if r.From == from && !slices.Contains(a.held.Rules, r) {
+			return false
+		}
+	}
+	for _, r := range want.Routes {
+		if r.Src == from && !slices.Contains(a.held.Routes, r) {
+			return false
+		}
+	}
+	return true
+}
+
 // again has the kernel compared with the wanted state.
 func (a *applier) again() {
 	select {
@@ -94,7 +113,8 @@ func (a *applier) run(ctx context.Context) error {
 				continue // nothing is wanted yet
 			}
 		}
-		ops, err := a.kernel.Apply(ctx, a.wanted())
+		wanted := a.wanted()
+		ops, err := a.kernel.Apply(ctx, wanted)
 		for _, op := range ops {
 			a.log.Debug("kernel", "op", op.String())
 		}
@@ -107,7 +127,7 @@ func (a *applier) run(ctx context.Context) error {
 			}
 			wait, failing = 0, ""
 			a.mu.Lock()
-			a.applied = true
+			a.held, a.applied = wanted, true
 			a.mu.Unlock()
 		} else {
 			wait = min(max(2*wait, applyFirst), applyMost)

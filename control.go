@@ -353,6 +353,10 @@ func (h *house) enforce(now time.Time) {
 		return // the first state is the applier's alone: routes before endpoints
 	}
 	for _, change := range endpointChanges(have.Endpoints, w.Endpoints) {
+		if change.verb == "add" && !h.apply.routed(change.endpoint.Addr, &w) {
+			// A subflow that finds no route is not tried again. The applier, which has been woken, adds the endpoint after the routes.
+			continue
+		}
 		if err := change.do(h.kernel); err != nil {
 			h.log.Debug("endpoint", "change", change.String(), "error", err)
 			h.apply.again()

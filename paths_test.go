@@ -3,10 +3,12 @@
 package main
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
+	"spillway/kernel"
 	"spillway/mptcp"
 	"spillway/policy"
 )
@@ -115,6 +117,26 @@ func TestWaitingHasAnEnd(t *testing.T) {
 	}
 	if states[0].want != endpointBackup {
 		t.Errorf("DSL's endpoint is %v, want a silent one", states[0].want)
+	}
+}
+
+// TestRoutesComeBeforeEndpoints: a link that returns has its endpoint only once its own rules and routes are in the kernel.
+func TestRoutesComeBeforeEndpoints(t *testing.T) {
+	dsl, lte := netip.MustParseAddr("100.64.0.2"), netip.MustParseAddr("100.64.1.2")
+	rule := func(a netip.Addr) kernel.Rule { return kernel.Rule{Priority: 911, From: a, Table: 7701} }
+	route := func(a netip.Addr, index int) kernel.Route { return kernel.Route{Table: 7701, Index: index, Src: a} }
+	a := applier{held: kernel.State{Rules: []kernel.Rule{rule(dsl), rule(lte)}, Routes: []kernel.Route{route(dsl, 3)}}}
+	want := kernel.State{Rules: []kernel.Rule{rule(dsl), rule(lte)}, Routes: []kernel.Route{route(dsl, 3), route(lte, 4)}}
+	if !a.routed(dsl, &want) || a.routed(lte, &want) {
+		t.Error("DSL has its route and LTE has not: told otherwise")
+	}
+	want.Routes[0].Index = 4 // the lines have changed places
+	if a.routed(dsl, &want) {
+		t.Error("DSL's address has moved to another device, and counts as routed")
+	}
+	a.held = want
+	if !a.routed(dsl, &want) || !a.routed(lte, &want) {
+		t.Error("both have their routes")
 	}
 }
 

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -55,8 +56,9 @@ func NativeMPTCP() Scenario {
 	}
 }
 
-// ClockSet sets the router's clock a day back, two days forward and right again. Only a machine of its own has a clock.
+// ClockSet sets the router's clock a day back, into another billing month, and right again. Only a machine of its own has a clock.
 func ClockSet() Scenario {
+	const forward = 45 // days
 	set := func(days int) func(*world.World) error {
 		return func(w *world.World) error {
 			if !w.Own() {
@@ -65,7 +67,47 @@ func ClockSet() Scenario {
 			return w.OnRouter(fmt.Sprintf("date -s @$(($(date +%%s) + %d))", days*86400))
 		}
 	}
-	return fault{name: "clock-set", about: "the router's clock is set a day back, then two days forward, then right",
-		events: []Event{do(happens, "a day back", set(-1)), do(happens+2*time.Second, "two days forward", set(2)), do(happens+4*time.Second, "right again", set(-1))},
+	links := world.Two()
+	links[1].More = "quota = \"10GB\"\n"
+	var counted, month float64
+	s := fault{name: "clock-set", about: fmt.Sprintf("the router's clock is set a day back, then %d days forward, then right", forward+1), links: links,
+		events: []Event{do(happens, "a day back", set(-1)), do(happens+2*time.Second, "into another month", set(forward+1)), do(happens+4*time.Second, "right again", set(-forward)),
+			do(20*time.Second, "the quota", func(w *world.World) (err error) {
+				counted, month, err = quotaOf(w, links[1].Name)
+				return err
+			})},
 		length: 7 * time.Second}.scenario()
+	s.Expect = append(s.Expect,
+		Expectation{What: "the quota's use, of what LTE has carried", Unit: "%", Measure: func(*Run) float64 { return counted }, Is: AtLeast, Aim: 95, Bound: 95},
+		Expectation{What: "the same, at most", Unit: "%", Measure: func(*Run) float64 { return counted }, Is: AtMost, Aim: 101, Bound: 101},
+		Expectation{What: "days since its month began", Measure: func(*Run) float64 { return month }, Is: AtMost, Aim: 31, Bound: 31})
+	return s
+}
+
+// quotaOf asks what of a link's octets its quota has counted, in percent, and how many days ago the billing month began by this machine's clock.
+func quotaOf(w *world.World, link string) (counted, month float64, err error) {
+	answer, err := w.Router.Control("status", nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	var s struct {
+		Links []struct {
+			Name  string
+			Rx    uint64 `json:"rx_bytes"`
+			Tx    uint64 `json:"tx_bytes"`
+			Quota *struct {
+				Used  uint64
+				Start time.Time `json:"period_start"`
+			}
+		}
+	}
+	if err := json.Unmarshal(answer, &s); err != nil {
+		return 0, 0, err
+	}
+	for _, l := range s.Links {
+		if l.Name == link && l.Quota != nil {
+			return 100 * float64(l.Quota.Used) / float64(max(1, l.Rx+l.Tx)), time.Since(l.Quota.Start).Hours() / 24, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("link %s: its status tells of no quota", link)
 }
