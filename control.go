@@ -202,11 +202,11 @@ func (h *house) calm(now time.Time) bool {
 func (h *house) lookAtSubflows(now time.Time, busy bool) {
 	h.looked = now
 	if h.diag == nil || !busy {
-		h.flows = nil
+		h.flows, h.still.lost = nil, 0
 		return
 	}
 	which := mptcp.Which{} // what stands still may have lost its address
-	if !h.still.due(now) && !h.transparent {
+	if !h.still.due(now, h.history.last()) && !h.transparent {
 		which = ourSubflows(h.snap.Links, familiesOf(h.addrs))
 	}
 	flows, err := h.diag.Subflows(which)
@@ -287,6 +287,15 @@ func (h *house) views() []pathView {
 		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
 		for i := range views {
 			if views[i].plan == policy.Off && h.plan.Links[i].Available {
+				views[i].plan = policy.Standby
+			}
+		}
+	}
+	if h.still.lost > 0 {
+		// Connections have no subflow at all. Linux may not begin another by the link that has returned (6.18: a subflow that ended before its
+		// endpoint was removed counts on against the number of endpoints), but does by one more: a link that is held back has one.
+		for i := range views {
+			if views[i].plan == policy.Off && !views[i].dead && views[i].free {
 				views[i].plan = policy.Standby
 			}
 		}

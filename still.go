@@ -19,6 +19,9 @@ import (
 
 const (
 	stillEvery = 5 * time.Second
+	// stillOften is the pace after a link has changed, for stillWatch, and while a connection has no subflow.
+	stillOften = time.Second
+	stillWatch = 15 * time.Second
 	// stillFor is how long a connection may be without a subflow and without progress. Links that return within it save
 	// it: their endpoints make new subflows.
 	stillFor = 10 * time.Second
@@ -31,6 +34,7 @@ const (
 type still struct {
 	looked time.Time
 	since  map[uint64]standing // by Flow.ID
+	lost   int                 // connections of these with no live subflow at all
 }
 
 type standing struct {
@@ -38,8 +42,14 @@ type standing struct {
 	moved uint64
 }
 
-// due tells whether it is time to look again, at all subflows of the namespace.
-func (s *still) due(now time.Time) bool { return now.Sub(s.looked) >= stillEvery }
+// due tells whether it is time to look again, at all subflows of the namespace. changed is when a link has last changed its state.
+func (s *still) due(now, changed time.Time) bool {
+	every := stillEvery
+	if s.lost > 0 || now.Sub(changed) < stillWatch {
+		every = stillOften
+	}
+	return now.Sub(s.looked) >= every
+}
 
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or no local address for
 // goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all subflows of an instant.
@@ -56,6 +66,7 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 		}
 	}
 	since := map[uint64]standing{}
+	s.lost = 0
 	for i := range flows {
 		f := &flows[i]
 		way := ways[f.Token]
@@ -84,6 +95,9 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 			continue
 		}
 		since[f.ID] = was
+		if way == 0 {
+			s.lost++
+		}
 	}
 	s.since = since
 	return doomed
@@ -105,7 +119,7 @@ func alive(state uint8) bool { return state >= 1 && state <= 3 }
 
 // resetStill looks for such connections now and then. h.flows must be of this instant.
 func (h *house) resetStill(now time.Time) {
-	if h.diag == nil || !h.still.due(now) {
+	if h.diag == nil || !h.still.due(now, h.history.last()) {
 		return
 	}
 	h.still.looked = now

@@ -47,6 +47,19 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 	first := len(subflows)
 	var s still
 	found := map[uint64]time.Duration{}
+	start := time.Unix(1000, 0)
+	if s.step(start, flows, subflows, links); s.lost != 4 { // 2, 3, 7, 8
+		t.Errorf("%d connections without a live subflow, want 4", s.lost)
+	}
+	s.looked = start
+	if s.due(start.Add(stillOften-1), start) || !s.due(start.Add(stillOften), start.Add(-time.Hour)) {
+		t.Error("while connections have no subflow all are to be looked at once a second")
+	}
+	s = still{looked: start}
+	if s.due(start.Add(stillEvery-1), start.Add(-stillWatch)) || !s.due(start.Add(stillEvery), start.Add(-stillWatch)) || !s.due(start.Add(stillOften), start) {
+		t.Error("otherwise every five seconds, but once a second after a link has changed")
+	}
+	s = still{}
 	for at := time.Duration(0); at <= 2*goneFor; at += stillEvery {
 		flows[6].Down++
 		for _, f := range s.step(time.Unix(1000, 0).Add(at), flows, subflows, links) {
