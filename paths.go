@@ -25,6 +25,7 @@ type pathState struct {
 	want   endpointWant
 	active time.Time // since when want is endpointActive
 	gone   time.Time // since when the plan wants no subflow here; zero: it wants one
+	hopes  bool      // for connections that have no other subflow: there is no hurry, and may be no end
 }
 
 const (
@@ -46,6 +47,7 @@ type pathView struct {
 	stale  bool // lonely was counted before the plan gave the link up: it says nothing of joins that failed since
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
+	yields bool // a primary that rests: what is on its way there holds up the others
 }
 
 // stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
@@ -54,7 +56,8 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 	carried := time.Duration(0)
 	for i := range states {
 		s, v := &states[i], &views[i]
-		if v.plan == policy.Off {
+		s.hopes = false
+		if v.plan == policy.Off || v.yields {
 			if s.gone.IsZero() {
 				s.gone = now
 			}
@@ -89,10 +92,11 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.
-		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost:
+		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !v.yields:
 			s.want = endpointNone
 		default:
 			s.want = endpointBackup
+			s.hopes = v.yields && now.Sub(s.gone) >= lonelyMost
 		}
 	}
 }
@@ -100,7 +104,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 // waiting tells whether stepPaths must be asked again soon though nothing else changes.
 func waiting(states []pathState) bool {
 	for i := range states {
-		if !states[i].gone.IsZero() && states[i].want != endpointNone {
+		if !states[i].gone.IsZero() && states[i].want != endpointNone && !states[i].hopes {
 			return true
 		}
 	}

@@ -32,6 +32,13 @@ func TestPaths(t *testing.T) {
 			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, "a connection has no other subflow yet"},
 			{time.Second, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, "all have"},
 		},
+		"DSL yields to LTE": {
+			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
+			{time.Second, pathView{plan: standby, yields: true, lonely: 1, plain: 1}, pathView{plan: act, joined: true}, [2]endpointWant{backup, active}, "a connection has fallen back to plain TCP"},
+			{time.Hour, pathView{plan: standby, yields: true, lonely: 1, plain: 1}, pathView{plan: act, joined: true}, [2]endpointWant{backup, active}, "it lives on"},
+			{time.Second, pathView{plan: standby, yields: true}, pathView{plan: act, joined: true}, [2]endpointWant{none, active}, "it has ended"},
+			{time.Second, pathView{plan: first}, pathView{plan: standby, joined: true}, [2]endpointWant{active, backup}, "all fits into DSL again"},
+		},
 		"no join is heard of": {
 			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
 			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, ""},

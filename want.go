@@ -104,7 +104,7 @@ func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
 
 // relayPlan is what the relay must know of the plan.
 func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
-	out := relay.Plan{First: plan.First, Primary: -1}
+	out := relay.Plan{First: startOn(plan), Primary: -1}
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &plan.Links[i]
 		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Addr4: l.Addr4, Addr6: l.Addr6,
@@ -114,6 +114,19 @@ func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
 		}
 	}
 	return out
+}
+
+// startOn is the link on which new connections start: the first, or while that rests one that carries.
+func startOn(plan *policy.Plan) int {
+	if plan.First < 0 || !plan.Links[plan.First].Resting {
+		return plan.First
+	}
+	for i := range plan.Links {
+		if l := &plan.Links[i]; l.Role >= policy.Active && !l.Resting {
+			return i
+		}
+	}
+	return plan.First
 }
 
 // samePlan tells whether two plans mean the same to the relay.
