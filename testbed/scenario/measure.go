@@ -23,6 +23,17 @@ func Broken(demand string) func(*Run) float64 {
 	}
 }
 
+// Complaints tells of each demand what its connections failed with, and which wrong octets came: the first few.
+func (r *Run) Complaints() (lines []string) {
+	for _, d := range r.Demands {
+		result := r.Results[d.Name]
+		for _, e := range slices.Concat(result.Wrong, result.Errors) {
+			lines = append(lines, d.Name+": "+e)
+		}
+	}
+	return lines
+}
+
 // Refused counts connections of a demand that failed.
 func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }
