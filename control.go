@@ -277,16 +277,10 @@ func (h *house) views() []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
-<<<<<<< HEAD
-		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
-		if l := &h.plan.Links[i]; l.Resting {
-			views[i].plan, views[i].yields = policy.Standby, l.Primary
-=======
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i],
 			free: !h.plan.Links[i].Metered}
-		if h.plan.Links[i].Resting {
-			views[i].plan = policy.Standby
->>>>>>> refs/heads/main
+		if l := &h.plan.Links[i]; l.Resting {
+			views[i].plan, views[i].yields = policy.Standby, l.Primary
 		}
 	}
 	if h.inDoubt() {

@@ -25,7 +25,6 @@ type pathState struct {
 	want   endpointWant
 	active time.Time // since when want is endpointActive
 	gone   time.Time // since when the plan wants no subflow here; zero: it wants one
-	hopes  bool      // for connections that have no other subflow: there is no hurry, and may be no end
 }
 
 const (
@@ -48,11 +47,8 @@ type pathView struct {
 	stale  bool // lonely was counted before the plan gave the link up: it says nothing of joins that failed since
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
-<<<<<<< HEAD
-	yields bool // a primary that rests: what is on its way there holds up the others
-=======
 	free   bool // volume costs nothing here, and the owner has not switched the link off
->>>>>>> refs/heads/main
+	yields bool // a primary that rests: what is on its way there holds up the others
 }
 
 // stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
@@ -61,7 +57,6 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 	carried := time.Duration(0)
 	for i := range states {
 		s, v := &states[i], &views[i]
-		s.hopes = false
 		if v.plan == policy.Off || v.yields {
 			if s.gone.IsZero() {
 				s.gone = now
@@ -100,15 +95,10 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.
-<<<<<<< HEAD
-		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !v.yields:
-=======
-		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !(v.free && v.lonely > 0):
->>>>>>> refs/heads/main
+		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !((v.free || v.yields) && v.lonely > 0):
 			s.want = endpointNone
 		default:
 			s.want = endpointBackup
-			s.hopes = v.yields && now.Sub(s.gone) >= lonelyMost
 		}
 	}
 }
@@ -118,14 +108,9 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 func waiting(now time.Time, states []pathState) bool {
 	waits, begins := false, false
 	for i := range states {
-<<<<<<< HEAD
-		if !states[i].gone.IsZero() && states[i].want != endpointNone && !states[i].hopes {
-			return true
-=======
 		s := &states[i]
 		if !s.gone.IsZero() && s.want != endpointNone {
 			waits, begins = true, begins || now.Sub(s.gone) <= leaveMost
->>>>>>> refs/heads/main
 		}
 		begins = begins || s.want == endpointActive && now.Sub(s.active) <= 2*lonelyMost
 	}
