@@ -245,7 +245,7 @@ func (h *house) decide(now time.Time) error {
 	h.tellPlan(now)
 	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
-	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
+	p.NoSYNData = h.window.bad
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
