@@ -245,7 +245,7 @@ func (h *house) decide(now time.Time) error {
 	h.tellPlan(now)
 	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
-	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
+	p.NoSYNData = h.window.bad
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
@@ -279,8 +279,8 @@ func (h *house) views() []pathView {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i],
 			free: !h.plan.Links[i].Metered}
-		if h.plan.Links[i].Resting {
-			views[i].plan = policy.Standby
+		if l := &h.plan.Links[i]; l.Resting {
+			views[i].plan, views[i].yields = policy.Standby, l.Primary
 		}
 	}
 	if h.inDoubt() {
@@ -302,7 +302,7 @@ func (h *house) views() []pathView {
 	}
 	losing := false // a link that is dead, or not wanted any more, still has subflows
 	for i := range views {
-		losing = losing || (views[i].dead || views[i].plan == policy.Off) && h.paths[i].want != endpointNone
+		losing = losing || (views[i].dead || views[i].plan == policy.Off || views[i].yields) && h.paths[i].want != endpointNone
 		views[i].stale = h.diag != nil && (h.paths[i].gone.IsZero() || !h.looked.After(h.paths[i].gone))
 	}
 	if losing {

@@ -48,6 +48,7 @@ type pathView struct {
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
 	free   bool // volume costs nothing here, and the owner has not switched the link off
+	yields bool // a primary that rests: what is on its way there holds up the others
 }
 
 // stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
@@ -56,7 +57,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 	carried := time.Duration(0)
 	for i := range states {
 		s, v := &states[i], &views[i]
-		if v.plan == policy.Off {
+		if v.plan == policy.Off || v.yields {
 			if s.gone.IsZero() {
 				s.gone = now
 			}
@@ -94,7 +95,7 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.
-		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !(v.free && v.lonely > 0):
+		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !((v.free || v.yields) && v.lonely > 0):
 			s.want = endpointNone
 		default:
 			s.want = endpointBackup

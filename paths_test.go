@@ -34,6 +34,13 @@ func TestPaths(t *testing.T) {
 			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, "a connection has no other subflow yet"},
 			{time.Second, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, "all have"},
 		},
+		"DSL yields to LTE": {
+			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
+			{time.Second, pathView{plan: standby, yields: true, lonely: 1, plain: 1}, pathView{plan: act, joined: true}, [2]endpointWant{backup, active}, "a connection has fallen back to plain TCP"},
+			{time.Hour, pathView{plan: standby, yields: true, lonely: 1, plain: 1}, pathView{plan: act, joined: true}, [2]endpointWant{backup, active}, "it lives on"},
+			{time.Second, pathView{plan: standby, yields: true}, pathView{plan: act, joined: true}, [2]endpointWant{none, active}, "it has ended"},
+			{time.Second, pathView{plan: first}, pathView{plan: standby, joined: true}, [2]endpointWant{active, backup}, "all fits into DSL again"},
+		},
 		"no join is heard of": {
 			{0, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
 			{time.Second, pathView{plan: off, dead: true}, pathView{plan: first}, [2]endpointWant{active, active}, ""},
@@ -162,6 +169,25 @@ func TestEndpointChangesMakeBeforeBreak(t *testing.T) {
 		}
 		if !slices.Equal(verbs, tt.verbs) {
 			t.Errorf("%s: %v, want %v", tt.name, verbs, tt.verbs)
+		}
+	}
+}
+
+// TestStartOn: new connections start on the first link, but for a first link that rests.
+func TestStartOn(t *testing.T) {
+	resting := policy.LinkPlan{Role: policy.First, Primary: true, Resting: true}
+	for _, tt := range []struct {
+		name string
+		plan policy.Plan
+		want int
+	}{
+		{"usual", policy.Plan{First: 0, Links: []policy.LinkPlan{{Role: policy.First}, {Role: policy.Active}}}, 0},
+		{"it yields", policy.Plan{First: 0, Links: []policy.LinkPlan{resting, {Role: policy.Off}, {Role: policy.Active}}}, 2},
+		{"nobody else", policy.Plan{First: 0, Links: []policy.LinkPlan{resting, {Role: policy.Active, Resting: true}}}, 0},
+		{"none", policy.Plan{First: -1, Links: []policy.LinkPlan{{}}}, -1},
+	} {
+		if got := startOn(&tt.plan); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }

@@ -25,6 +25,7 @@ const (
 	lostMost   = 200 * time.Millisecond
 	gainedMost = time.Second
 	forgetLost = 5 * time.Second // ... while no more wants to be carried
+	longStep   = lostMost / 2    // a machine that stood still for longer has seen no more of it
 
 	suspendMin = 30 * time.Second
 	suspendMax = 10 * time.Minute
@@ -106,11 +107,11 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	}
 	// A link that rests goes on to cost something until what it still had has been carried.
 	dm.recovered = dm.turns.resting && (dm.recovered || u.primaries >= worseShare*solo)
-	if s.clock-dm.queueAt > queueHeld || dm.recovered || u.total-u.primaries < trickle && u.primaries < trickle {
+	if s.clock-dm.queueAt > queueHeld || dm.recovered || u.total-u.primaries < trickle {
 		dm.lost -= time.Duration(float64(dm.lost) * min(1, float64(dt)/float64(forgetLost)))
-		return false // no more wants to be carried
+		return false // no more wants to be carried, or the link has no part in it
 	}
-	dm.lost = max(dm.lost+time.Duration((worseShare-u.total/solo)*float64(dt)), -gainedMost)
+	dm.lost = max(dm.lost+time.Duration((worseShare-u.total/solo)*float64(min(dt, longStep))), -gainedMost)
 	if dm.lost <= 0 {
 		dm.losingAt = s.clock
 	}

@@ -226,6 +226,17 @@ func TestGuardIgnoresTheEnd(t *testing.T) {
 		o.Links[0].DownQueue, o.Links[1].DownQueue = false, false
 		pass(m, &o, 20*time.Second)
 	}
+	// The demand ends as the overflow begins: what DSL's queue still had falls below what it carried, and LTE has nothing.
+	o.Links[0].DownRate, o.Links[0].DownQueue = 20e6, true
+	for range 20 {
+		if p := pass(m, &o, 50*time.Millisecond); p.OverflowDown {
+			break
+		}
+	}
+	for o.Links[0].DownRate > 0 {
+		o.Links[0].DownRate -= 2e6
+		pass(m, &o, 100*time.Millisecond)
+	}
 	if m.mem.links[1].suspension.until > 0 {
 		t.Error(m.mem.links[1].suspension.why)
 	}

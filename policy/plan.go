@@ -77,7 +77,7 @@ type LinkPlan struct {
 
 	Available bool    // could carry now if a rule asked for it: usable, trusted, within its limits
 	Draining  bool    // Standby only to empty; will be Off
-	Resting   bool    // Active, but silent for the moment: the primaries carry all that there is
+	Resting   bool    // Active, but silent for the moment: the primaries carry all that there is; or a primary that would hold up what others carry
 	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)
 	Primary   bool    // serves as a primary now, by role or because the primaries are down
 	Metered   bool    // volume costs money

@@ -77,7 +77,7 @@ type yielding struct {
 	idle span // the overflow links carry less than the primaries alone
 }
 
-// yield lets the primaries rest while overflow links carry so much more that the primaries would only hold them up. Their subflows stay, silent.
+// yield lets the primaries rest while overflow links carry so much more that the primaries would only hold them up.
 func (s *step) yield() {
 	m := &s.mem.yield
 	if s.cfg.NoGuard {

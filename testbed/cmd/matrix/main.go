@@ -178,6 +178,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		off, back string
 		into      *float64
 	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
+		time.Sleep(between)
 		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
 			if set.link == "" {
 				continue
@@ -186,7 +187,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 				return f, err
 			}
 		}
-		time.Sleep(between)
+		time.Sleep(time.Second)
 		stop, recorded := make(chan struct{}), make(chan []world.Sample, 1)
 		go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
 		watched := make(chan []string, 1)
