@@ -115,12 +115,13 @@ func (m *Machine) run(started chan<- error, said *strings.Builder) {
 
 // arguments is the emulator's command line. nokaslr: a MIPS kernel moves itself upwards by a random distance without a look at what is
 // there (arch/mips/kernel/relocate.c, determine_relocation_address), and a 64-bit one in 128 MB would now and then end up on the
-// initramfs, which lies at the top.
+// initramfs, which lies at the top. no_timer_check: an x86 kernel counts the timer's interrupts during a short loop, and panics when a
+// busy host let too few come through ("IO-APIC + timer doesn't work").
 func arguments(g Guest, image Image, memory, links int, console string) []string {
 	args := append([]string{}, g.Machine...)
 	args = append(args, "-m", fmt.Sprint(memory), "-display", "none", "-vga", "none", "-parallel", "none", "-nic", "none", "-no-reboot",
 		"-serial", "file:"+console, "-monitor", "none",
-		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" quiet panic=-1 rdinit=/init nokaslr mitigations=off",
+		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" quiet panic=-1 rdinit=/init nokaslr no_timer_check mitigations=off",
 		"-chardev", "socket,id=agent,fd=3", "-device", g.device("virtio-serial", 0), "-device", "virtserialport,chardev=agent,name=agent",
 		"-chardev", "socket,id=qmp,fd=4", "-mon", "chardev=qmp,mode=control",
 		"-netdev", "tap,id=net0,fd=5")
@@ -236,6 +237,9 @@ func (m *Machine) End() error {
 	case <-m.done:
 		if m.beyond {
 			return errors.New("the guest was ended by its time limit")
+		}
+		if m.err == nil {
+			return errors.New("the emulator ended: the guest has switched itself off, or panicked")
 		}
 		return fmt.Errorf("the emulator ended: %w", m.err)
 	default:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -69,8 +70,9 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 		return nil, 0, err
 	}
 	var before, after guest.Usage
-	begin, brief := time.Now(), guest.Request{Do: guest.Measure, Text: guest.Brief}
+	brief := guest.Request{Do: guest.Measure, Text: guest.Brief}
 	slot.Machine.Ask(brief, &before)
+	begin := time.Now()
 	run, err = scenario.Play(ctx, w, small, b.Log)
 	if run != nil {
 		unscaled(run, s, fraction)
@@ -82,7 +84,11 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 	if err != nil {
 		return run, 0, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
 	}
-	return run, (after.Busy - before.Busy).Seconds() / time.Since(begin).Seconds(), nil
+	length := time.Since(begin)
+	if pace := float64(after.Now-before.Now) / float64(length); math.Abs(pace-1) > 0.01 {
+		b.log("the guest's clock ran at %.3f of this machine's: rates and times that the daemon sees are as wrong", pace)
+	}
+	return run, (after.Busy - before.Busy).Seconds() / length.Seconds(), nil
 }
 
 // Beside plays a scenario at a fraction of its rates with the router in a namespace, for figures to compare a guest's with.

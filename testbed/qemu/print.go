@@ -25,7 +25,8 @@ func (f Figures) Print(w io.Writer) {
 	}
 	cost("splice relay (the yardstick)", f.Spliced)
 	cost("spillway", f.Relayed)
-	row("spillway relative to the yardstick", "%.2f by the process, %.2f by the machine", f.Relayed.Process/f.Spliced.Process, f.Relayed.Machine/f.Spliced.Machine)
+	process, machine := f.Relative()
+	row("spillway relative to the yardstick", "%s by the process, %s by the machine", process, machine)
 	row("RSS idle, MB", "%s", memory(f.Idle))
 	aim := ""
 	if f.Memory <= 64 {
@@ -33,6 +34,18 @@ func (f Figures) Print(w io.Writer) {
 	}
 	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%s%s; %.1f left to others; %d connections failed, %d processes killed",
 		memory(f.Connected), aim, mb(f.Available), f.Failed, f.OOM)
+}
+
+// Relative is what relaying costs as a multiple of the yardstick's cost. A guest counts by the ticks of its timer, and a short transfer may
+// fall between them: then there is no telling.
+func (f Figures) Relative() (process, machine string) {
+	ratio := func(a, b float64) string {
+		if b == 0 {
+			return "?"
+		}
+		return fmt.Sprintf("%.1f", a/b)
+	}
+	return ratio(f.Relayed.Process, f.Spliced.Process), ratio(f.Relayed.Machine, f.Spliced.Machine)
 }
 
 // memory is a daemon's: what it has, and of that its own and the program's pages.

@@ -67,6 +67,9 @@ func main() {
 }
 
 func run(ctx context.Context, verb string, args []string, o options) error {
+	if verb == "table" {
+		return tables(args)
+	}
 	guests, err := o.selected()
 	if err != nil {
 		return err
@@ -89,8 +92,6 @@ func run(ctx context.Context, verb string, args []string, o options) error {
 		return nil
 	case "run":
 		return runAll(ctx, guests, args, o)
-	case "table":
-		return tables(args)
 	}
 	return fmt.Errorf("verb %q: known are list, fetch, run, table", verb)
 }

@@ -110,7 +110,10 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 		if s.Name == "ten-thousand" {
 			b.Memory = 1024
 		}
-		run, busy, err = b.Play(ctx, s, fraction, dir)
+		if run, busy, err = b.Play(ctx, s, fraction, dir); errors.Is(err, qemu.ErrMachine) && ctx.Err() == nil {
+			fmt.Printf("%s: again, in another machine: %v\n", s.Name, err)
+			run, busy, err = b.Play(ctx, s, fraction, dir)
+		}
 	}
 	if err != nil {
 		return false, errors.Join(err, o.note(record{Guest: b.Guest.Name, Scenario: s.Name, Fraction: fraction, Error: err.Error()}))

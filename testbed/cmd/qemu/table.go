@@ -175,8 +175,9 @@ func machines(all []record, guests []string) {
 		if f == nil {
 			continue
 		}
-		fmt.Printf("| %s | %s, %s | %d MB | %.1f | %.0f | %.0f Mbit/s, %.0f s/GiB | %.0f Mbit/s, %.0f s/GiB | %.1f, %.1f | %.1f | %.1f, %d | %d |\n", g, f.About.Kernel, f.About.Machine, f.Memory,
-			f.About.Boot, f.Forward, f.Spliced.Mbit, f.Spliced.Process, f.Relayed.Mbit, f.Relayed.Process, f.Relayed.Process/f.Spliced.Process, f.Relayed.Machine/f.Spliced.Machine,
+		process, machine := f.Relative()
+		fmt.Printf("| %s | %s, %s | %d MB | %.1f | %.0f | %.0f Mbit/s, %.0f s/GiB | %.0f Mbit/s, %.0f s/GiB | %s, %s | %.1f | %.1f, %d | %d |\n", g, f.About.Kernel, f.About.Machine, f.Memory,
+			f.About.Boot, f.Forward, f.Spliced.Mbit, f.Spliced.Process, f.Relayed.Mbit, f.Relayed.Process, process, machine,
 			mb(f.Idle.RSS), mb(f.Connected.RSS), f.Connections, f.Failed)
 	}
 }
