@@ -12,6 +12,10 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		from.hup = true
 	}
+	if c.opening != nil {
+		c.opening.Event(side, events)
+		return
+	}
 	if events&unix.EPOLLOUT != 0 && c.dir[to].held != nil {
 		l.flush(c, to)
 	}
@@ -188,6 +192,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			x.buffer = l.buffers.hold(l.scratch[w:n])
 			x.held = x.buffer
 			x.limit = max(leastRead, x.limit/2)
+			l.want(c, 1-d)
 			return total
 		}
 		x.limit = min(scratchSize, x.limit*2)
@@ -273,7 +278,10 @@ func (l *loop) finish(c *Conn, end End) {
 			Reset(int(fd))
 		}
 	}
-	if c.done != nil {
+	switch {
+	case c.opening != nil:
+		c.opening.Ended(end)
+	case c.done != nil:
 		c.done(c, end)
 	}
 }

@@ -36,11 +36,13 @@ type loop struct {
 	bulk     []entry
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
+	openings []opening
 
 	mu     sync.Mutex
 	slots  []slot
 	unused []int32
 	count  int
+	doors  []*Listener
 	closed bool
 }
 
@@ -87,10 +89,19 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
 	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
+	c.out = [2]bool{true, true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.enter(c, interest); err != nil {
+		return nil, err // the caller's close unregisters what was registered
+	}
+	return c, nil
+}
+
+// enter gives c a place in the table and has its sockets watched for events. mu is held.
+func (l *loop) enter(c *Conn, events uint32) error {
 	if l.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if n := len(l.unused); n > 0 {
 		c.slot = l.unused[n-1]
@@ -104,13 +115,16 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	s.conn, c.gen = c, s.gen
 	l.count++
 	for side, fd := range c.fd {
-		ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+		ev := unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 			l.forget(c)
-			return nil, fmt.Errorf("epoll socket: %w", err) // the caller's close unregisters what was registered
+			for _, fd := range c.fd[:side] {
+				unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+			}
+			return fmt.Errorf("epoll socket: %w", err)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // forget takes c out of the table. mu is held.
@@ -141,6 +155,10 @@ func (l *loop) run() {
 		again := l.again
 		l.again = nil
 		for _, ev := range events[:n] {
+			if ev.Fd < -1 {
+				l.accept(ev.Fd)
+				continue
+			}
 			if ev.Fd < 0 {
 				if l.woken() {
 					return
@@ -159,6 +177,9 @@ func (l *loop) run() {
 		}
 		if len(l.bulk) > 0 && l.now >= l.nextTick {
 			l.tick()
+		}
+		if len(l.openings) > 0 {
+			l.lateOnes()
 		}
 		if l.now >= l.sweep {
 			l.sweepAll()
@@ -204,7 +225,11 @@ func (l *loop) timeout() int {
 	if !busy {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	return int(max(1, (l.sweep-l.now)/int64(time.Millisecond)))
+	next := l.sweep
+	if len(l.openings) > 0 {
+		next = min(next, l.openings[0].at)
+	}
+	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }
 
 func (l *loop) lookup(ev unix.EpollEvent) *Conn {
@@ -253,6 +278,9 @@ func (l *loop) sweepAll() {
 	l.sweep = l.now + sweepEvery
 	second := l.second()
 	for _, c := range l.all() {
+		if c.opening != nil {
+			continue
+		}
 		limit := c.idle
 		if c.half > 0 && (c.dir[0].eof || c.dir[1].eof) {
 			limit = c.half
