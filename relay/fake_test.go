@@ -132,8 +132,9 @@ func throughDoor(t testing.TB, r *Relay, local *net.TCPAddr, dst netip.AddrPort)
 		t.Fatal(err)
 	}
 	to := net.TCPAddrFromAddrPort(engine.LocalAddr(fd))
-	came := make(chan struct{})
+	dialled, came := make(chan struct{}), make(chan struct{})
 	l, err := r.engine.Listen(fd, func(a engine.Arrival) {
+		<-dialled // else a reset could come before the dialler knows that it is connected
 		r.welcome(a, dst)
 		close(came)
 	})
@@ -142,6 +143,7 @@ func throughDoor(t testing.TB, r *Relay, local *net.TCPAddr, dst netip.AddrPort)
 	}
 	defer l.Close()
 	c, err := net.DialTCP("tcp", local, to)
+	close(dialled)
 	if err != nil {
 		t.Fatal(err)
 	}
