@@ -58,22 +58,23 @@ func (l *loop) pump(c *Conn, d int) {
 	}
 }
 
-// look copies what a bulk direction has, at the tick or because its mark was reached.
-func (l *loop) look(c *Conn, d int, clock bool) {
+// look copies what a bulk direction has, at the tick or because its mark was reached, and returns the octets read.
+func (l *loop) look(c *Conn, d int, clock bool) int {
 	n := l.move(c, d, !c.dir[d].hup)
 	if c.over {
-		return
+		return n
 	}
 	x := &c.dir[d]
 	if x.held != nil { // the destination is the slow one now: its writability is our clock
 		x.gauge.empty = 0
-		return
+		return n
 	}
 	if x.eof || !x.gauge.look(l.now, n, clock) {
 		l.demote(c, d)
-		return
+		return n
 	}
 	l.follow(c, d)
+	return n
 }
 
 // found tells the gauge of octets that came outside the clock.

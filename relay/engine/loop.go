@@ -14,7 +14,8 @@ import (
 
 const (
 	sweepEvery = int64(30 * time.Second)     // how often timeouts are looked at
-	fairShare  = 512 << 10                   // octets a direction may move before others get their turn
+	fairShare  = scratchSize                 // octets a direction may move before others get their turn
+	tickShare  = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
 	patience   = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
 	maxHold    = 10                          // ms, see wait
 	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -150,24 +151,14 @@ func (l *loop) run() {
 			runtime.Gosched()
 		}
 		n := l.wait(events, timeout)
-		l.wakeups.Add(1)
+		if timeout != 0 {
+			l.wakeups.Add(1)
+		}
 		l.now = int64(time.Since(l.origin))
 		again := l.again
 		l.again = nil
-		for _, ev := range events[:n] {
-			if ev.Fd < -1 {
-				l.accept(ev.Fd)
-				continue
-			}
-			if ev.Fd < 0 {
-				if l.woken() {
-					return
-				}
-				continue
-			}
-			if c := l.lookup(ev); c != nil {
-				l.handle(c, int(ev.Fd&1), ev.Events)
-			}
+		if !l.deal(events[:n]) {
+			return
 		}
 		for _, e := range again {
 			e.c.dir[e.d].queued = false
@@ -185,6 +176,36 @@ func (l *loop) run() {
 			l.sweepAll()
 		}
 	}
+}
+
+// deal acts on events, on those of bulk directions last: much to copy shall not keep small requests waiting. It returns false when the
+// loop is over.
+func (l *loop) deal(events []unix.EpollEvent) bool {
+	late := 0
+	for _, ev := range events {
+		switch {
+		case ev.Fd < -1:
+			l.accept(ev.Fd)
+		case ev.Fd < 0:
+			if l.woken() {
+				return false
+			}
+		default:
+			c, side := l.lookup(ev), int(ev.Fd&1)
+			if c != nil && c.dir[side].gauge.bulk {
+				events[late] = ev
+				late++
+			} else if c != nil {
+				l.handle(c, side, ev.Events)
+			}
+		}
+	}
+	for _, ev := range events[:late] {
+		if c := l.lookup(ev); c != nil {
+			l.handle(c, int(ev.Fd&1), ev.Events)
+		}
+	}
+	return true
 }
 
 // wait waits for events or the timeout.
@@ -297,18 +318,22 @@ func (l *loop) sweepAll() {
 	}
 }
 
-// tick looks at all bulk directions that are due.
+// tick looks at the bulk directions that are due. Many octets take a millisecond: so that a small request doesn't wait for all of
+// them, the rest has its turn after what has come meanwhile.
 func (l *loop) tick() {
 	l.nextTick = l.now + maxPeriod*tick
-	for i := 0; i < len(l.bulk); {
+	for i, moved := 0, 0; i < len(l.bulk); {
 		e := l.bulk[i]
 		x := &e.c.dir[e.d]
 		switch {
 		case x.held != nil || x.queued: // looked at when that has gone
-		case l.now >= x.gauge.due-tick/4:
-			l.look(e.c, e.d, true)
-		default:
+		case l.now < x.gauge.due-tick/4:
 			l.nextTick = min(l.nextTick, x.gauge.due)
+		case moved >= tickShare:
+			l.nextTick = l.now
+			return
+		default:
+			moved += l.look(e.c, e.d, true)
 		}
 		if i < len(l.bulk) && l.bulk[i] == e { // else another took its place
 			i++

@@ -13,7 +13,7 @@ import (
 
 const (
 	openFor   = int64(200 * time.Millisecond) // how long an opening may stay with a loop
-	mostTaken = 16                            // connections accepted before others get their turn
+	mostTaken = 4                             // connections accepted before others get their turn
 )
 
 // Arrival is a connection that a loop has accepted, or why it could not.
