@@ -58,8 +58,8 @@ type house struct {
 	rtts        map[string]time.Duration // to the concentrators, by name, as told last
 	looked      time.Time                // at the subflows
 	rush        rush
-	moved       time.Time                // when a link carried something last
-	look        time.Duration            // what a look costs
+	moved       time.Time     // when a link carried something last
+	look        time.Duration // what a look costs
 	repeats     []repeat
 	history     history
 	usage       usageFile
