@@ -144,7 +144,7 @@ func (h *house) control(ctx context.Context) error {
 func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	now := time.Now()
 	every := h.lookEvery(now)
-	if waiting(h.paths) {
+	if waiting(now, h.paths) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
 	if fresh || now.Sub(h.looked) >= every {
@@ -159,7 +159,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	h.stayVerified(now)
 	h.watchWindow(now)
 	h.tidyUp(now)
-	if waiting(h.paths) {
+	if waiting(now, h.paths) {
 		return waitingTurn, nil
 	}
 	return linkmon.Beat(now, every), nil
@@ -279,7 +279,8 @@ func (h *house) views() []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
-		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i],
+			free: !h.plan.Links[i].Metered}
 		if h.plan.Links[i].Resting {
 			views[i].plan = policy.Standby
 		}
@@ -368,7 +369,7 @@ func (h *house) subflowJoined(local netip.Addr) (news bool) {
 		return false
 	}
 	news, h.joined[i] = !h.joined[i], true
-	if waiting(h.paths) {
+	if waiting(time.Now(), h.paths) {
 		h.looked, news = time.Time{}, true // somebody waits to hear that no connection is without a way
 	}
 	return news

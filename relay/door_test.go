@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
@@ -182,6 +185,7 @@ func (h *home) relay(t *testing.T, cfg Config) {
 	rules := fmt.Sprintf(`table inet t { chain pre { type filter hook prerouting priority mangle;
 		iifname != "br-lan" return; meta l4proto != tcp return; fib daddr type local return
 		socket transparent 1 meta mark set 1 accept
+		tcp flags & (fin | syn | rst | ack) != syn return
 		tcp dport 666 meta mark set 0x10
 		tcp dport 7000-7099 meta mark set 0x20
 		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%d meta mark set meta mark | 1 accept
@@ -411,6 +415,31 @@ func TestHome(t *testing.T) {
 		until(t, "open door", func() bool { s := h.tell(t, order{}).Stats; return !s.Full && s.DoorOpen })
 		h.tell(t, order{Config: &cfg})
 	})
+	t.Run("nobody is reset when the door closes", func(t *testing.T) {
+		var served atomic.Int64
+		var all sync.WaitGroup
+		stop := make(chan struct{})
+		for range 16 {
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						h.echo(t, native8080, 2000)
+						served.Add(1)
+					}
+				}
+			})
+		}
+		for round := range int64(4) {
+			until(t, "connections", func() bool { return served.Load() >= 50*(round+1) })
+			h.tell(t, order{Close: true})
+			h.tell(t, order{Open: true})
+		}
+		close(stop)
+		all.Wait()
+	})
 	t.Run("silent first link: the second serves", func(t *testing.T) {
 		before := h.tell(t, order{}).Stats.Retried
 		drop := h.hag.Command("nft", "add table inet b; add chain inet b in { type filter hook prerouting priority 0; }; add rule inet b in iifname dsl drop")
@@ -442,6 +471,84 @@ func TestHome(t *testing.T) {
 		}
 	})
 	t.Run("2,000 connections at once", func(t *testing.T) { h.many(t, web, 2000) })
+}
+
+// A listener that drops SYNs lets those in whose handshake has begun: TCP_DEFER_ACCEPT keeps one from being complete for the server until
+// the client says something.
+func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
+	e, err := engine.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 30),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := net.TCPAddrFromAddrPort(engine.LocalAddr(fd))
+	came := make(chan engine.Arrival, 8)
+	l, err := e.Listen(fd, func(a engine.Arrival) { came <- a })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first, err := net.DialTCP("tcp", nil, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	l.Control(func(fd int) { err = dropSYNs(fd) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := net.DialTimeout("tcp", to.String(), 200*time.Millisecond); err == nil {
+		c.Close()
+		t.Error("a SYN got in")
+	}
+	hears := func(from *net.TCPConn, word string) {
+		t.Helper()
+		from.Write([]byte(word))
+		var c *net.TCPConn
+		select {
+		case a := <-came:
+			var err error
+			if c, err = connOf(a.FD); err != nil {
+				t.Fatalf("%q: %v", word, err)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatalf("%q: nobody came", word)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(15 * time.Second))
+		got := make([]byte, len(word))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != word {
+			t.Errorf("%q, want %q: %v", got, word, err)
+		}
+	}
+	hears(first, "I had begun")
+	r := &Relay{}
+	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*engine.Listener{l}
+	r.admitSYNs()
+	second, err := net.DialTCP("tcp", nil, to)
+	if err != nil {
+		t.Fatalf("after SYNs are admitted again: %v", err)
+	}
+	defer second.Close()
+	hears(second, "I am new")
+	// A successor's sockets are never touched.
+	r.door.shared = true
+	r.drop()
+	third, err := net.DialTCP("tcp", nil, to)
+	if err != nil {
+		t.Fatalf("a successor's listener drops SYNs: %v", err)
+	}
+	defer third.Close()
+	hears(third, "I am the successor's")
 }
 
 var native8080 = netip.MustParseAddrPort("10.8.8.8:8080")

@@ -31,7 +31,7 @@ type quick struct {
 	head  int    // octets of the opening
 	said  int    // octets of hello that the converter's socket has taken
 	began time.Time
-	fast  bool // hello left in the SYN
+	fast  bool // the opening left in the SYN. The LAN host's octets never do, see session.converse
 	self  engine.Opening
 }
 
@@ -42,6 +42,8 @@ type begun struct {
 	rest  []byte // what is still to be said
 	began time.Time
 	fast  bool
+	sent  bool // the upstream may have octets of the LAN host
+	hears bool // some of them are in rest
 }
 
 // arrive is called by a loop for each connection to the door.
@@ -59,6 +61,9 @@ func (r *Relay) arrive(a engine.Arrival) {
 			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", n)
 			go r.changed()
 		}
+	}
+	if r.guests.full.Load() {
+		r.sayFull()
 	}
 }
 
@@ -116,7 +121,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	q.head = len(q.hello)
 	q.hear()
 	q.fast = q.fastOpen(q.p)
-	if q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello); err != nil {
+	if q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head]); err != nil {
 		s.early.b = q.hello[q.head:]
 		return false // the goroutine will see the same, and knows what to do
 	}
@@ -158,7 +163,7 @@ func (q *quick) event(side int, events uint32) {
 // hear reads what the LAN host has sent so far. Its end, and what is too much, is read by the engine later.
 func (q *quick) hear() {
 	for room := mostEarly - (len(q.hello) - q.head); room > 0; {
-		var b [synRoom - 100]byte
+		var b [roomFirst]byte
 		n, err := unix.Read(q.fd, b[:min(room, len(b))])
 		if n <= 0 || err != nil {
 			return
@@ -224,7 +229,7 @@ func (q *quick) begin() {
 	f.conn.Store(q.c)
 	q.r.flows.add(f)
 	q.r.count.relayed.Add(1)
-	q.c.Begin(q.hello[q.said:], q.plainTCP(q.p), q.set.IdleTimeout, q.set.HalfClosedTimeout, f.ended)
+	q.c.Begin(q.pair(f), q.hello[q.said:], q.plainTCP(q.p))
 }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.
@@ -232,7 +237,7 @@ func (q *quick) giveUp() {
 	q.c.Release()
 	s := q.session
 	s.early.b = q.hello[q.head:]
-	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast}
+	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, sent: q.said > q.head, hears: q.said < len(q.hello)}
 	up, err := connOf(q.up)
 	if err != nil {
 		engine.Reset(q.fd)

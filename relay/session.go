@@ -173,7 +173,7 @@ func (s *session) settle(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p
 		s.r.runOut(err)
 	}
 	if err != nil && s.early.err == nil && !s.set.Block {
-		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
+		if re := p.u.react(err, s.early.sent.Load()); re.retry != never && !re.destination {
 			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
 			if up, d, e := s.direct(links, true); e == nil {
 				return up, d, nil
@@ -229,7 +229,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		if errors.As(err, &refusal) {
 			s.r.count.code(refusal.Code)
 		}
-		re := p.u.react(err, len(s.early.b) > 0)
+		re := p.u.react(err, s.early.sent.Load())
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
 		if ups[u].served.Load() > began.UnixNano() {
@@ -280,8 +280,6 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	began := time.Now()
 	if b != nil {
 		began, opening = b.began, b.rest
-	} else if follow {
-		opening = append(opening, s.early.b...)
 	}
 	deadline := began.Add(s.set.ConnectTimeout)
 	patience := deadline
@@ -290,6 +288,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
+	s.early.sent.Store(b != nil && b.sent)
 	doubt := time.AfterFunc(time.Until(began.Add(silence)), func() {
 		if !p.u.heardSince(began) {
 			s.r.suspect(p.u)
@@ -298,10 +297,8 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	defer doubt.Stop()
 	var up *net.TCPConn
 	var fast bool
-	first := deadline
 	if b != nil {
 		up, fast, s.warm = b.up, b.fast, false
-		first = patience // for the handshake
 	} else if up, fast, err = s.reach(ctx, p, others, len(opening) > 0, patience); err != nil {
 		return nil, err
 	}
@@ -314,7 +311,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if s.warm {
 		before = taken(up)
 	}
-	if err := s.converse(ctx, up, p.u, opening, follow, first, patience, deadline); err != nil {
+	if err := s.converse(ctx, up, p.u, opening, follow, fast, b, patience, deadline); err != nil {
 		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			switch {
 			case !o.Established:
@@ -431,19 +428,41 @@ func noMPTCP(err error) bool {
 	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
 }
 
-// converse says the opening (until first), with what the LAN host has sent when that may follow, and waits for the answer, while the LAN host's first octets already follow where the
-// protocol permits.
-func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow bool, first, patience, deadline time.Time) error {
-	up.SetWriteDeadline(first)
-	defer context.AfterFunc(ctx, func() { up.SetDeadline(time.Unix(1, 0)) })()
+// converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
+// protocol permits. They never leave in a SYN (fast): one that gets no answer may have been taken all the same, and what the LAN host
+// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help. With b the
+// lane has begun: the opening is what it had not said yet, some of the LAN host's octets perhaps, and waits for the handshake.
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, b *begun, patience, deadline time.Time) error {
+	up.SetWriteDeadline(deadline)
+	defer context.AfterFunc(ctx, func() {
+		if !s.early.sent.Load() {
+			up.SetDeadline(time.Unix(1, 0))
+		}
+	})()
+	first := len(s.early.b)
+	s.early.open = !fast && b == nil
+	switch {
+	case b != nil:
+		first = 0
+		up.SetWriteDeadline(patience)
+	case follow && !fast && first > 0:
+		s.early.sent.Store(true)
+		opening, first = append(opening, s.early.b...), 0
+	}
 	if len(opening) > 0 {
-		if _, err := up.Write(opening); err != nil {
+		n, err := up.Write(opening)
+		if b != nil && n > 0 {
+			s.early.sent.Store(b.sent || b.hears)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	up.SetWriteDeadline(deadline)
+	if b != nil && ctx.Err() == nil {
+		up.SetWriteDeadline(deadline)
+	}
 	if follow {
-		s.early.start(up)
+		s.early.start(up, first)
 	}
 	server, err := s.await(ctx, up, u, patience, deadline)
 	if err != nil {
@@ -459,32 +478,49 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		return err
 	}
 	if !follow && len(s.early.b) > 0 {
+		s.early.sent.Store(true)
 		_, err = up.Write(s.early.b)
 	}
 	return err
 }
 
-// await is answer with both deadlines: the short one holds only until the handshake is complete.
+// await is answer with all deadlines: patience holds only until the handshake is complete, and a converter that answers others meanwhile may
+// wait for a slow server longer than deadline.
 func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
 	if patience.Before(deadline) {
-		if err := s.awaitHandshake(up, patience); err != nil {
+		if came, err := s.readable(ctx, up, patience); err != nil {
 			return false, err
+		} else if !came && !shaken(up) {
+			return false, errSilent
 		}
 	}
-	up.SetReadDeadline(deadline)
-	if s.early.gone.Load() || ctx.Err() != nil { // perhaps before the line above
-		up.SetReadDeadline(time.Unix(1, 0))
+	began := deadline.Add(-s.set.ConnectTimeout)
+	if u.Protocol == Convert && s.set.ServerTimeout > s.set.ConnectTimeout {
+		if came, err := s.readable(ctx, up, deadline); err != nil {
+			return false, err
+		} else if !came && u.heardSince(began) && shaken(up) {
+			deadline = began.Add(s.set.ServerTimeout)
+		}
 	}
+	s.readUntil(ctx, up, deadline)
 	return u.answer(up, s.dst)
 }
 
-// awaitHandshake waits for readability, which an answer or an end brings, or for patience to run out.
-func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
+// readUntil sets the deadline for reading: now, if nobody waits any more.
+func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
+	up.SetReadDeadline(t)
+	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+		up.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readable waits until there is something to read, an answer or an end, or until t.
+func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
 	rc, err := up.SyscallConn()
 	if err != nil {
-		return err
+		return false, err
 	}
-	up.SetReadDeadline(patience)
+	s.readUntil(ctx, up, t)
 	var seen error
 	err = rc.Read(func(fd uintptr) bool {
 		var b [1]byte
@@ -492,15 +528,9 @@ func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
 		return seen != unix.EAGAIN
 	})
 	if err == nil && seen != nil {
-		return os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+		return false, os.NewSyscallError("recvfrom", seen) // the kernel tells it once
 	}
-	if err == nil || s.early.gone.Load() {
-		return nil // the answer, whatever it is, is read next
-	}
-	if o, err := mptcp.Inspect(up); err == nil && o.Established {
-		return nil
-	}
-	return errSilent
+	return err == nil || s.early.gone.Load(), nil // the answer, whatever it is, is read next
 }
 
 // judge tells the upstream how data in the SYN came out.
@@ -535,6 +565,21 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	return up, p, nil
 }
 
+// bondedRoom is the receive window of a bonded download, octets. It must hold what two links have under way when the second joins: 0.6 MB
+// with 20 and 40 Mbit/s and 0.1 s of queue. With less the links wait for each other; and where data went in the SYN,
+// Linux (6.18) at the other end sends more than is offered (kernel.LinkRoute says why), and what is beyond is thrown away and repeated
+// late.
+const bondedRoom = 1 << 20
+
+// pair says how the engine shall copy.
+func (s *session) pair(f *flow) engine.Pair {
+	p := engine.Pair{Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
+	if s.act == Bond {
+		p.Room = bondedRoom
+	}
+	return p
+}
+
 // handOver gives both sockets to the engine. On an error both are closed.
 func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	f := s.flow(p, len(s.early.b))
@@ -554,8 +599,9 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 		return err
 	}
 	s.r.flows.add(f)
-	c, err := s.r.engine.Add(engine.Pair{LAN: a, Up: b, Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout,
-		Done: f.ended})
+	pair := s.pair(f)
+	pair.LAN, pair.Up = a, b
+	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)
 		return err

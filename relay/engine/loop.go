@@ -91,6 +91,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	}
 	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
 	c.out = [2]bool{true, true}
+	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c, interest); err != nil {

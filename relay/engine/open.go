@@ -202,13 +202,14 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 	return c, nil
 }
 
-// Begin ends the opening: both ways are copied from now on, after rest, octets of the LAN host that upstream has not taken yet.
-// plain: upstream is TCP.
-func (c *Conn) Begin(rest []byte, plain bool, idle, halfClosed time.Duration, done func(*Conn, End)) {
+// Begin ends the opening: both ways are copied from now on as p says (its sockets are known), after rest, octets of the LAN host that
+// upstream has not taken yet. plain: upstream is TCP.
+func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	l := c.loop
-	c.opening, c.done = nil, done
-	c.idle, c.half, c.last = uint32(idle/time.Second), uint32(halfClosed/time.Second), l.second()
+	c.opening, c.done = nil, p.Done
+	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.dir[0].drained, c.dir[1].drained = true, plain
+	c.dir[1].room = int32(p.Room)
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
 		c.dir[0].held = c.dir[0].buffer

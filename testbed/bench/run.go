@@ -139,7 +139,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 			fmt.Fprintf(o.Log, "  %-18s %-10s %s %.1f\n", c.Name, "queues", key, v)
 			e.Add("queues."+key, v)
 		}
-		if err := s.queues(c, p, time.Duration(2*o.Scale*float64(time.Second)), add); err != nil {
+		if err := s.queues(c, p, time.Duration(3*o.Scale*float64(time.Second)), add); err != nil {
 			return err
 		}
 	}
