@@ -269,7 +269,8 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if b == nil && !p.u.certain(s.set.ConnectTimeout) {
 		return nil, errOut
 	}
-	if b != nil && !p.u.up() {
+	s.early.sent.Store(b != nil && b.sent)
+	if b != nil && !b.sent && !p.u.up() {
 		reset(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
@@ -288,7 +289,6 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
-	s.early.sent.Store(b != nil && b.sent)
 	doubt := time.AfterFunc(time.Until(began.Add(silence)), func() {
 		if !p.u.heardSince(began) {
 			s.r.suspect(p.u)
