@@ -4,7 +4,6 @@ package scenario
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -153,10 +152,7 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 func setRole(args []string) func(*world.World) error {
 	role := strings.Join(args[1:], "")
 	return func(w *world.World) error {
-		b, err := json.Marshal(map[string]string{"link": args[0], "role": role})
-		if err == nil {
-			_, err = w.Router.Control("set", b)
-		}
+		_, err := w.Router.Control("set", map[string]string{"link": args[0], "role": role})
 		return err
 	}
 }
@@ -246,7 +242,7 @@ func expected(sc *sim.Scenario, e sim.Expect) (Expectation, error) {
 	case "changes":
 		x.Measure = func(r *Run) float64 { return float64(len(r.Changes)) }
 	case "bytes":
-		x.Unit, x.Measure = "B", Octets(link, time.Nanosecond, 0)
+		x.Unit, x.Measure = "B", Payload(link, time.Nanosecond, 0)
 	case "first":
 		x.Unit, x.Measure = "s", func(r *Run) float64 { return Since(link, 0, carries)(r) / 1e3 }
 	case "last":
