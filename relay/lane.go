@@ -31,6 +31,7 @@ type quick struct {
 	head  int    // octets of the opening
 	said  int    // octets of hello that the converter's socket has taken
 	began time.Time
+	open  bool // the handshake is complete
 	fast  bool // the opening left in the SYN. The LAN host's octets never do, see session.converse
 	self  engine.Opening
 }
@@ -132,9 +133,6 @@ func (s *session) onLane(a engine.Arrival) bool {
 		q.gone()
 		return true
 	}
-	if q.said < len(q.hello) {
-		q.c.WantOut(1)
-	}
 	return true
 }
 
@@ -151,7 +149,8 @@ func (q *quick) event(side int, events uint32) {
 	case events&failed != 0:
 		q.giveUp()
 	default:
-		if events&unix.EPOLLOUT != 0 && !q.say() {
+		q.open = q.open || events&(unix.EPOLLOUT|unix.EPOLLIN) != 0
+		if !q.say() {
 			return
 		}
 		if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
@@ -176,13 +175,12 @@ func (q *quick) hear() {
 	}
 }
 
-// say sends what was heard on to the converter; false when that has failed, and the goroutine looks why.
+// say sends what was heard on to the converter, once the handshake is complete; false when that has failed, and the goroutine looks why.
 func (q *quick) say() bool {
-	for q.said < len(q.hello) {
+	for q.open && q.said < len(q.hello) {
 		n, err := unix.Write(q.up, q.hello[q.said:])
 		if err == unix.EAGAIN || err == unix.EINPROGRESS {
-			q.c.WantOut(1)
-			return true
+			return true // writability is told
 		}
 		if err != nil {
 			q.giveUp()

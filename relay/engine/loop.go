@@ -94,14 +94,14 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.enter(c, interest); err != nil {
+	if err := l.enter(c); err != nil {
 		return nil, err // the caller's close unregisters what was registered
 	}
 	return c, nil
 }
 
-// enter gives c a place in the table and has its sockets watched for events. mu is held.
-func (l *loop) enter(c *Conn, events uint32) error {
+// enter gives c a place in the table and has its sockets watched. mu is held.
+func (l *loop) enter(c *Conn) error {
 	if l.closed {
 		return ErrClosed
 	}
@@ -117,6 +117,10 @@ func (l *loop) enter(c *Conn, events uint32) error {
 	s.conn, c.gen = c, s.gen
 	l.count++
 	for side, fd := range c.fd {
+		events := uint32(interest)
+		if !c.out[side] {
+			events &^= unix.EPOLLOUT
+		}
 		ev := unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 			l.forget(c)

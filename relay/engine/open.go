@@ -193,9 +193,10 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
+	c.out[1] = true // tells of the handshake's end
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.enter(c, interest&^unix.EPOLLOUT); err != nil {
+	if err := l.enter(c); err != nil {
 		return nil, err
 	}
 	l.openings = append(l.openings, opening{c, l.now + openFor})
@@ -203,7 +204,7 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 }
 
 // Begin ends the opening: both ways are copied from now on as p says (its sockets are known), after rest, octets of the LAN host that
-// upstream has not taken yet. plain: upstream is TCP.
+// upstream would not take yet. plain: upstream is TCP.
 func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
@@ -213,16 +214,12 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
 		c.dir[0].held = c.dir[0].buffer
-		l.want(c, 1)
 	}
 	l.pump(c, 1)
 	if !c.over {
 		l.pump(c, 0)
 	}
 }
-
-// WantOut asks for an event when a socket of an opening takes octets again.
-func (c *Conn) WantOut(side int) { c.loop.want(c, side) }
 
 // Release ends the opening; both sockets are the caller's again.
 func (c *Conn) Release() {
