@@ -34,7 +34,8 @@ func Start(remote netip.AddrPort, o DialOptions, hello []byte) (fd, sent int, er
 }
 
 func begin(fd int, v6 bool, remote netip.AddrPort, o DialOptions, hello []byte) (sent int, err error) {
-	if err := options(fd, v6, o); err != nil {
+	// As the dialler of package net does.
+	if err := errors.Join(options(fd, v6, o), optional(true, fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)); err != nil {
 		return 0, err
 	}
 	if o.Local.IsValid() || o.LocalPort != 0 {

@@ -304,6 +304,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 		{unix.SOL_SOCKET, unix.SO_RCVBUF, s.LANBuffer},
 		{unix.SOL_SOCKET, unix.SO_SNDBUF, s.LANBuffer},
 		{unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, s.NotSentLowat},
+		{unix.SOL_TCP, unix.TCP_NODELAY, 1},
 	} {
 		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
 			return os.NewSyscallError("setsockopt", err)
@@ -348,12 +349,24 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 	return files, nil
 }
 
+// duplicate gives another descriptor of a file. File.Fd would make it blocking, for who shares it too.
+func duplicate(f *os.File) (fd int, err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if e := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); e != nil {
+		return -1, e
+	}
+	return fd, err
+}
+
 // AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
 func (r *Relay) AdoptListeners(files []*os.File) error {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
 	for _, f := range files {
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		fd, err := duplicate(f)
 		if err == nil {
 			err = unix.SetNonblock(fd, true)
 		}
