@@ -57,8 +57,9 @@ type house struct {
 	flows       []mptcp.Subflow
 	rtts        map[string]time.Duration // to the concentrators, by name, as told last
 	looked      time.Time                // at the subflows
-	moved       time.Time                // when a link carried something last
-	look        time.Duration            // what a look costs
+	rush        rush
+	moved       time.Time     // when a link carried something last
+	look        time.Duration // what a look costs
 	repeats     []repeat
 	history     history
 	usage       usageFile
@@ -157,6 +158,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
 	h.watchWindow(now)
+	h.tidyUp(now)
 	if waiting(now, h.paths) {
 		return waitingTurn, nil
 	}

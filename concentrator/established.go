@@ -64,18 +64,30 @@ func keyed(c *net.TCPConn) bool {
 // mptcp_check_and_set_pending); with nothing held it does nothing.
 var pushAfter = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
 
-// pushLater pushes a connection that has just been established.
-func pushLater(c *net.TCPConn) {
-	for _, after := range pushAfter {
-		time.AfterFunc(after, func() { c.SetNoDelay(true) }) // an error means that the connection is over
-	}
+// pushLater pushes a connection that has just been established. stop is to be called when the session is over: most are, before the first
+// push, and a timer that fires costs more than all others of a short session's.
+func pushLater(c *net.TCPConn) (stop func() bool) {
+	began, i := time.Now(), 0
+	started := make(chan struct{})
+	var t *time.Timer
+	t = time.AfterFunc(pushAfter[0], func() {
+		<-started
+		c.SetNoDelay(true) // an error means that the connection is over
+		if i++; i < len(pushAfter) {
+			t.Reset(time.Until(began.Add(pushAfter[i])))
+		}
+	})
+	close(started)
+	return t.Stop
 }
 
 // pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
-// that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms.
+// that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms. A client that is less than a millisecond
+// away is looked at oftener.
 func pollStep(elapsed, usual time.Duration) time.Duration {
+	least := min(max(elapsed/4, 50*time.Microsecond), 300*time.Microsecond)
 	if elapsed < 2*usual {
-		return min(max(usual/64, 300*time.Microsecond), time.Millisecond)
+		return min(max(usual/64, least), time.Millisecond)
 	}
-	return min(max(elapsed/16, 300*time.Microsecond), 5*time.Millisecond)
+	return min(max(elapsed/16, least), 5*time.Millisecond)
 }

@@ -28,6 +28,7 @@ type session struct {
 	accepted time.Time
 	pending  bool // counted as without server
 
+	still    func() bool                 // ends what pushLater began; nil: nothing
 	warm     atomic.Bool                 // nothing has come yet; who clears it decides the session's fate
 	server   atomic.Pointer[net.TCPConn] // nil until connected
 	up, down atomic.Uint64               // octets copied
@@ -55,6 +56,9 @@ func (ses *session) serve(ctx context.Context) {
 	}
 	ses.s.stats.sessions.Add(1)
 	relay(ses.client, server, &ses.up, &ses.down)
+	if ses.still != nil {
+		ses.still()
+	}
 }
 
 // connected tells that the session has its server.
@@ -186,7 +190,7 @@ func (ses *session) answer(m *convert.Message) error {
 	}
 	_, err = ses.client.Write(b)
 	if ses.s.waits && out.SYNDataAcked && out.MPTCP {
-		pushLater(ses.client)
+		ses.still = pushLater(ses.client)
 	}
 	return err
 }

@@ -31,16 +31,22 @@ const (
 // meaningful once a Write was made and the peer answered.
 func Inspect(c *net.TCPConn) (Outcome, error) {
 	var o Outcome
-	err := onConn(c, func(fd int) error {
-		var b [minTCPInfo]byte
-		n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
-		if err != nil {
-			return os.NewSyscallError("getsockopt TCP_INFO", err)
-		}
-		o, err = parseOutcome(b[:n])
-		o.MPTCP = isMPTCP(fd)
+	err := onConn(c, func(fd int) (err error) {
+		o, err = InspectFD(fd)
 		return err
 	})
+	return o, err
+}
+
+// InspectFD is Inspect for a bare descriptor.
+func InspectFD(fd int) (Outcome, error) {
+	var b [minTCPInfo]byte
+	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
+	if err != nil {
+		return Outcome{}, os.NewSyscallError("getsockopt TCP_INFO", err)
+	}
+	o, err := parseOutcome(b[:n])
+	o.MPTCP = isMPTCP(fd)
 	return o, err
 }
 

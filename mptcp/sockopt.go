@@ -27,6 +27,11 @@ func prepareDial(fd int, v6 bool, o DialOptions) error {
 			return err
 		}
 	}
+	return options(fd, v6, o)
+}
+
+// options sets what a dialled socket is to have, before bind and connect.
+func options(fd int, v6 bool, o DialOptions) error {
 	return errors.Join(
 		common(fd, v6, o.Device, o.Transparent, o.SendBuffer, o.RecvBuffer),
 		setIf(o.Mark != 0, "SO_MARK", fd, unix.SOL_SOCKET, unix.SO_MARK, int(o.Mark)),

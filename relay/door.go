@@ -3,18 +3,19 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // door is the pair of listening sockets, [0] IPv4 and [1] IPv6.
@@ -26,7 +27,8 @@ type door struct {
 	ports     [2]uint16 // kept over closing: the firewall knows them
 	shared    bool      // a successor may have the listeners too
 	dropping  bool      // the listeners drop SYNs
-	listeners [2]*net.TCPListener
+	listeners [2]*engine.Listener
+	known     [2]atomic.Uint32 // the ports, for who must not wait for mu
 }
 
 var doorAddr = [2]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
@@ -91,15 +93,17 @@ func (r *Relay) place() error {
 		return nil
 	}
 	for k := range d.listeners {
-		l, err := listen(netip.AddrPortFrom(doorAddr[k], d.ports[k]), r.settings.Load())
+		fd, err := listen(netip.AddrPortFrom(doorAddr[k], d.ports[k]), r.settings.Load())
 		if k == 1 && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)) {
 			break
+		}
+		if err == nil {
+			err = r.attend(k, fd)
 		}
 		if err != nil {
 			r.shutDoor()
 			return fmt.Errorf("open door: %w", err)
 		}
-		r.attend(k, l)
 	}
 	d.open = true
 	r.log.Info("relay: door open", "port4", d.ports[0], "port6", d.ports[1])
@@ -138,10 +142,17 @@ func ranOut(err error) bool {
 	return false
 }
 
-func (r *Relay) attend(k int, l *net.TCPListener) {
-	r.door.listeners[k] = l
-	r.door.ports[k] = l.Addr().(*net.TCPAddr).AddrPort().Port()
-	go r.accept(l)
+// attend begins to take connections from a listening socket, which it owns from then on, also when it fails.
+func (r *Relay) attend(k, fd int) error {
+	port := engine.LocalAddr(fd).Port()
+	l, err := r.engine.Listen(fd, r.arrive)
+	if err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	r.door.listeners[k], r.door.ports[k] = l, port
+	r.door.known[k].Store(uint32(port))
+	return nil
 }
 
 // handshakeRest is how long a handshake with a LAN host that has begun may take when the door closes.
@@ -159,9 +170,7 @@ func (r *Relay) shutDoor() {
 		if l == nil {
 			continue
 		}
-		if c, err := l.SyscallConn(); err == nil {
-			c.Control(func(fd uintptr) { r.takeQueued(int(fd)) })
-		}
+		l.Control(r.takeQueued)
 		l.Close()
 		r.door.listeners[k] = nil
 	}
@@ -174,9 +183,7 @@ func (r *Relay) each(fn func(fd int)) {
 		if l == nil {
 			continue
 		}
-		if c, err := l.SyscallConn(); err == nil {
-			c.Control(func(fd uintptr) { fn(int(fd)) })
-		}
+		l.Control(fn)
 	}
 }
 
@@ -225,75 +232,18 @@ func dropSYNs(fd int) error {
 // takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
 func (r *Relay) takeQueued(fd int) {
 	for range 3 {
-		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
-		if err != nil || info.Unacked == 0 { // of a listener: how many wait to be accepted
+		n := engine.Waiting(fd)
+		if n == 0 {
 			return
 		}
-		r.takeSome(fd, int(info.Unacked))
-	}
-}
-
-func (r *Relay) takeSome(fd, most int) {
-	for range most {
-		n, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-		if err != nil {
-			return
-		}
-		f := os.NewFile(uintptr(n), "accepted")
-		c, err := net.FileConn(f)
-		f.Close()
-		if t, ok := c.(*net.TCPConn); ok && err == nil {
-			r.welcome(t)
-		}
-	}
-}
-
-func (r *Relay) accept(l *net.TCPListener) {
-	for {
-		c, err := l.AcceptTCP()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil: // out of descriptors or memory, or the host gave up: the next may be better
-			r.log.Debug("relay: accept", "err", err)
-			if ranOut(err) {
-				go r.runOut(err) // the door's lock may be held by one who waits for this listener
+		for range n {
+			c, from, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if err != nil {
+				return
 			}
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		r.welcome(c)
-		if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 && r.guests.crowded(waiting(l), most) {
-			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", waiting(l))
-			go r.changed()
-		}
-		if r.guests.full.Load() {
-			r.sayFull()
+			r.welcome(engine.Arrival{FD: c, From: engine.AddrPort(from)}, engine.LocalAddr(c))
 		}
 	}
-}
-
-// waiting tells how many connections wait to be accepted.
-func waiting(l *net.TCPListener) (n int) {
-	if rc, err := l.SyscallConn(); err == nil {
-		rc.Control(func(fd uintptr) {
-			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
-				n = int(info.Unacked)
-			}
-		})
-	}
-	return n
-}
-
-// welcome counts a connection in and serves it.
-func (r *Relay) welcome(c *net.TCPConn) {
-	r.count.accepted.Add(1)
-	if r.guests.enter(r.settings.Load().MaxSessions) {
-		r.count.fullTimes.Add(1)
-		r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total())
-		go r.changed() // not here: door.mu may be held
-	}
-	go r.serve(c, endpoint(c.LocalAddr()))
 }
 
 // farewell is the end of what welcome began.
@@ -306,30 +256,34 @@ func (r *Relay) farewell() {
 
 // own tells a connection to the door itself from an intercepted one.
 func (r *Relay) own(a netip.AddrPort) bool {
-	p4, p6 := r.Ports()
-	return a.Addr().IsLoopback() && (a.Port() == p4 || a.Port() == p6) || !a.IsValid()
+	port := uint32(a.Port())
+	return a.Addr().IsLoopback() && (port == r.door.known[0].Load() || port == r.door.known[1].Load()) || !a.IsValid()
 }
 
-// listen makes one transparent listener. Options of the LAN side are set here once and inherited by each connection.
-func listen(a netip.AddrPort, s *settings) (*net.TCPListener, error) {
-	lc := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false},
-		Control: func(_, _ string, c syscall.RawConn) error {
-			var err error
-			if e := c.Control(func(fd uintptr) { err = doorOptions(int(fd), a.Addr().Is6(), s) }); e != nil {
-				return e
-			}
-			return err
-		}}
-	lc.SetMultipathTCP(false) // a LAN host's MPTCP ends here, or passed the door natively
-	l, err := lc.Listen(context.Background(), "tcp", a.String())
+// listen makes one transparent listener. Options of the LAN side are set here once and inherited by each connection. It is plain TCP:
+// a LAN host's MPTCP ends here, or passed the door natively.
+func listen(a netip.AddrPort, s *settings) (fd int, err error) {
+	v6, family := a.Addr().Is6(), unix.AF_INET
+	if v6 {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 	if err != nil {
-		return nil, err
+		return -1, os.NewSyscallError("socket", err)
 	}
-	t := l.(*net.TCPListener)
-	if rc, err := t.SyscallConn(); err == nil { // listening once more changes the length of the queue and nothing else
-		rc.Control(func(fd uintptr) { unix.Listen(int(fd), queueFor(s.MaxSessions)) })
+	if err := doorOptions(fd, v6, s); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
-	return t, nil
+	err = os.NewSyscallError("bind", unix.Bind(fd, mptcp.Sockaddr(a, v6)))
+	if err == nil {
+		err = os.NewSyscallError("listen", unix.Listen(fd, queueFor(s.MaxSessions)))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("%v: %w", a, err)
+	}
+	return fd, nil
 }
 
 // queueFor is how many connections may wait to be accepted. Each of them was promised to be served: what the kernel's own thousands
@@ -346,9 +300,11 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 		return fmt.Errorf("%s (needs CAP_NET_ADMIN): %w", label, err)
 	}
 	for _, o := range [][3]int{
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{unix.SOL_SOCKET, unix.SO_RCVBUF, s.LANBuffer},
 		{unix.SOL_SOCKET, unix.SO_SNDBUF, s.LANBuffer},
 		{unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, s.NotSentLowat},
+		{unix.SOL_TCP, unix.TCP_NODELAY, 1},
 	} {
 		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
 			return os.NewSyscallError("setsockopt", err)
@@ -374,16 +330,35 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 		if l == nil {
 			continue
 		}
-		f, err := l.File()
+		var f *os.File
+		var err error
+		l.Control(func(fd int) {
+			var d int
+			if d, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+				f = os.NewFile(uintptr(d), "door")
+			}
+		})
 		if err != nil {
 			for _, f := range files {
 				f.Close()
 			}
-			return nil, fmt.Errorf("hand over %v: %w", l.Addr(), err)
+			return nil, fmt.Errorf("hand over the door: %w", err)
 		}
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// duplicate gives another descriptor of a file. File.Fd would make it blocking, for who shares it too.
+func duplicate(f *os.File) (fd int, err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if e := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); e != nil {
+		return -1, e
+	}
+	return fd, err
 }
 
 // AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
@@ -391,20 +366,24 @@ func (r *Relay) AdoptListeners(files []*os.File) error {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
 	for _, f := range files {
-		l, err := net.FileListener(f)
+		fd, err := duplicate(f)
+		if err == nil {
+			err = unix.SetNonblock(fd, true)
+		}
 		if err != nil {
 			return fmt.Errorf("adopt %s: %w", f.Name(), err)
 		}
-		t, ok := l.(*net.TCPListener)
-		if !ok {
-			l.Close()
-			return fmt.Errorf("adopt %s: not a TCP listener", f.Name())
+		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+			unix.Close(fd)
+			return fmt.Errorf("adopt %s: not a listening socket", f.Name())
 		}
 		k := 0
-		if t.Addr().(*net.TCPAddr).AddrPort().Addr().Is6() {
+		if a := engine.LocalAddr(fd).Addr(); a.Is6() {
 			k = 1
 		}
-		r.attend(k, t)
+		if err := r.attend(k, fd); err != nil {
+			return err
+		}
 	}
 	r.door.wanted, r.door.open = true, len(files) > 0
 	return r.place()

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 	"spillway/testbed/accept"
 	"spillway/testbed/netns"
 )
@@ -474,42 +476,52 @@ func TestHome(t *testing.T) {
 // A listener that drops SYNs lets those in whose handshake has begun: TCP_DEFER_ACCEPT keeps one from being complete for the server until
 // the client says something.
 func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
-	lc := net.ListenConfig{}
-	lc.SetMultipathTCP(false) // as the door's
-	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	e, err := engine.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := listener.(*net.TCPListener)
+	defer e.Close()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 30),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := net.TCPAddrFromAddrPort(engine.LocalAddr(fd))
+	came := make(chan engine.Arrival, 8)
+	l, err := e.Listen(fd, func(a engine.Arrival) { came <- a })
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
-	rc, err := l.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 30) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	first, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	rc.Control(func(fd uintptr) { err = dropSYNs(int(fd)) })
+	l.Control(func(fd int) { err = dropSYNs(fd) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := net.DialTimeout("tcp", l.Addr().String(), 200*time.Millisecond); err == nil {
+	if c, err := net.DialTimeout("tcp", to.String(), 200*time.Millisecond); err == nil {
 		c.Close()
 		t.Error("a SYN got in")
 	}
 	hears := func(from *net.TCPConn, word string) {
 		t.Helper()
 		from.Write([]byte(word))
-		l.SetDeadline(time.Now().Add(15 * time.Second))
-		c, err := l.AcceptTCP()
-		if err != nil {
-			t.Fatalf("%q: %v", word, err)
+		var c *net.TCPConn
+		select {
+		case a := <-came:
+			var err error
+			if c, err = connOf(a.FD); err != nil {
+				t.Fatalf("%q: %v", word, err)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatalf("%q: nobody came", word)
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(15 * time.Second))
@@ -520,9 +532,9 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 	}
 	hears(first, "I had begun")
 	r := &Relay{}
-	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*net.TCPListener{l}
+	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*engine.Listener{l}
 	r.admitSYNs()
-	second, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	second, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
 		t.Fatalf("after SYNs are admitted again: %v", err)
 	}
@@ -531,7 +543,7 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 	// A successor's sockets are never touched.
 	r.door.shared = true
 	r.drop()
-	third, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	third, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
 		t.Fatalf("a successor's listener drops SYNs: %v", err)
 	}

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -12,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/convert"
+	"spillway/relay/engine"
 	"spillway/testbed/accept"
 )
 
@@ -113,24 +117,40 @@ var server = netip.MustParseAddrPort("192.0.2.80:80")
 // lanDial makes a connection as the door would accept it, and gives the LAN host's end.
 func lanDial(t testing.TB, r *Relay, dst netip.AddrPort) *net.TCPConn {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	c := throughDoor(t, r, nil, dst)
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// throughDoor connects from local (nil: anywhere) to a door of its own, which takes it for intercepted on its way to dst.
+func throughDoor(t testing.TB, r *Relay, local *net.TCPAddr, dst netip.AddrPort) *net.TCPConn {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := net.TCPAddrFromAddrPort(engine.LocalAddr(fd))
+	dialled, came := make(chan struct{}), make(chan struct{})
+	l, err := r.engine.Listen(fd, func(a engine.Arrival) {
+		<-dialled // else a reset could come before the dialler knows that it is connected
+		r.welcome(a, dst)
+		close(came)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	c, err := net.DialTCP("tcp", local, to)
+	close(dialled)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := l.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.count.accepted.Add(1)
-	r.guests.enter(r.settings.Load().MaxSessions)
-	go r.serve(a, dst)
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	t.Cleanup(func() { c.Close() })
+	<-came
 	return c
 }
 

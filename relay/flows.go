@@ -4,7 +4,6 @@ package relay
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,6 @@ type flow struct {
 	id       uint64
 	conn     atomic.Pointer[engine.Conn]
 	src, dst netip.AddrPort
-	local    netip.AddrPort
 	rule     *Rule
 	act      Action
 	up       *upstream // nil: straight to the server
@@ -48,9 +46,9 @@ type flows struct {
 	down  uint64
 }
 
-func (s *session) flow(up *net.TCPConn, p path) *flow {
-	f := &flow{r: s.r, src: s.src, dst: s.dst, local: endpoint(up.LocalAddr()), rule: s.rule, act: s.act, up: p.u,
-		link: p.link, since: time.Now().Unix(), head: uint32(len(s.early.b))}
+func (s *session) flow(p path, head int) *flow {
+	f := &flow{r: s.r, src: s.src, dst: s.dst, rule: s.rule, act: s.act, up: p.u,
+		link: p.link, since: time.Now().Unix(), head: uint32(head)}
 	if p.u != nil {
 		p.u.sessions.Add(1)
 	}
@@ -161,8 +159,7 @@ func (r *Relay) Flows(offset, limit int) []Flow {
 }
 
 func (f *flow) status() Flow {
-	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Local: f.local,
-		Since: time.Unix(f.since, 0)}
+	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Since: time.Unix(f.since, 0)}
 	if f.rule != nil {
 		st.Rule = f.rule.Name
 	}
@@ -177,6 +174,7 @@ func (f *flow) status() Flow {
 	st.Up, st.Down = c.Moved()
 	st.Up += uint64(f.head)
 	st.Bulk = st.Up+st.Down >= bulkFlow
+	c.Control(func(_, up int) { st.Local = engine.LocalAddr(up) })
 	f.askToken(c)
 	st.Token, st.MPTCP = f.token.Load(), f.mptcp.Load()
 	return st

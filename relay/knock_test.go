@@ -58,21 +58,7 @@ func knockOn(t *testing.T, r *Relay, k Knock) Reply {
 // dialFrom is lanDial from a given port.
 func dialFrom(t *testing.T, r *Relay, src, dst netip.AddrPort) *net.TCPConn {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.DialTCP("tcp", net.TCPAddrFromAddrPort(src), l.Addr().(*net.TCPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := l.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.guests.enter(r.settings.Load().MaxSessions)
-	go r.serve(a, dst)
+	c := throughDoor(t, r, net.TCPAddrFromAddrPort(src), dst)
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	t.Cleanup(func() { c.Close() })
 	return c

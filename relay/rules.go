@@ -2,11 +2,7 @@
 
 package relay
 
-import (
-	"net"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // rule finds the rule that the firewall named by the mark of the connection's SYN, which the accepted socket inherits;
 // nil without. The firewall alone sees all that a rule may look at, so it alone decides which rule is first.
@@ -21,17 +17,11 @@ func (s *settings) rule(mark uint32) *Rule {
 
 // takeMark reads an accepted socket's mark and takes it off: what the relay sends to the LAN is to be routed like any
 // other packet.
-func takeMark(c *net.TCPConn) (mark uint32) {
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return 0
+func takeMark(fd int) (mark uint32) {
+	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK)
+	if err == nil && m != 0 {
+		mark = uint32(m)
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 0)
 	}
-	rc.Control(func(fd uintptr) {
-		m, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK)
-		if err == nil && m != 0 {
-			mark = uint32(m)
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, 0)
-		}
-	})
 	return mark
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -45,9 +46,10 @@ type session struct {
 	act   Action
 	dscp  uint8
 	early early
-	ask   bool // whether the server speaks MPTCP
-	warm  bool // the attempt goes over a warm connection
-	cold  bool // no warm connection: one was dead already
+	ask   bool   // whether the server speaks MPTCP
+	begun *begun // what the lane has begun; nil: nothing, or taken up
+	warm  bool   // the attempt goes over a warm connection
+	cold  bool   // no warm connection: one was dead already
 }
 
 // path is what an attempt used.
@@ -58,29 +60,29 @@ type path struct {
 	plain bool // without MPTCP, whatever the action says
 }
 
-// serve does all that one LAN connection to dst needs.
-func (r *Relay) serve(lan *net.TCPConn, dst netip.AddrPort) {
-	s := &session{r: r, set: r.settings.Load(), lan: lan, dst: dst, early: early{lan: lan}}
-	s.src = endpoint(lan.RemoteAddr())
-	held := r.knocks.claim(s.src, dst)
-	if !s.admit() {
+// proceed does all that an admitted LAN connection needs.
+func (s *session) proceed(fd int, held *knock) {
+	var up *net.TCPConn
+	var p path
+	lan, err := connOf(fd)
+	if err != nil {
 		held.discard()
-		lan.SetLinger(0)
-		lan.Close()
-		r.farewell()
-		return
-	}
-	up, p, err := s.connectOr(held)
-	if err == nil {
-		err = s.handOver(up, p)
+		if b := s.begun; b != nil {
+			reset(b.up)
+		}
 	} else {
-		lan.SetLinger(0)
-		lan.Close()
+		s.lan, s.early.lan = lan, lan
+		if up, p, err = s.connectOr(held); err == nil {
+			err = s.handOver(up, p)
+		} else {
+			lan.SetLinger(0)
+			lan.Close()
+		}
 	}
 	if err != nil {
-		r.log.Debug("relay: connection failed", "src", s.src, "dst", s.dst, "err", err)
-		r.guests.rise(s.src.Addr())
-		r.farewell()
+		s.r.log.Debug("relay: connection failed", "src", s.src, "dst", s.dst, "err", err)
+		s.r.guests.rise(s.src.Addr())
+		s.r.farewell()
 	}
 }
 
@@ -93,16 +95,18 @@ func endpoint(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
+// follow takes the rule that a mark names.
+func (s *session) follow(mark uint32) {
+	if s.rule = s.set.rule(mark); s.rule != nil {
+		s.act = s.rule.Action
+	}
+}
+
 // admit decides whether the connection is served at all. After true the host has a seat.
 func (s *session) admit() bool {
 	if s.r.own(s.dst) {
 		s.r.count.refused.Add(1)
 		return false
-	}
-	if len(s.set.Rules) > 0 {
-		if s.rule = s.set.rule(takeMark(s.lan)); s.rule != nil {
-			s.act = s.rule.Action
-		}
 	}
 	if s.act == Block {
 		s.r.count.blocked.Add(1)
@@ -130,7 +134,15 @@ func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
 
 // connect gets an upstream connection that is ready for data.
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
-	links := s.r.plan.Load().links(s.act)
+	links, ups := s.r.plan.Load().links(s.act), s.set.order()
+	if s.begun != nil {
+		p := s.begun.p
+		ups = slices.DeleteFunc(slices.Clone(ups), func(u *upstream) bool { return u == p.u })
+		if !slices.Contains(links, p.link) { // it was when the lane began
+			links = append([]*PlanLink{p.link}, links...)
+		}
+		return s.settle(slices.Insert(ups, 0, p.u), links)
+	}
 	if len(links) == 0 {
 		s.r.count.noLink.Add(1)
 		return nil, p, errors.New("no usable link")
@@ -142,7 +154,6 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		}
 		s.r.native.forget(s.dst)
 	}
-	ups := s.set.order()
 	if len(ups) == 0 { // since a moment ago, or the door were closed
 		if !s.set.Block {
 			if up, p, err = s.direct(links, true); err == nil {
@@ -152,6 +163,11 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		s.r.count.noUpstream.Add(1)
 		return nil, p, errors.New("every upstream is out")
 	}
+	return s.settle(ups, links)
+}
+
+// settle tries upstreams and links, and says what a failure meant.
+func (s *session) settle(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p path, err error) {
 	up, p, err = s.try(ups, links)
 	if err != nil && ranOut(err) {
 		s.r.runOut(err)
@@ -179,8 +195,10 @@ func (s *session) prepare() {
 	switch {
 	case s.set.IgnoreDSCP:
 		s.dscp = 0
-	case s.lan != nil:
-		s.dscp = savedDSCP(s.lan)
+	case s.lan != nil && s.dscp == 0: // the kernel tells it once
+		if rc, err := s.lan.SyscallConn(); err == nil {
+			rc.Control(func(fd uintptr) { s.dscp = savedDSCP(int(fd)) })
+		}
 	}
 	s.ask = s.set.NativeBypass && s.act == Bond
 	s.early.peek()
@@ -192,6 +210,9 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	links = ups[0].clean(all)
 	for range mostTries {
 		p = path{u: ups[u], link: links[link]}
+		if s.begun != nil {
+			p = s.begun.p
+		}
 		began := time.Now()
 		up, err = s.attempt(&p, links[link+1:])
 		if err == nil {
@@ -243,14 +264,24 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 // attempt gets a connection to one upstream over one link and waits for its consent. others are links to try when this
 // one gives no SYN-ACK soon.
 func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
-	if !p.u.certain(s.set.ConnectTimeout) {
+	b := s.begun
+	s.begun = nil
+	if b == nil && !p.u.certain(s.set.ConnectTimeout) {
 		return nil, errOut
+	}
+	s.early.sent.Store(b != nil && b.sent)
+	if b != nil && !b.sent && !p.u.up() {
+		reset(b.up)
+		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
 	opening, follow, err := p.u.opening(s.dst, s.ask)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
+	if b != nil {
+		began, opening = b.began, b.rest
+	}
 	deadline := began.Add(s.set.ConnectTimeout)
 	patience := deadline
 	if len(others) > 0 && s.set.Race != "off" && s.set.ConnectTimeout > silence {
@@ -258,18 +289,20 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
-	s.early.sent.Store(false)
-	doubt := time.AfterFunc(silence, func() {
+	doubt := time.AfterFunc(time.Until(began.Add(silence)), func() {
 		if !p.u.heardSince(began) {
 			s.r.suspect(p.u)
 		}
 	})
 	defer doubt.Stop()
-	up, fast, err := s.reach(ctx, p, others, len(opening) > 0, patience)
-	if err != nil {
+	var up *net.TCPConn
+	var fast bool
+	if b != nil {
+		up, fast, s.warm = b.up, b.fast, false
+	} else if up, fast, err = s.reach(ctx, p, others, len(opening) > 0, patience); err != nil {
 		return nil, err
 	}
-	defer time.AfterFunc(p.u.impatience(), func() {
+	defer time.AfterFunc(time.Until(began.Add(p.u.impatience())), func() {
 		if !p.u.heardSince(began) && shaken(up) {
 			s.r.examine(p.u, true)
 		}
@@ -278,7 +311,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if s.warm {
 		before = taken(up)
 	}
-	if err := s.converse(ctx, up, p.u, opening, follow, fast, patience, deadline); err != nil {
+	if err := s.converse(ctx, up, p.u, opening, follow, fast, b, patience, deadline); err != nil {
 		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			switch {
 			case !o.Established:
@@ -296,7 +329,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		return nil, err
 	}
 	if fast {
-		s.judge(up, p)
+		if o, err := mptcp.Inspect(up); err == nil {
+			s.judge(o, *p)
+		}
 	}
 	p.u.answered(time.Since(began))
 	return up, nil
@@ -327,13 +362,18 @@ func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, openin
 		up, err = s.race(ctx, p, others[0], patience)
 		return up, false, err
 	}
-	fast = s.act == Bond && opening && p.u.fastOpen(p.link.Name, time.Now()) &&
-		(p.u.FastOpen == "always" || !s.r.plan.Load().NoSYNData)
+	fast = opening && s.fastOpen(*p)
+	up, err = s.dial(ctx, p, local, fast, patience)
+	return up, fast, err
+}
+
+// fastOpen decides whether the opening leaves in the SYN.
+func (s *session) fastOpen(p path) bool {
+	fast := s.act == Bond && p.u.fastOpen(p.link.Name, time.Now()) && (p.u.FastOpen == "always" || !s.r.plan.Load().NoSYNData)
 	if !fast && p.u.FastOpen == "auto" && p.u.Protocol == Convert {
 		s.r.count.avoided.Add(1)
 	}
-	up, err = s.dial(ctx, p, local, fast, patience)
-	return up, fast, err
+	return fast
 }
 
 func (s *session) address(p *path) (local netip.Addr, err error) {
@@ -348,11 +388,17 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 	return local, nil
 }
 
+func (s *session) plainTCP(p path) bool { return s.act != Bond || p.plain }
+
+func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
+	return mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
+		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat}
+}
+
 // dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than
 // patience allows.
 func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool, patience time.Time) (*net.TCPConn, error) {
-	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.act != Bond || p.plain, NotSentLowat: s.set.NotSentLowat}
+	o := s.options(*p, local, fast)
 	ctx, cancel := context.WithDeadline(ctx, patience)
 	defer cancel()
 	if p.u != nil && p.u.Protocol == Transparent {
@@ -384,8 +430,9 @@ func noMPTCP(err error) bool {
 
 // converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
 // protocol permits. They never leave in a SYN (fast): one that gets no answer may have been taken all the same, and what the LAN host
-// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help.
-func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, patience, deadline time.Time) error {
+// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help. With b the
+// lane has begun: the opening is what it had not said yet, some of the LAN host's octets perhaps, and waits for the handshake.
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, b *begun, patience, deadline time.Time) error {
 	up.SetWriteDeadline(deadline)
 	defer context.AfterFunc(ctx, func() {
 		if !s.early.sent.Load() {
@@ -393,15 +440,26 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		}
 	})()
 	first := len(s.early.b)
-	s.early.open = !fast
-	if follow && !fast && first > 0 {
+	s.early.open = !fast && b == nil
+	switch {
+	case b != nil:
+		first = 0
+		up.SetWriteDeadline(patience)
+	case follow && !fast && first > 0:
 		s.early.sent.Store(true)
 		opening, first = append(opening, s.early.b...), 0
 	}
 	if len(opening) > 0 {
-		if _, err := up.Write(opening); err != nil {
+		n, err := up.Write(opening)
+		if b != nil && n > 0 {
+			s.early.sent.Store(b.sent || b.hears)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if b != nil && ctx.Err() == nil {
+		up.SetWriteDeadline(deadline)
 	}
 	if follow {
 		s.early.start(up, first)
@@ -476,11 +534,7 @@ func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (b
 }
 
 // judge tells the upstream how data in the SYN came out.
-func (s *session) judge(up *net.TCPConn, p *path) {
-	o, err := mptcp.Inspect(up)
-	if err != nil {
-		return
-	}
+func (s *session) judge(o mptcp.Outcome, p path) {
 	s.r.count.fastOpen(o)
 	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
 }
@@ -517,9 +571,18 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 // late.
 const bondedRoom = 1 << 20
 
+// pair says how the engine shall copy.
+func (s *session) pair(f *flow) engine.Pair {
+	p := engine.Pair{Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
+	if s.act == Bond {
+		p.Room = bondedRoom
+	}
+	return p
+}
+
 // handOver gives both sockets to the engine. On an error both are closed.
 func (s *session) handOver(up *net.TCPConn, p path) (err error) {
-	f := s.flow(up, p)
+	f := s.flow(p, len(s.early.b))
 	defer func() {
 		if err != nil {
 			f.uncount()
@@ -536,10 +599,8 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 		return err
 	}
 	s.r.flows.add(f)
-	pair := engine.Pair{LAN: a, Up: b, Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
-	if s.act == Bond {
-		pair.Room = bondedRoom
-	}
+	pair := s.pair(f)
+	pair.LAN, pair.Up = a, b
 	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)
@@ -593,18 +654,13 @@ func detach(c *net.TCPConn) (fd int, err error) {
 }
 
 // savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.
-func savedDSCP(c *net.TCPConn) (d uint8) {
-	rc, err := c.SyscallConn()
+func savedDSCP(fd int) uint8 {
+	var h [60]byte
+	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:])
 	if err != nil {
 		return 0
 	}
-	rc.Control(func(fd uintptr) {
-		var h [60]byte
-		if n, err := getsockopt(int(fd), unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:]); err == nil {
-			d = dscpOf(h[:n])
-		}
-	})
-	return d
+	return dscpOf(h[:n])
 }
 
 // dscpOf takes the DSCP from an IPv4 or IPv6 header.

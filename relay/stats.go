@@ -39,6 +39,9 @@ func (c *counters) fastOpen(o mptcp.Outcome) {
 // Sessions is how many connections there are, those that wait for their upstream too.
 func (r *Relay) Sessions() int { return r.guests.total() }
 
+// Accepted is how many connections have come so far.
+func (r *Relay) Accepted() int64 { return r.count.accepted.Load() }
+
 // Stats gives the counters.
 func (r *Relay) Stats() Stats {
 	c := &r.count

@@ -88,6 +88,13 @@ func (u *upstream) endDoubt() {
 	u.mu.Unlock()
 }
 
+// inQuestion tells whether certain would wait.
+func (u *upstream) inQuestion() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.question != nil
+}
+
 // certain waits while the upstream is being examined, and tells whether it is in: what is said to one that accepts and does not
 // answer can be said to no other any more.
 func (u *upstream) certain(most time.Duration) bool {

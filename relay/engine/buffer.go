@@ -3,7 +3,7 @@
 package engine
 
 const (
-	scratchSize = 128 << 10
+	scratchSize = 64 << 10 // what a direction reads at once: half a millisecond of work, and more at once is no cheaper
 	leastRead   = 16 << 10 // what a direction reads at once when its destination is slow
 	smallRead   = 4 << 10  // what is read at once when too much is held
 	keepFree    = 2 << 20  // octets of unused buffers a loop keeps

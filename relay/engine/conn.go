@@ -32,17 +32,19 @@ type Pair struct {
 
 // Conn is a pair being copied.
 type Conn struct {
-	loop *loop
-	done func(*Conn, End)
-	fd   [2]int32 // 0: LAN, 1: upstream
-	dir  [2]direction
-	slot int32
-	gen  uint32 // of the slot, so that a late event of a predecessor is recognised
-	last uint32 // when octets moved, seconds of the loop's clock
-	idle uint32 // seconds
-	half uint32
-	over bool
-	quit atomic.Bool // Abort was called
+	loop    *loop
+	done    func(*Conn, End)
+	fd      [2]int32 // 0: LAN, 1: upstream
+	dir     [2]direction
+	slot    int32
+	gen     uint32 // of the slot, so that a late event of a predecessor is recognised
+	last    uint32 // when octets moved, seconds of the loop's clock
+	idle    uint32 // seconds
+	half    uint32
+	over    bool
+	out     [2]bool     // a socket's writability wakes us: once it was the slower one
+	opening *Opening    // nil: being copied
+	quit    atomic.Bool // Abort was called
 }
 
 // direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.

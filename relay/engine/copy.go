@@ -12,6 +12,10 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		from.hup = true
 	}
+	if c.opening != nil {
+		c.opening.Event(side, events)
+		return
+	}
 	if events&unix.EPOLLOUT != 0 && c.dir[to].held != nil {
 		l.flush(c, to)
 	}
@@ -54,22 +58,23 @@ func (l *loop) pump(c *Conn, d int) {
 	}
 }
 
-// look copies what a bulk direction has, at the tick or because its mark was reached.
-func (l *loop) look(c *Conn, d int, clock bool) {
+// look copies what a bulk direction has, at the tick or because its mark was reached, and returns the octets read.
+func (l *loop) look(c *Conn, d int, clock bool) int {
 	n := l.move(c, d, !c.dir[d].hup)
 	if c.over {
-		return
+		return n
 	}
 	x := &c.dir[d]
 	if x.held != nil { // the destination is the slow one now: its writability is our clock
 		x.gauge.empty = 0
-		return
+		return n
 	}
 	if x.eof || !x.gauge.look(l.now, n, clock) {
 		l.demote(c, d)
-		return
+		return n
 	}
 	l.follow(c, d)
+	return n
 }
 
 // found tells the gauge of octets that came outside the clock.
@@ -193,6 +198,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			x.buffer = l.buffers.hold(l.scratch[w:n])
 			x.held = x.buffer
 			x.limit = max(leastRead, x.limit/2)
+			l.want(c, 1-d)
 			return total
 		}
 		x.limit = min(scratchSize, x.limit*2)
@@ -278,7 +284,10 @@ func (l *loop) finish(c *Conn, end End) {
 			Reset(int(fd))
 		}
 	}
-	if c.done != nil {
+	switch {
+	case c.opening != nil:
+		c.opening.Ended(end)
+	case c.done != nil:
 		c.done(c, end)
 	}
 }

@@ -13,7 +13,7 @@
 // # Loops
 //
 // One loop serves two processors (Config.Loops). A loop is a goroutine in its own epoll_wait, edge-triggered: each
-// socket is registered once, for its whole life. A connection is a struct of some 300 octets and belongs to one loop;
+// socket is registered once, for its whole life; for writability when it first was the slower one. A connection is a struct of some 300 octets and belongs to one loop;
 // it has no goroutine, no timer and no buffer. A loop reads into its one scratch buffer and writes at once; only what
 // the other side would not take is copied to a held buffer, which goes back to the loop's free list when it is
 // flushed. A connection that holds octets is not read: back-pressure is the kernel's window.
@@ -23,6 +23,17 @@
 // a processor of the runtime per busy loop, so GOMAXPROCS must be above Config.Loops, on one core too. To wait in the runtime's
 // own poller instead, with the loop's epoll set as one of its descriptors and a timerfd as the clock, was tried: fewer
 // wake-ups, more CPU, in bulk and for each connection.
+//
+// # Openings
+//
+// A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of
+// what comes from either socket and decides when copying begins. So the usual connection is never handed from one thread to another, and
+// both sockets are registered once. An opening that lasts longer than 200 ms must leave the loop.
+//
+// # Turns
+//
+// A millisecond is long for somebody who types. So a direction moves 64 KiB at most before others have their turn, events of bulk
+// directions are acted on after all others, and the looks of a period stop after 48 KiB for what has come meanwhile.
 //
 // # Attentive and bulk
 //

@@ -14,7 +14,8 @@ import (
 
 const (
 	sweepEvery = int64(30 * time.Second)     // how often timeouts are looked at
-	fairShare  = 512 << 10                   // octets a direction may move before others get their turn
+	fairShare  = scratchSize                 // octets a direction may move before others get their turn
+	tickShare  = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
 	patience   = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
 	maxHold    = 10                          // ms, see wait
 	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -36,11 +37,13 @@ type loop struct {
 	bulk     []entry
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
+	openings []opening
 
 	mu     sync.Mutex
 	slots  []slot
 	unused []int32
 	count  int
+	doors  []*Listener
 	closed bool
 }
 
@@ -87,11 +90,20 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
 	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
+	c.out = [2]bool{true, true}
 	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.enter(c); err != nil {
+		return nil, err // the caller's close unregisters what was registered
+	}
+	return c, nil
+}
+
+// enter gives c a place in the table and has its sockets watched. mu is held.
+func (l *loop) enter(c *Conn) error {
 	if l.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if n := len(l.unused); n > 0 {
 		c.slot = l.unused[n-1]
@@ -105,13 +117,20 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	s.conn, c.gen = c, s.gen
 	l.count++
 	for side, fd := range c.fd {
-		ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+		events := uint32(interest)
+		if !c.out[side] {
+			events &^= unix.EPOLLOUT
+		}
+		ev := unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 			l.forget(c)
-			return nil, fmt.Errorf("epoll socket: %w", err) // the caller's close unregisters what was registered
+			for _, fd := range c.fd[:side] {
+				unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+			}
+			return fmt.Errorf("epoll socket: %w", err)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // forget takes c out of the table. mu is held.
@@ -137,20 +156,14 @@ func (l *loop) run() {
 			runtime.Gosched()
 		}
 		n := l.wait(events, timeout)
-		l.wakeups.Add(1)
+		if timeout != 0 {
+			l.wakeups.Add(1)
+		}
 		l.now = int64(time.Since(l.origin))
 		again := l.again
 		l.again = nil
-		for _, ev := range events[:n] {
-			if ev.Fd < 0 {
-				if l.woken() {
-					return
-				}
-				continue
-			}
-			if c := l.lookup(ev); c != nil {
-				l.handle(c, int(ev.Fd&1), ev.Events)
-			}
+		if !l.deal(events[:n]) {
+			return
 		}
 		for _, e := range again {
 			e.c.dir[e.d].queued = false
@@ -161,10 +174,43 @@ func (l *loop) run() {
 		if len(l.bulk) > 0 && l.now >= l.nextTick {
 			l.tick()
 		}
+		if len(l.openings) > 0 {
+			l.lateOnes()
+		}
 		if l.now >= l.sweep {
 			l.sweepAll()
 		}
 	}
+}
+
+// deal acts on events, on those of bulk directions last: much to copy shall not keep small requests waiting. It returns false when the
+// loop is over.
+func (l *loop) deal(events []unix.EpollEvent) bool {
+	late := 0
+	for _, ev := range events {
+		switch {
+		case ev.Fd < -1:
+			l.accept(ev.Fd)
+		case ev.Fd < 0:
+			if l.woken() {
+				return false
+			}
+		default:
+			c, side := l.lookup(ev), int(ev.Fd&1)
+			if c != nil && c.dir[side].gauge.bulk {
+				events[late] = ev
+				late++
+			} else if c != nil {
+				l.handle(c, side, ev.Events)
+			}
+		}
+	}
+	for _, ev := range events[:late] {
+		if c := l.lookup(ev); c != nil {
+			l.handle(c, int(ev.Fd&1), ev.Events)
+		}
+	}
+	return true
 }
 
 // wait waits for events or the timeout.
@@ -205,7 +251,11 @@ func (l *loop) timeout() int {
 	if !busy {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	return int(max(1, (l.sweep-l.now)/int64(time.Millisecond)))
+	next := l.sweep
+	if len(l.openings) > 0 {
+		next = min(next, l.openings[0].at)
+	}
+	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }
 
 func (l *loop) lookup(ev unix.EpollEvent) *Conn {
@@ -254,6 +304,9 @@ func (l *loop) sweepAll() {
 	l.sweep = l.now + sweepEvery
 	second := l.second()
 	for _, c := range l.all() {
+		if c.opening != nil {
+			continue
+		}
 		limit := c.idle
 		if c.half > 0 && (c.dir[0].eof || c.dir[1].eof) {
 			limit = c.half
@@ -270,18 +323,22 @@ func (l *loop) sweepAll() {
 	}
 }
 
-// tick looks at all bulk directions that are due.
+// tick looks at the bulk directions that are due. Many octets take a millisecond: so that a small request doesn't wait for all of
+// them, the rest has its turn after what has come meanwhile.
 func (l *loop) tick() {
 	l.nextTick = l.now + maxPeriod*tick
-	for i := 0; i < len(l.bulk); {
+	for i, moved := 0, 0; i < len(l.bulk); {
 		e := l.bulk[i]
 		x := &e.c.dir[e.d]
 		switch {
 		case x.held != nil || x.queued: // looked at when that has gone
-		case l.now >= x.gauge.due-tick/4:
-			l.look(e.c, e.d, true)
-		default:
+		case l.now < x.gauge.due-tick/4:
 			l.nextTick = min(l.nextTick, x.gauge.due)
+		case moved >= tickShare:
+			l.nextTick = l.now
+			return
+		default:
+			moved += l.look(e.c, e.d, true)
 		}
 		if i < len(l.bulk) && l.bulk[i] == e { // else another took its place
 			i++

@@ -94,7 +94,7 @@ func (s *Stage) queues(c Contestant, p *Proc, length time.Duration, add func(str
 		var o outcome
 		var octets [2]int64 // what the links sent up until the beginning and until the end
 		_, err := s.loadMarked(30*time.Second, demand{Flows: 16, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
-			Ramp: 10 * time.Second, For: length}, func(mark string) {
+			Ramp: 5 * time.Second, For: length}, func(mark string) {
 			if k := slices.Index([]string{"begin", "end"}, mark); k >= 0 {
 				octets[k], _ = sent(s.cpe, links[:]...)
 			}

@@ -21,6 +21,7 @@ type Options struct {
 	Works  []string      // keys; empty: all
 	Idle   time.Duration // how long a daemon with nothing to do is watched
 	Log    io.Writer
+	Save   func() error // called after each round, so that little is lost when a run is broken off
 }
 
 // Run plays all rounds. A contestant that fails is noted and the others go on.
@@ -36,6 +37,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 	}
 	defer s.Close()
 	r.Idle = s.most
+	began := time.Now()
 	for round := range o.Rounds {
 		var one, five, fifteen float64
 		load, _ := os.ReadFile("/proc/loadavg")
@@ -60,9 +62,18 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 				e.Trouble = append(e.Trouble, firstLine(err))
 			}
 		}
+		if o.Save != nil {
+			if err := o.Save(); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(o.Log, "%v since the start\n", time.Since(began).Round(time.Second))
 	}
 	return nil
 }
+
+// remembered are those whose idle connections are counted: the others need minutes for the same ten thousand.
+var remembered = []string{Spillway, CRW, "HAProxy", "sing-box"}
 
 // turn is one contestant's part of a round.
 func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, round int, o Options) error {
@@ -71,7 +82,11 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 	}
 	p, err := s.Enter(c)
 	if err != nil {
-		return err
+		fmt.Fprintf(o.Log, "  %s, once more after: %v\n", c.Name, err)
+		time.Sleep(2 * time.Second)
+		if p, err = s.Enter(c); err != nil {
+			return err
+		}
 	}
 	defer s.bond(false)
 	if p != nil {
@@ -79,7 +94,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 	}
 	wanted := func(key string) bool { return len(o.Works) == 0 || slices.Contains(o.Works, key) }
 	for _, n := range []int{100, 1000, 10_000} { // first, so that memory is that of a fresh process
-		if round > 0 || o.Quick && n > 1000 || !wanted("memory") {
+		if round > 0 || o.Quick && n > 1000 || !wanted("memory") || !slices.Contains(remembered, c.Name) {
 			continue
 		}
 		user, kernel, err := s.Memory(min(n, s.most), p)
@@ -124,7 +139,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 			fmt.Fprintf(o.Log, "  %-18s %-10s %s %.1f\n", c.Name, "queues", key, v)
 			e.Add("queues."+key, v)
 		}
-		if err := s.queues(c, p, time.Duration(5*o.Scale*float64(time.Second)), add); err != nil {
+		if err := s.queues(c, p, time.Duration(3*o.Scale*float64(time.Second)), add); err != nil {
 			return err
 		}
 	}

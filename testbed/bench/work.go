@@ -31,16 +31,16 @@ func Works(scale float64) []Work {
 	const ms = time.Millisecond
 	list := []Work{
 		{Key: "shaped80", Title: "4 downloads, links of 50 + 30 Mbit/s", Quick: true,
-			Lines: Lines{Down: [2]float64{50, 30}, Buffer: 50 * ms}, demand: demand{Flows: 4, Ramp: 1500 * ms, For: 6000 * ms}},
-		{Key: "paced80", Title: "4 downloads, paced by the server to 80 Mbit/s", demand: demand{Flows: 4, Rate: 10e6, Ramp: 500 * ms, For: 5000 * ms}},
-		{Key: "paced300", Title: "8 downloads, paced to 300 Mbit/s", Quick: true, demand: demand{Flows: 8, Rate: 37.5e6, Ramp: 500 * ms, For: 4000 * ms}},
-		{Key: "paced1000", Title: "8 downloads, paced to 1000 Mbit/s", demand: demand{Flows: 8, Rate: 125e6, Ramp: 500 * ms, For: 3000 * ms}},
-		{Key: "unpaced1", Title: "1 download, unpaced", demand: demand{Flows: 1, Ramp: 500 * ms, For: 3000 * ms}},
-		{Key: "unpaced8", Title: "8 downloads, unpaced", Quick: true, demand: demand{Flows: 8, Ramp: 500 * ms, For: 3000 * ms}},
+			Lines: Lines{Down: [2]float64{50, 30}, Buffer: 50 * ms}, demand: demand{Flows: 4, Ramp: 1200 * ms, For: 2500 * ms}},
+		{Key: "paced80", Title: "4 downloads, paced by the server to 80 Mbit/s", demand: demand{Flows: 4, Rate: 10e6, Ramp: 400 * ms, For: 1500 * ms}},
+		{Key: "paced300", Title: "8 downloads, paced to 300 Mbit/s", Quick: true, demand: demand{Flows: 8, Rate: 37.5e6, Ramp: 400 * ms, For: 1500 * ms}},
+		{Key: "paced1000", Title: "8 downloads, paced to 1000 Mbit/s", demand: demand{Flows: 8, Rate: 125e6, Ramp: 300 * ms, For: 1000 * ms}},
+		{Key: "unpaced1", Title: "1 download, unpaced", demand: demand{Flows: 1, Ramp: 300 * ms, For: 1000 * ms}},
+		{Key: "unpaced8", Title: "8 downloads, unpaced", Quick: true, demand: demand{Flows: 8, Ramp: 300 * ms, For: 1000 * ms}},
 		{Key: "small", Title: "small requests beside 80 Mbit/s in 4 downloads", Quick: true,
-			demand: demand{Flows: 4, Rate: 10e6, Ask: true, Mixed: true, Ramp: 500 * ms, For: 5000 * ms}},
-		{Key: "rr1", Title: "connections, one after the other", Quick: true, demand: demand{Parallel: 1, Ramp: 200 * ms, For: 2500 * ms}},
-		{Key: "rr64", Title: "connections, 64 at once", Quick: true, demand: demand{Parallel: 64, Ramp: 200 * ms, For: 2500 * ms}},
+			demand: demand{Flows: 4, Rate: 10e6, Ask: true, Mixed: true, Ramp: 300 * ms, For: 3000 * ms}},
+		{Key: "rr1", Title: "connections, one after the other", Quick: true, demand: demand{Parallel: 1, Ramp: 200 * ms, For: 1500 * ms}},
+		{Key: "rr64", Title: "connections, 64 at once", Quick: true, demand: demand{Parallel: 64, Ramp: 200 * ms, For: 1500 * ms}},
 	}
 	for i := range list {
 		list[i].To = server

@@ -110,10 +110,14 @@ func measure(ctx context.Context) error {
 			return err
 		}
 		r = bench.NewReport(p, o.Rounds)
+		old, missing := bench.Read(path)
+		if !*more && !*add {
+			o.Save = func() error { return r.Write(path) }
+		}
 		failed := bench.Run(ctx, p, o, r)
-		if old, err := bench.Read(path); err == nil && *more {
+		if missing == nil && *more {
 			r.Continue(old)
-		} else if err == nil && *add {
+		} else if missing == nil && *add {
 			r.Complete(old)
 		}
 		if err := errors.Join(failed, r.Write(path)); err != nil {

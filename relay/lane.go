@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/relay/engine"
+)
+
+// The lane is the short way of a connection, from the door to being copied without leaving the engine's loop: no goroutine, no
+// hand-over, no timer. It is for what happens most: a converter that says yes within 200 ms. Whatever else comes, an error, a
+// refusal, silence, is left unread in the socket, and a goroutine takes both sockets over and goes on as if it had been there
+// from the beginning (session.carryOn).
+
+// quick is a connection on the lane.
+type quick struct {
+	*session
+	p     path
+	c     *engine.Conn
+	fd    int    // towards the LAN host
+	up    int    // towards the converter
+	hello []byte // the opening, then the LAN host's first octets
+	head  int    // octets of the opening
+	said  int    // octets of hello that the converter's socket has taken
+	began time.Time
+	open  bool // the handshake is complete
+	fast  bool // the opening left in the SYN. The LAN host's octets never do, see session.converse
+	self  engine.Opening
+}
+
+// begun is what a goroutine finds of a connection that the lane gave up.
+type begun struct {
+	p     path
+	up    *net.TCPConn
+	rest  []byte // what is still to be said
+	began time.Time
+	fast  bool
+	sent  bool // the upstream may have octets of the LAN host
+	hears bool // some of them are in rest
+}
+
+// arrive is called by a loop for each connection to the door.
+func (r *Relay) arrive(a engine.Arrival) {
+	if a.Err != nil {
+		r.log.Debug("relay: accept", "err", a.Err)
+		if ranOut(a.Err) {
+			go r.runOut(a.Err) // the door's lock may be held by one who waits for this listener
+		}
+		return
+	}
+	r.welcome(a, engine.LocalAddr(a.FD))
+	if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 {
+		if n := a.Waiting(); r.guests.crowded(n, most) {
+			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", n)
+			go r.changed()
+		}
+	}
+	if r.guests.full.Load() {
+		r.sayFull()
+	}
+}
+
+// welcome counts a connection to dst in and serves it.
+func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) {
+	r.count.accepted.Add(1)
+	if r.guests.enter(r.settings.Load().MaxSessions) {
+		r.count.fullTimes.Add(1)
+		r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total())
+		go r.changed() // not here: door.mu may be held
+	}
+	s := &session{r: r, set: r.settings.Load(), src: a.From, dst: dst}
+	if len(s.set.Rules) > 0 {
+		s.follow(takeMark(a.FD))
+	}
+	held := r.knocks.claim(s.src, dst)
+	if !s.admit() {
+		held.discard()
+		engine.Reset(a.FD)
+		r.farewell()
+		return
+	}
+	if held == nil && a.InLoop() && s.onLane(a) {
+		return
+	}
+	go s.proceed(a.FD, held)
+}
+
+// onLane begins the connection, and tells whether it could. Otherwise nobody was asked.
+func (s *session) onLane(a engine.Arrival) bool {
+	links := s.r.plan.Load().links(s.act)
+	ups := s.set.order()
+	if len(links) == 0 || len(ups) == 0 || s.set.Warm > 0 || s.set.Race == "always" {
+		return false
+	}
+	u := ups[0]
+	bypass := s.set.NativeBypass && s.act == Bond
+	if u.Protocol != Convert || u.inQuestion() || bypass && s.r.native.knows(s.dst, time.Now()) {
+		return false
+	}
+	q := &quick{session: s, p: path{u: u, link: u.clean(links)[0]}, fd: a.FD, began: time.Now()}
+	if !s.set.IgnoreDSCP {
+		q.dscp = savedDSCP(a.FD)
+	}
+	q.ask = bypass
+	var err error
+	var local netip.Addr
+	var ok bool
+	if q.hello, _, err = u.opening(s.dst, q.ask); err != nil {
+		return false
+	}
+	if q.p.addr, local, ok = u.pick(q.p.link); !ok {
+		return false
+	}
+	q.head = len(q.hello)
+	q.hear()
+	q.fast = q.fastOpen(q.p)
+	if q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head]); err != nil {
+		s.early.b = q.hello[q.head:]
+		return false // the goroutine will see the same, and knows what to do
+	}
+	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Ended: q.ended}
+	if q.c, err = a.Open(q.up, &q.self); err != nil {
+		engine.Reset(q.up) // the engine closes, or is out of memory
+		engine.Reset(q.fd)
+		q.gone()
+		return true
+	}
+	return true
+}
+
+// event is the engine's call.
+func (q *quick) event(side int, events uint32) {
+	const failed = unix.EPOLLERR | unix.EPOLLHUP
+	switch {
+	case side == 0 && events&failed != 0: // the LAN host has reset it
+		q.c.Drop()
+		q.gone()
+	case side == 0:
+		q.hear()
+		q.say()
+	case events&failed != 0:
+		q.giveUp()
+	default:
+		q.open = q.open || events&(unix.EPOLLOUT|unix.EPOLLIN) != 0
+		if !q.say() {
+			return
+		}
+		if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+			q.answered()
+		}
+	}
+}
+
+// hear reads what the LAN host has sent so far. Its end, and what is too much, is read by the engine later.
+func (q *quick) hear() {
+	for room := mostEarly - (len(q.hello) - q.head); room > 0; {
+		var b [roomFirst]byte
+		n, err := unix.Read(q.fd, b[:min(room, len(b))])
+		if n <= 0 || err != nil {
+			return
+		}
+		q.hello = append(q.hello, b[:n]...)
+		if n < len(b) { // edge-triggered: what comes later, or more than there is room for, is told or read at the end
+			return
+		}
+		room -= n
+	}
+}
+
+// say sends what was heard on to the converter, once the handshake is complete; false when that has failed, and the goroutine looks why.
+func (q *quick) say() bool {
+	for q.open && q.said < len(q.hello) {
+		n, err := unix.Write(q.up, q.hello[q.said:])
+		if err == unix.EAGAIN || err == unix.EINPROGRESS {
+			return true // writability is told
+		}
+		if err != nil {
+			q.giveUp()
+			return false
+		}
+		q.said += n
+	}
+	return true
+}
+
+// answered looks at the converter's answer. Only a whole and good one is taken out of the socket.
+func (q *quick) answered() {
+	var b [convert.MaxMessage]byte
+	n, _, err := unix.Recvfrom(q.up, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err == unix.EAGAIN {
+		return
+	}
+	m, used, perr := convert.Parse(b[:max(0, n)])
+	if err != nil || perr != nil || m.Error != nil {
+		q.giveUp()
+		return
+	}
+	if n, err = unix.Read(q.up, b[:used]); n != used || err != nil {
+		q.c.Drop() // cannot be: it was there
+		q.gone()
+		return
+	}
+	if convert.MPTCPCapable(m.ExtendedHeader) {
+		q.r.native.learn(q.dst, time.Now().Add(q.set.NativeLife))
+	}
+	if q.fast {
+		if o, err := mptcp.InspectFD(q.up); err == nil {
+			q.judge(o, q.p)
+		}
+	}
+	q.p.u.answered(time.Since(q.began))
+	q.p.u.good()
+	q.begin()
+}
+
+// begin has the engine copy.
+func (q *quick) begin() {
+	f := q.flow(q.p, q.said-q.head)
+	f.conn.Store(q.c)
+	q.r.flows.add(f)
+	q.r.count.relayed.Add(1)
+	q.c.Begin(q.pair(f), q.hello[q.said:], q.plainTCP(q.p))
+}
+
+// giveUp leaves the lane. Nothing was read that the goroutine needs.
+func (q *quick) giveUp() {
+	q.c.Release()
+	s := q.session
+	s.early.b = q.hello[q.head:]
+	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, sent: q.said > q.head, hears: q.said < len(q.hello)}
+	up, err := connOf(q.up)
+	if err != nil {
+		engine.Reset(q.fd)
+		q.gone()
+		return
+	}
+	s.begun.up = up
+	go s.proceed(q.fd, nil)
+}
+
+// ended is the engine's call when it closes.
+func (q *quick) ended(engine.End) { q.gone() }
+
+// gone counts out what never came to be copied.
+func (q *quick) gone() {
+	q.r.guests.rise(q.src.Addr())
+	q.r.farewell()
+}
+
+// connOf makes a connection of a socket, which it owns from then on, also when it fails.
+func connOf(fd int) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		c.Close()
+		return nil, os.ErrInvalid
+	}
+	return t, nil
+}
