@@ -83,7 +83,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 			role, _ := h.machine.Role(i)
 			w.Links[i].Role = role.String()
 			w.Links[i].Idle = h.plan.Links[i].Metered && h.plan.Links[i].Role < policy.Active
-			w.Links[i].Joins = h.paths[i].want != endpointNone
+			w.Links[i].Joins = h.paths[i].want != endpointNone || h.reached != nil && h.reached[i]
 			if v := h.senses[i].verdict; v.Dead {
 				w.Links[i].Dead = v.Reason
 			}

@@ -311,7 +311,7 @@ func shaken(up *net.TCPConn) bool {
 // take the opening along when fast is true.
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
-	if s.act == Bond && s.dscp == 0 && !s.cold {
+	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
 			s.warm, p.addr = true, a
@@ -351,7 +351,10 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 // patience allows.
 func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool, patience time.Time) (*net.TCPConn, error) {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.act != Bond || p.plain, NotSentLowat: s.set.NotSentLowat}
+		PlainTCP: s.act != Bond && !s.set.Apart || p.plain, NotSentLowat: s.set.NotSentLowat}
+	if s.set.Apart && s.rule != nil {
+		o.Mark |= s.rule.Class
+	}
 	ctx, cancel := context.WithDeadline(ctx, patience)
 	defer cancel()
 	if p.u != nil && p.u.Protocol == Transparent {
