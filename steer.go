@@ -100,6 +100,7 @@ type steering struct {
 	mask   uint32 // the bits of a mark that tell ours
 	conns  map[uint32]*steered
 	looks  uint32
+	bulk   float64   // octets from which on a connection is bulk
 	haste  time.Time // until then somebody waits for what the next look shows
 	orders []order
 }
@@ -110,8 +111,8 @@ type steered struct {
 	flows  []int  // of the look's subflows
 	mark   int
 	remote netip.AddrPort
-	moved  uint64 // octets, of all subflows at the last look
-	volume int64  // octets of late
+	moved  uint64  // octets, of all subflows at the last look
+	volume float64 // octets of late
 	bulk   bool
 	at     time.Time // of the last look
 	lost   time.Time // when it lost a subflow; its end is told otherwise
@@ -158,11 +159,13 @@ const (
 )
 
 const (
-	// A connection is bulk from bulkVolume octets on that come faster than bulkLeak a second take them off; it is no more when these
-	// have taken all, of bulkMost at most. So a page's pictures are not, a film is, and so is not what trickles for days.
-	bulkVolume = 256 << 10
-	bulkMost   = 512 << 10
-	bulkLeak   = 8 << 10
+	// A connection is bulk once it has moved what the first link carries in half a second, between bulkLeast and bulkMost octets. A
+	// bulkFade-th of that is taken off each second, and it is bulk until nothing is left of twice as much. So pictures of a page are not
+	// bulk, a film is, and what trickles for days is not.
+	bulkLeast = 8 << 10
+	bulkKnown = 64 << 10 // where the link's capacity is not known
+	bulkMost  = 256 << 10
+	bulkFade  = 32
 	// A subflow is made again after retryFirst, then twice as long each time up to 1<<retryMost as long, until one has lasted.
 	retryFirst = time.Second
 	retryMost  = 6
@@ -185,7 +188,7 @@ const (
 )
 
 func newSteering(n kernel.Numbers) *steering {
-	s := &steering{conns: map[uint32]*steered{}, mask: n.Mark}
+	s := &steering{conns: map[uint32]*steered{}, mask: n.Mark, bulk: bulkKnown}
 	for i := range s.marks {
 		s.marks[i] = classMark(n, i)
 	}
@@ -332,7 +335,9 @@ func (s *steering) connection(now time.Time, fresh bool, token uint32, c *steere
 		}
 	}
 	c.lost = time.Time{}
-	c.weigh(now, fresh, moved)
+	if fresh {
+		c.weigh(now, s.bulk, moved)
+	}
 	if !ready {
 		return // its handshake is under way, or it ends
 	}
@@ -383,19 +388,27 @@ func linkAt(links []steerLink, a netip.Addr) int {
 	return -1
 }
 
-// weigh tells bulk from interactive by what moved since the last look.
-func (c *steered) weigh(now time.Time, fresh bool, moved uint64) {
-	if !fresh {
-		return
+// bulkFrom is from how many octets on a connection is bulk, on a link with these capacities in bit/s; 0: not known.
+func bulkFrom(down, up float64) float64 {
+	if down > 0 && (up <= 0 || down < up) {
+		up = down
 	}
+	if up <= 0 {
+		return bulkKnown
+	}
+	return min(max(up/8/2, bulkLeast), bulkMost)
+}
+
+// weigh tells bulk from interactive by what moved since the last look.
+func (c *steered) weigh(now time.Time, from float64, moved uint64) {
 	if d := now.Sub(c.at); d > 0 {
-		c.volume = max(0, c.volume-int64(min(d.Seconds(), bulkMost/bulkLeak)*bulkLeak))
+		c.volume = max(0, c.volume-d.Seconds()*from/bulkFade)
 	}
 	if moved > c.moved {
-		c.volume = min(bulkMost, c.volume+int64(min(moved-c.moved, bulkMost)))
+		c.volume = min(2*from, c.volume+float64(moved-c.moved))
 	}
 	c.moved, c.at = moved, now
-	c.bulk = c.volume >= bulkVolume || c.bulk && c.volume > 0
+	c.bulk = c.volume >= from || c.bulk && c.volume > 0
 }
 
 // follow brings what is remembered of a subflow up to date.

@@ -459,7 +459,7 @@ func FuzzSteering(f *testing.F) {
 			m.subflows[i].Established = true
 		}
 		m.all(reachCarry, reachSpare, reachNone)
-		for range 400 {
+		for range 130 {
 			m.step(t, time.Second)
 		}
 		for token, c := range m.s.conns {
@@ -467,7 +467,7 @@ func FuzzSteering(f *testing.F) {
 				m.expect(t, token, "carries", "silent", "none")
 			}
 		}
-		for range 100 {
+		for range 20 {
 			if orders := m.step(t, time.Second); len(orders) > 0 {
 				t.Fatalf("not calm: %+v", orders)
 			}

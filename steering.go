@@ -33,6 +33,11 @@ func (h *house) steer(now time.Time, fresh bool) {
 			h.reached[i] = h.reached[i] || r >= reachSpare
 		}
 	}
+	if first := h.plan.First; first >= 0 {
+		down, _ := h.senses[first].down.Bit(now)
+		up, _ := h.senses[first].up.Bit(now)
+		h.steering.bulk = bulkFrom(down, up)
+	}
 	orders := h.steering.step(now, fresh, links, h.flows)
 	for i := range orders {
 		o := &orders[i]
