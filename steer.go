@@ -81,6 +81,9 @@ func steerLinks(n kernel.Numbers, plan *policy.Plan, views []pathView, links []l
 
 // reachOf is what a class shall have on a link. now is the link's state but for a moment: at rest, or to be ready as another is in doubt.
 func reachOf(c policy.Class, l *policy.LinkPlan, now policy.State, allowed bool) reach {
+	if c == policy.Pinned && l.Metered && l.Role != policy.First {
+		allowed = false // in mode "bond" every link serves as a primary, but this rule is to save the metered ones
+	}
 	switch {
 	case c == policy.Unmetered && l.Metered:
 		return reachNone

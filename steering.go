@@ -88,3 +88,14 @@ func (h *house) subflowEvent(now time.Time, e mptcp.Event) bool {
 
 // joinPause gathers joins of many connections into one look.
 const joinPause = 5 * time.Millisecond
+
+// strangers is how many MPTCP connections of other programs there are.
+func (h *house) strangers() (n int) {
+	subflows, _ := h.diag.Subflows(mptcp.Which{})
+	for i := range subflows {
+		if _, ours := h.steering.ours(subflows[i].Mark); !ours && !subflows[i].Join && !subflows[i].Fallback {
+			n++
+		}
+	}
+	return n
+}
