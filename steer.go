@@ -103,7 +103,7 @@ type steering struct {
 	mask   uint32 // the bits of a mark that tell ours
 	conns  map[uint32]*steered
 	looks  uint32
-	bulk   float64   // octets from which on a connection is bulk
+	bulk   int64     // octets from which on a connection is bulk
 	haste  time.Time // until then somebody waits for what the next look shows
 	orders []order
 }
@@ -114,8 +114,8 @@ type steered struct {
 	flows  []int  // of the look's subflows
 	mark   int
 	remote netip.AddrPort
-	moved  uint64  // octets, of all subflows at the last look
-	volume float64 // octets of late
+	moved  uint64 // octets, of all subflows at the last look
+	volume int64  // octets of late
 	bulk   bool
 	at     time.Time // of the last look
 	lost   time.Time // when it lost a subflow; its end is told otherwise
@@ -392,23 +392,23 @@ func linkAt(links []steerLink, a netip.Addr) int {
 }
 
 // bulkFrom is from how many octets on a connection is bulk, on a link with these capacities in bit/s; 0: not known.
-func bulkFrom(down, up float64) float64 {
+func bulkFrom(down, up float64) int64 {
 	if down > 0 && (up <= 0 || down < up) {
 		up = down
 	}
 	if up <= 0 {
 		return bulkKnown
 	}
-	return min(max(up/8/2, bulkLeast), bulkMost)
+	return min(max(int64(min(up, 1e9))/16, bulkLeast), bulkMost)
 }
 
 // weigh tells bulk from interactive by what moved since the last look.
-func (c *steered) weigh(now time.Time, from float64, moved uint64) {
-	if d := now.Sub(c.at); d > 0 {
-		c.volume = max(0, c.volume-d.Seconds()*from/bulkFade)
+func (c *steered) weigh(now time.Time, from int64, moved uint64) {
+	if d := now.Sub(c.at).Milliseconds(); d > 0 {
+		c.volume = max(0, c.volume-min(d, 1<<20)*from/1000/bulkFade)
 	}
 	if moved > c.moved {
-		c.volume = min(2*from, c.volume+float64(moved-c.moved))
+		c.volume = min(2*from, c.volume+int64(min(moved-c.moved, bulkMost)))
 	}
 	c.moved, c.at = moved, now
 	c.bulk = c.volume >= from || c.bulk && c.volume > 0

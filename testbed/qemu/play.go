@@ -34,6 +34,9 @@ func Fits(s scenario.Scenario) error {
 	if slices.Contains([]string{"link-replaced", "lte-replaced"}, s.Name) {
 		return fmt.Errorf("%w: its devices stay", ErrNotHere)
 	}
+	if slices.Contains([]string{"each-its-own-user", "crowd"}, s.Name) {
+		return fmt.Errorf("%w: the router's sockets are looked at from within its namespace", ErrNotHere)
+	}
 	for _, l := range s.Links {
 		if l.Kind != linkemu.Ethernet {
 			return fmt.Errorf("%w: link %s is no Ethernet device", ErrNotHere, l.Name)

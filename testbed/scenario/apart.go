@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 
 	"spillway/kernel"
@@ -85,9 +86,66 @@ func stranger(w *world.World, length time.Duration) error {
 // tally is the MPTCP connections of a router, each with its number of established subflows.
 type tally struct{ bulk, small, tied, strange []int }
 
-// count sorts the router's connections by mark and volume.
-func count(w *world.World) (t tally, err error) {
-	var subflows []mptcp.Subflow
+// Crowd has n connections rest when DSL loses its carrier, and measures how soon all of them have a subflow on LTE.
+func Crowd(n int) Scenario {
+	const cut, length = 9 * time.Second, 17 * time.Second
+	moved, left := none, none
+	begun := time.Time{}
+	return Scenario{
+		Name: "crowd", About: fmt.Sprintf("%d resting connections when DSL loses its carrier", n), Links: world.Two(),
+		Demands: []Demand{{Name: "rest", Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 1000, Every: 4 * time.Second / time.Duration(n), Hold: length - time.Second, Timeout: time.Minute}}},
+		Events: []Event{
+			do(cut, "note the time", func(*world.World) error { begun = time.Now(); return nil }),
+			{At: cut, Do: Cut, Link: "dsl"},
+			do(cut, "wait for LTE", func(w *world.World) error {
+				for time.Since(begun) < length-cut-time.Second {
+					all, on, err := joined(w, w.Address4(1))
+					if err != nil {
+						return err
+					}
+					if left = float64(all - on); all > 0 && all == on {
+						moved = float64(time.Since(begun).Milliseconds())
+						break
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				return nil
+			}),
+		},
+		Length: length,
+		Expect: []Expectation{
+			whole("rest"),
+			{What: "all have a subflow on LTE after", Key: "crowd_ms", Unit: "ms", Measure: func(*Run) float64 { return moved }, Is: AtMost, Aim: 1000, Bound: none},
+			{What: "connections without", Key: "crowd_left", Measure: func(*Run) float64 { return left }, Is: AtMost, Aim: 0, Bound: none},
+			{What: "the daemon's share of a core in the 4 s from the cut", Key: "crowd_cpu", Unit: "%", Measure: Processor(cut, cut+4*time.Second), Is: AtMost, Aim: 20, Bound: none},
+		},
+	}
+}
+
+// joined counts the relay's MPTCP connections, and those of them with an established subflow from an address.
+func joined(w *world.World, from netip.Addr) (all, on int, err error) {
+	subflows, err := dump(w)
+	for _, of := range mptcp.Group(subflows) {
+		live, has := false, false
+		for _, f := range of {
+			if f.Remote.Port() != world.Port || f.Fallback || f.TCP.State != 1 {
+				continue
+			}
+			live = true
+			has = has || f.Established && f.Local.Addr() == from
+		}
+		if live {
+			all++
+		}
+		if has {
+			on++
+		}
+	}
+	return all, on, err
+}
+
+// dump is all MPTCP subflows of the router.
+func dump(w *world.World) (subflows []mptcp.Subflow, err error) {
 	err = w.CPE.Do(func() error {
 		d, err := mptcp.OpenDiag()
 		if err != nil {
@@ -97,6 +155,12 @@ func count(w *world.World) (t tally, err error) {
 		subflows, err = d.Subflows(mptcp.Which{})
 		return err
 	})
+	return subflows, err
+}
+
+// count sorts the router's connections by mark and volume.
+func count(w *world.World) (t tally, err error) {
+	subflows, err := dump(w)
 	n := kernel.Usual()
 	for _, of := range mptcp.Group(subflows) {
 		established, octets, mark := 0, uint64(0), of[0].Mark
