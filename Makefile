@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios scripts kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -63,7 +63,12 @@ joined: all
 ## scenarios    all scenarios, with the aims beside the figures
 scenarios: deps all
 	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
-	$(BUILD)/scenario run all
+	$(BUILD)/scenario all
+
+## scripts      what the simulation of the policy plays (policy/testdata), with real parts (40 min)
+scripts: deps all
+	$(GO) build -o $(BUILD)/scenario ./testbed/cmd/scenario
+	$(BUILD)/scenario $$(grep -L '^window\|^at [^ ]* drag\| video$$\| film$$' policy/testdata/*.txt)
 
 ## kills        the daemon killed at every step of its start and of its stop
 kills: deps all
@@ -110,7 +115,7 @@ held: all
 	@sh testbed/deps qemu-system-x86 xz-utils
 	CGO_ENABLED=0 $(GO) test -count=1 -v -run HeldSYNs ./testbed/qemu
 
-## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, all scenarios (hours)
+## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, the matrix (docs/ROUTERS.md; an hour)
 qemu: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm qemu-system-x86 xz-utils
 	$(GO) build -o $(BUILD)/qemu-run ./testbed/cmd/qemu

@@ -168,7 +168,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 
 // hurried tells whether a removal waits for others to join.
 func (h *house) hurried(now time.Time) bool {
-	return waiting(h.paths) || h.steering != nil && h.steering.hurried(now)
+	return waiting(now, h.paths) || h.steering != nil && h.steering.hurried(now)
 }
 
 // lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
@@ -293,7 +293,8 @@ func (h *house) views() []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
-		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i]}
+		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i],
+			free: !h.plan.Links[i].Metered}
 		if h.plan.Links[i].Resting {
 			views[i].plan = policy.Standby
 		}
@@ -382,7 +383,7 @@ func (h *house) subflowJoined(local netip.Addr) (news bool) {
 		return false
 	}
 	news, h.joined[i] = !h.joined[i], true
-	if waiting(h.paths) {
+	if waiting(time.Now(), h.paths) {
 		h.looked, news = time.Time{}, true // somebody waits to hear that no connection is without a way
 	}
 	return news

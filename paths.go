@@ -34,7 +34,8 @@ const (
 	// lonelyMost bounds how long a dead link's subflows are kept for connections that have no other one yet: without any the
 	// connection may never get another.
 	lonelyMost = time.Second
-	// leaveMost bounds how long a link that is not wanted any more waits for connections that have no other subflow.
+	// leaveMost bounds how long a link that is not wanted any more waits for connections that have no other subflow. One whose
+	// volume costs nothing waits for their end: the worst line is better for them than none.
 	leaveMost = 30 * time.Second
 )
 
@@ -46,6 +47,7 @@ type pathView struct {
 	stale  bool // lonely was counted before the plan gave the link up: it says nothing of joins that failed since
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
+	free   bool // volume costs nothing here, and the owner has not switched the link off
 }
 
 // stepPaths brings the endpoints after the plan: additions at once, removals when nobody is harmed. Make before break.
@@ -85,11 +87,14 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 			continue
 		}
 		switch {
+		case v.dead && carrying && s.want == endpointBackup && v.free && v.lonely > v.plain:
+			// It had been left before it went silent, so that the others have nothing to fear of it. It may not be for long: such a
+			// line loses most of its packets, and those who have no other have had their share of waiting.
 		case v.dead && carrying && (v.lonely <= v.plain || carried >= lonelyMost):
 			s.want = endpointNone
 		case v.dead:
 			// Nothing else carries: the connections wait here for whatever returns first.
-		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost:
+		case v.lonely == 0 && !v.stale || now.Sub(s.gone) >= leaveMost && !(v.free && v.lonely > 0):
 			s.want = endpointNone
 		default:
 			s.want = endpointBackup
@@ -97,12 +102,16 @@ func stepPaths(now time.Time, states []pathState, views []pathView) {
 	}
 }
 
-// waiting tells whether stepPaths must be asked again soon though nothing else changes.
-func waiting(states []pathState) bool {
+// waiting tells whether stepPaths must be asked again soon though nothing else changes: not for what waits longer than leaveMost, unless
+// another link has just begun to carry.
+func waiting(now time.Time, states []pathState) bool {
+	waits, begins := false, false
 	for i := range states {
-		if !states[i].gone.IsZero() && states[i].want != endpointNone {
-			return true
+		s := &states[i]
+		if !s.gone.IsZero() && s.want != endpointNone {
+			waits, begins = true, begins || now.Sub(s.gone) <= leaveMost
 		}
+		begins = begins || s.want == endpointActive && now.Sub(s.active) <= 2*lonelyMost
 	}
-	return false
+	return waits && begins
 }

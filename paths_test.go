@@ -64,10 +64,17 @@ func TestPaths(t *testing.T) {
 			{waitingTurn, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, "a join has failed"},
 			{time.Second, pathView{plan: first}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
 		},
-		"a lonely connection does not hold a link for ever": {
+		"a lonely connection does not hold a link that costs money for ever": {
 			{0, pathView{plan: first}, pathView{plan: act}, [2]endpointWant{active, active}, ""},
 			{time.Second, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, backup}, ""},
 			{leaveMost, pathView{plan: first}, pathView{plan: off, lonely: 1}, [2]endpointWant{active, none}, ""},
+		},
+		"DSL is given up for its losses, which some connections have to live with": {
+			{0, pathView{plan: first, free: true}, pathView{plan: off}, [2]endpointWant{active, none}, ""},
+			{time.Second, pathView{plan: off, free: true, lonely: 2}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "two have not joined LTE"},
+			{2 * leaveMost, pathView{plan: off, free: true, lonely: 1, plain: 1}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "one never will"},
+			{time.Minute, pathView{plan: off, free: true, dead: true, lonely: 2, plain: 1}, pathView{plan: first, joined: true}, [2]endpointWant{backup, active}, "its losses look like silence for a moment"},
+			{time.Second, pathView{plan: off, free: true}, pathView{plan: first, joined: true}, [2]endpointWant{none, active}, "they have ended"},
 		},
 	}
 	for name, story := range stories {
@@ -82,6 +89,32 @@ func TestPaths(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWaitingHasAnEnd has a connection that never gets another way hold a link: nobody looks 50 times a second for hours.
+func TestWaitingHasAnEnd(t *testing.T) {
+	now := time.Unix(1000, 0)
+	states := make([]pathState, 2)
+	dsl, lte := pathView{plan: policy.First, free: true}, pathView{plan: policy.First, joined: true}
+	stepPaths(now, states, []pathView{dsl, {}})
+	if waiting(now.Add(time.Hour), states) {
+		t.Error("waiting though nothing has been given up")
+	}
+	dsl = pathView{plan: policy.Off, free: true, lonely: 1}
+	for _, s := range []struct {
+		after time.Duration
+		want  bool
+		why   string
+	}{{time.Hour, true, "DSL has just been given up"}, {leaveMost, true, "it may still go soon"}, {leaveMost, false, "it goes when the connection ends"}} {
+		now = now.Add(s.after)
+		stepPaths(now, states, []pathView{dsl, lte})
+		if got := waiting(now, states); got != s.want {
+			t.Errorf("waiting %v, want %v: %s", got, s.want, s.why)
+		}
+	}
+	if states[0].want != endpointBackup {
+		t.Errorf("DSL's endpoint is %v, want a silent one", states[0].want)
 	}
 }
 

@@ -19,11 +19,13 @@ import (
 
 const (
 	stillEvery = 5 * time.Second
-	// stillFor is how long a connection may be without a subflow and without progress. Links that return within it save
-	// it: their endpoints make new subflows.
+	// stillFor is how long a connection may be without a subflow and without progress while a link carries: its endpoint would have made
+	// a new subflow by then.
 	stillFor = 10 * time.Second
 	// goneFor is how long a connection may be without its local address and without progress, while its link has none. A
-	// line that is dialled again may get the same address, and then the connection goes on.
+	// line that is dialled again may get the same address, and then the connection goes on. It is also how long one is kept while no
+	// link carries at all, since a lost line or an exhausted quota is not the connection's fault; the kernel itself gives one without
+	// a subflow up after as long (net.mptcp.close_timeout).
 	goneFor = time.Minute
 )
 
@@ -31,6 +33,7 @@ const (
 type still struct {
 	looked time.Time
 	since  map[uint64]standing // by Flow.ID
+	dark   bool                // no link carried
 }
 
 type standing struct {
@@ -42,9 +45,13 @@ type standing struct {
 func (s *still) due(now time.Time) bool { return now.Sub(s.looked) >= stillEvery }
 
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or no local address for
-// goneFor, or for stillFor when their link has another by now. Its caller gives all flows and all subflows of an instant.
-func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) (doomed []*relay.Flow) {
+// goneFor, or for stillFor when their link has another by now; or anything of that for goneFor while no link carries. Its caller gives all flows and all subflows of an instant.
+func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link, carries bool) (doomed []*relay.Flow) {
 	const lost, live = 1, 2 // live subflows with an address that is gone, and others
+	if s.dark && carries {
+		s.since = nil // now a subflow may come
+	}
+	s.dark = !carries
 	ways := make(map[uint32]int, len(subflows))
 	for i := range subflows {
 		if l := &subflows[i]; alive(l.TCP.State) {
@@ -72,7 +79,7 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 		switch {
 		case way == live:
 			continue
-		case way == lost && !readdressed(f, links):
+		case !carries, way == lost && !readdressed(f, links):
 			most = goneFor
 		}
 		was, known := s.since[f.ID]
@@ -109,7 +116,7 @@ func (h *house) resetStill(now time.Time) {
 		return
 	}
 	h.still.looked = now
-	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, h.snap.Links) {
+	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, h.snap.Links, h.plan.First >= 0) {
 		if h.relay.Abort(f.ID, f.MPTCP) {
 			h.log.Debug("a connection that has no way left is reset", "src", f.Src, "dst", f.Dst, "local", f.Local, "mptcp", f.MPTCP)
 		}

@@ -49,7 +49,7 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 	found := map[uint64]time.Duration{}
 	for at := time.Duration(0); at <= 2*goneFor; at += stillEvery {
 		flows[6].Down++
-		for _, f := range s.step(time.Unix(1000, 0).Add(at), flows, subflows, links) {
+		for _, f := range s.step(time.Unix(1000, 0).Add(at), flows, subflows, links, true) {
 			if _, again := found[f.ID]; !again {
 				found[f.ID] = at
 			}
@@ -58,5 +58,23 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 	}
 	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor}; !maps.Equal(found, want) {
 		t.Errorf("found %v, want %v", found, want)
+	}
+}
+
+// With no link at all nothing can be made anew, and nothing is reset before the kernel would.
+func TestConnectionsWaitForALink(t *testing.T) {
+	links := []linkmon.Link{{Name: "dsl"}}
+	flows := []relay.Flow{{ID: 1, Token: 11, MPTCP: true, Src: netip.MustParseAddrPort("192.168.1.2:1")}}
+	for _, dark := range []time.Duration{3 * stillFor, 2 * goneFor} {
+		var s still
+		ended := time.Duration(-1)
+		for at := time.Duration(0); at <= 3*goneFor && ended < 0; at += stillEvery {
+			if len(s.step(time.Unix(1000, 0).Add(at), flows, nil, links, at >= dark)) > 0 {
+				ended = at
+			}
+		}
+		if want := min(dark+stillFor, goneFor); ended != want {
+			t.Errorf("dark for %v: reset after %v, want %v", dark, ended, want)
+		}
 	}
 }

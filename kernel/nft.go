@@ -153,6 +153,11 @@ func (w *writer) prerouting(t Table) {
 		}
 	}
 	c.add("%s return", isNotSYN)
+	if t.Conntrack && !t.Refuse {
+		// A SYN that was given to the door and dropped there, as it was about to close, may go natively when it comes again: its ACKs are not
+		// the door's then.
+		c.add("ct mark & %#[1]x == %#[1]x ct mark set ct mark & %#[2]x", local, ^local)
+	}
 	c.add("fib daddr type local return")
 	if len(t.Links) > 0 {
 		// One without any route is relayed: the main table may have lost its default route with a dead link.

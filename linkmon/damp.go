@@ -56,7 +56,7 @@ func (d *Damp) Penalty(now time.Time) float64 {
 
 func (d *Damp) decay(now time.Time) {
 	if d.at.IsZero() || now.After(d.at) {
-		if !d.at.IsZero() {
+		if d.penalty != 0 { // spares a MIPS without FPU the exponential at each step
 			d.penalty *= halved(now.Sub(d.at), dampHalfLife)
 		}
 		d.at = now

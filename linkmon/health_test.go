@@ -352,8 +352,11 @@ func TestPeerThatRepeatsItselfDoesNotHearUs(t *testing.T) {
 }
 
 func TestMeteredLinkIsNeverProbedForNothing(t *testing.T) {
-	b := newBench(t, 0, 0)
-	for range 100 {
+	b, minutes := newBench(t, 0, 0), 100
+	if testing.Short() {
+		minutes = 10
+	}
+	for range minutes {
 		b.run(time.Minute, silence)
 		if b.h.NeedProbe(b.now, Use{Needed: true, Metered: true}, b.verdict) || b.h.NeedProbe(b.now, Use{}, b.verdict) {
 			t.Fatal("a probe on a link that is metered or not needed")

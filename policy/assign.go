@@ -42,7 +42,10 @@ func (s *step) assignLink(i int) (State, cause) {
 		return Active, causeFullBoth
 	}
 	cause := s.hurdle[i]
-	if l.state >= Active {
+	switch {
+	case l.state >= Active && cause == causeSuspended && l.suspension.cut:
+		l.drainUntil = 0 // the others repeat at once what is on its way here
+	case l.state >= Active:
 		l.drainUntil = s.clock + s.cfg.Drain
 	}
 	standby := s.rank[i] < demoted && (s.cfg.Standby == StandbyOn || s.cfg.Standby == StandbyBusy && s.clock < s.mem.busyUntil)
@@ -53,6 +56,8 @@ func (s *step) assignLink(i int) (State, cause) {
 		return Standby, causeDrain
 	case l.drainUntil > s.clock:
 		return Standby, cause
+	case cause == causeNone && s.cfg.Mode == ModeOverflow && s.candidate(i) && s.notWorth(i) != [2]bool{}:
+		return Off, causeLittle
 	case cause == causeNone:
 		return Off, causeRest
 	}

@@ -14,12 +14,17 @@ const (
 	betterBy   = 1.05            // together above this multiple of it: proven useful
 	settleFor  = 2 * time.Second // after a link was taken, before it is judged
 	worseFor   = 3 * time.Second
-	worseMean  = 1500 * time.Millisecond // ... where it is a mean that is worse
-	meanOfBoth = 2 * time.Second         // what links carry together swings while they wait for each other: judged by its mean
-	queueHeld  = time.Second             // a queue seen so lately still counts
-	strikeFor  = 2 * time.Second         // primaries full so soon after the overflow was left: a strike
+	meanOfBoth = 2 * time.Second // what links carry together swings while they wait for each other: judged by its mean
+	queueHeld  = time.Second     // a queue seen so lately still counts
+	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
 	strikesMax = 3
 	soloFor    = 10 * time.Minute // how long a measurement of a link alone is believed
+
+	// lostMost is what an overflow link may cost: so much time of what the primaries carry alone. What was gained before counts
+	// against it, up to gainedMost.
+	lostMost   = 200 * time.Millisecond
+	gainedMost = time.Second
+	forgetLost = 5 * time.Second // ... while no more wants to be carried
 
 	suspendMin = 30 * time.Second
 	suspendMax = 10 * time.Minute
@@ -29,6 +34,7 @@ const (
 type suspension struct {
 	until   time.Duration
 	backoff time.Duration
+	cut     bool // at once: what is on its way there holds up the rest
 	why     string
 }
 
@@ -58,6 +64,7 @@ func (m *Machine) takeOut(link int, why string) {
 		p.backoff = suspendMin
 	}
 	p.until = clock + p.backoff
+	p.cut = false
 	p.why = why + ": only when nothing else works, for " + seconds(p.backoff)
 	l.cause = causeNone // say why, even if it was suspended before for another reason
 	for d := range l.over {
@@ -68,8 +75,8 @@ func (m *Machine) takeOut(link int, why string) {
 	}
 }
 
-// guardOverflow suspends the overflow link taken last if the links have carried less than the primaries alone although more wanted to
-// be carried. It reports whether it did.
+// guardOverflow suspends the overflow link taken last when it has cost more than it may: the links have carried less than the primaries alone
+// although more wanted to be carried. It reports whether it did.
 func (s *step) guardOverflow(d int, u *use) bool {
 	dm := &s.mem.dirs[d]
 	if s.cfg.NoGuard {
@@ -82,23 +89,39 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	if u.total > betterBy*solo {
 		dm.strikes = 0
 	}
-	if s.clock <= dm.enteredAt || dm.togetherAt < dm.enteredAt {
+	began := s.clock <= dm.enteredAt || dm.togetherAt < dm.enteredAt
+	dt := s.clock - dm.togetherAt
+	if began {
 		dm.together = solo
 	} else {
-		dm.together += (u.total - dm.together) * (1 - math.Exp(-float64(s.clock-dm.togetherAt)/float64(meanOfBoth)))
+		dm.together += (u.total - dm.together) * (1 - math.Exp(-float64(dt)/float64(meanOfBoth)))
 	}
 	dm.togetherAt = s.clock
 	if u.anyQueue {
 		dm.queueAt = s.clock
 	}
-	settled := s.clock-dm.enteredAt >= settleFor
-	worse := settled && s.clock-dm.queueAt <= queueHeld && dm.together < worseShare*solo
-	if dm.guard.hold(s.clock, worse) < worseMean {
+	if began || solo <= 0 {
+		dm.lost, dm.losingAt = 0, s.clock
 		return false
 	}
+	// A link that rests goes on to cost something until what it still had has been carried.
+	dm.recovered = dm.turns.resting && (dm.recovered || u.primaries >= worseShare*solo)
+	if s.clock-dm.queueAt > queueHeld || dm.recovered || u.total-u.primaries < trickle && u.primaries < trickle {
+		dm.lost -= time.Duration(float64(dm.lost) * min(1, float64(dt)/float64(forgetLost)))
+		return false // no more wants to be carried
+	}
+	dm.lost = max(dm.lost+time.Duration((worseShare-u.total/solo)*float64(dt)), -gainedMost)
+	if dm.lost <= 0 {
+		dm.losingAt = s.clock
+	}
+	if dm.lost < lostMost {
+		return false
+	}
+	mean := max(worseShare-float64(dm.lost)/float64(s.clock-dm.losingAt), 0)
 	name := s.cfg.Links[u.last].Name
 	s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-		name, rate(dm.together), direction(d), rate(solo), s.leaders())
+		name, rate(mean*solo), direction(d), rate(solo), s.leaders())
+	s.mem.links[u.last].suspension.cut = true
 	return true
 }
 

@@ -167,3 +167,66 @@ func TestSuspend(t *testing.T) {
 		m.Suspend(9, "nobody")
 	}
 }
+
+// TestGuardBoundsTheCost: whatever share of what DSL carries alone the links carry together, if it is clearly less the guard acts before a second's
+// worth is lost; and never while they carry as much.
+func TestGuardBoundsTheCost(t *testing.T) {
+	for percent := 5; percent <= 100; percent += 5 {
+		c, o := household()
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue = 20e6, true
+		if p := pass(m, &o, time.Second); !p.OverflowDown {
+			t.Fatal("no overflow")
+		}
+		share := float64(percent) / 100
+		o.Links[0].DownRate, o.Links[1].DownRate, o.Links[1].DownQueue = 20e6*share*0.9, 20e6*share*0.1, true
+		lost, began := time.Duration(0), o.Now
+		for m.mem.links[1].suspension.until == 0 && o.Now.Sub(began) < 30*time.Second {
+			pass(m, &o, 50*time.Millisecond)
+			lost += time.Duration((1 - share) * float64(50*time.Millisecond))
+		}
+		acted := m.mem.links[1].suspension.until > 0
+		switch {
+		case percent >= 95 && acted:
+			t.Errorf("at %d %% the link was suspended: %s", percent, m.mem.links[1].suspension.why)
+		case percent <= 75 && (!acted || lost > time.Second):
+			t.Errorf("at %d %%: suspended: %t, after the time of %v of DSL was lost", percent, acted, lost)
+		}
+	}
+}
+
+// TestGuardIsCut: what is on its way on a link that holds up the others is not waited for; what merely is not needed empties.
+func TestGuardIsCut(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].DownQueue = 20e6, true
+	pass(m, &o, time.Second)
+	o.Links[0].DownRate, o.Links[1].DownRate = 0, 1e6
+	for range 20 {
+		if p := pass(m, &o, 50*time.Millisecond); p.Links[1].Role == Standby {
+			t.Fatalf("waits for lte to empty: %s", p.Links[1].Why)
+		}
+	}
+	if p := m.Step(o); p.Links[1].Role != Off {
+		t.Errorf("lte is %v: %s", p.Links[1].Role, p.Links[1].Why)
+	}
+}
+
+// TestGuardIgnoresTheEnd: a transfer that ends is no loss, though the queue is seen for a while after.
+func TestGuardIgnoresTheEnd(t *testing.T) {
+	c, o := household()
+	m := New(c)
+	for range 20 {
+		o.Links[0].DownRate, o.Links[0].DownQueue = 20e6, true
+		pass(m, &o, time.Second)
+		o.Links[1].DownRate, o.Links[1].DownQueue = 38e6, true
+		pass(m, &o, 5*time.Second)
+		o.Links[0].DownRate, o.Links[1].DownRate = 0, 0
+		pass(m, &o, 500*time.Millisecond)
+		o.Links[0].DownQueue, o.Links[1].DownQueue = false, false
+		pass(m, &o, 20*time.Second)
+	}
+	if m.mem.links[1].suspension.until > 0 {
+		t.Error(m.mem.links[1].suspension.why)
+	}
+}

@@ -26,6 +26,7 @@ type Memory struct {
 	busyUntil time.Duration // traffic flowed lately
 	first     int
 	swifter   span // another link has been clearly faster than the first (smallest-delay)
+	yield     yielding
 	why       string
 }
 
@@ -129,9 +130,11 @@ func (m *Machine) Step(o Observation) Plan {
 		s.judge(i)
 	}
 	s.lead()
+	s.leaveOut()
 	for d := range m.mem.dirs {
 		s.spill(d)
 	}
+	s.yield()
 	s.assign()
 	p := s.tell()
 	m.mem.begun = true

@@ -11,6 +11,11 @@ import (
 const (
 	// queueShare is the share of a known capacity from which a standing queue is believed: below it the queue is somebody else's.
 	queueShare = 0.8
+	// stillFull: a primary that was full and has a queue is full down to this share of its capacity, for a lost segment makes a dent.
+	stillFull = 0.9
+	// deepQueue is what a queue must add to the round trip to prove a primary full that carries less than it can as far as is known. Several
+	// senders that fit make a shallow one with their bursts; a line whose capacity is set too high fills its buffer.
+	deepQueue = 50 * time.Millisecond
 	// trickle is the rate, bit/s, below which a queue at a link of unknown capacity proves nothing.
 	trickle = 16e3
 	// rashWithin: who enters again so soon after leaving left too early. Leaving then takes twice as long, up to 8 times.
@@ -28,8 +33,9 @@ const (
 // dirMemory is what is remembered of the overflow in one direction.
 type dirMemory struct {
 	full, queued span    // the links in use are full by rate, by a standing queue
+	deep         span    // ... by one that proves it against the rate
 	fits, nearly span    // everything would fit into one link less: surely, barely
-	guard        span    // the links together are slower than the best alone
+	guard        span    // the links together are slower than the best alone (mode bond)
 	mean         float64 // of what is carried, over half a minute
 	meanAt       time.Duration
 
@@ -49,6 +55,9 @@ type dirMemory struct {
 	together   float64       // mean of what primaries and overflow links have carried together
 	togetherAt time.Duration // ... brought up to date
 	queueAt    time.Duration // when a queue was seen last
+	lost       time.Duration // what the overflow has cost, as time of what the primaries carry alone; negative: it gained
+	losingAt   time.Duration // since when that is above 0
+	recovered  bool          // since the overflow link rests the primaries have been full
 	bonded     float64       // what the links carried together before the overflow was left
 	strikes    int           // times that the primaries carried more alone than together
 	turns      turns         // of the overflow link
@@ -63,6 +72,7 @@ type use struct {
 	total          float64 // rate of primaries and overflow links
 	fit            float64 // what the links in use but for the last one can carry, measured where no capacity is known; 0: unknown
 	queue          bool    // a queue stands at a primary
+	deep           bool    // ... that adds deepQueue or more
 	anyQueue       bool    // ... or at an overflow link
 	last, next     int     // the overflow link taken last, to be taken next; -1: none
 	overflowLinks  int
@@ -101,6 +111,10 @@ func (s *step) spill(d int) {
 	if !s.leave(d, &u) {
 		s.enter(d, &u)
 	}
+	if s.mem.yield.on {
+		s.mem.dirs[d].turns = turns{}
+		return
+	}
 	s.takeTurns(d)
 }
 
@@ -120,7 +134,7 @@ func (s *step) keep(d int) {
 	}
 	for i := range s.n {
 		l := &s.mem.links[i]
-		if l.lead && known && s.candidate(i) && !l.over[d] && s.in[i].rate[d] > s.cfg.OverflowLeave*capacity {
+		if l.lead && known && s.candidate(i) && !s.notWorth(i)[d] && !l.over[d] && s.in[i].rate[d] > s.cfg.OverflowLeave*capacity {
 			l.over[d] = true
 			dm := &s.mem.dirs[d]
 			dm.solo, dm.enteredAt, dm.fullFor = capacity, s.clock, 0
@@ -150,6 +164,7 @@ func (s *step) use(d int) use {
 			known = known && in.cap[d] > 0
 			u.fit += s.capacity(i, d)
 			u.queue = u.queue || in.queue[d]
+			u.deep = u.deep || in.queue[d] && (in.rtt == 0 || in.rtt-in.atRest() >= deepQueue)
 		case l.over[d]:
 			l.sat[d] = max(l.sat[d], in.rate[d])
 			if u.last >= 0 {
@@ -160,7 +175,7 @@ func (s *step) use(d int) use {
 			u.last = i
 			u.overflowLinks++
 			u.overflowIsFull = u.overflowIsFull && s.linkFull(i, d)
-		case s.candidate(i) && u.next < 0:
+		case u.next < 0 && s.candidate(i) && !s.notWorth(i)[d]:
 			u.next = i
 		}
 	}
@@ -193,16 +208,18 @@ func (s *step) linkFull(i, d int) bool {
 func (s *step) enter(d int, u *use) {
 	dm := &s.mem.dirs[d]
 	enough := u.overflowLinks == 0 || u.overflowIsFull
-	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity
+	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity || s.mem.yield.on && u.overflowLinks > 0
 	byQueue := u.queue && u.primaries >= max(queueShare*u.capacity, trickle)
 
-	rateFor := dm.full.hold(s.clock, byRate && enough)
+	stays := dm.full.on && byQueue && u.primaries >= stillFull*u.capacity
+	rateFor := dm.full.hold(s.clock, (byRate || stays) && enough)
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
 	need := s.cfg.OverflowEnterFor << dm.patience
 	queueNeed := need
+	deep := byQueue
 	if u.capacity > 0 {
-		// Below the known capacity a queue may be that of bursts, which several senders make though all would fit.
 		queueNeed *= 5
+		deep = byQueue && u.deep
 	}
 	if u.overflowLinks > 0 {
 		// The links just taken need their time to fill.
@@ -210,7 +227,7 @@ func (s *step) enter(d int, u *use) {
 	}
 	// The rate is smoothed and comes late; a queue that has stood for long enough by then makes up for it.
 	full := byRate && enough && (rateFor >= need || byQueue && queueFor >= need)
-	queued := byQueue && enough && queueFor >= queueNeed
+	queued := enough && dm.deep.hold(s.clock, deep) >= queueNeed
 	if !full && !queued || u.next < 0 {
 		return
 	}
@@ -230,7 +247,7 @@ func (s *step) enter(d int, u *use) {
 	dm.fullFor = max(rateFor, queueFor)
 	s.mem.links[u.next].over[d] = true
 	dm.enteredAt = s.clock
-	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
+	dm.full.on, dm.queued.on, dm.deep.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false, false
 }
 
 // settle keeps the overflow from coming and going. Entered again soon after it was left, it is left more slowly from now on; or, if
@@ -293,5 +310,5 @@ func (s *step) leave(d int, u *use) bool {
 // leave notes that an overflow link was given up.
 func (dm *dirMemory) leave(clock time.Duration, by cause) {
 	dm.left, dm.leftAt, dm.leftBy, dm.delayed = true, clock, by, false
-	dm.full.on, dm.queued.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false
+	dm.full.on, dm.queued.on, dm.deep.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false, false
 }

@@ -13,7 +13,10 @@ const (
 	dipShare = 0.97
 	// dipFor: a machine that stands still for a moment makes a dip as well, but is past it within half a reading's window. Nor is it a
 	// dip while the overflow link still grows by growing of what it carried when the dip began: then more is on its way.
+	// Where the link itself carries much less than it did in this turn, what had gathered is gone, and a dip is one at once.
 	dipFor  = 150 * time.Millisecond
+	dipSoon = 40 * time.Millisecond
+	spent   = 0.7
 	growing = 1.3
 	// roomShare: an overflow link above this share of its capacity has no lack of work, so it is not what the primaries lack.
 	roomShare = 0.9
@@ -23,7 +26,7 @@ const (
 	// carries all the time.
 	pauseLeast = 300 * time.Millisecond
 	pauseMost  = 1200 * time.Millisecond
-	gatherMost = 300 * time.Millisecond
+	gatherMost = 400 * time.Millisecond
 	// slowerFor: primaries with a queue that stands so long in a rest are full, though they carry less than they did.
 	slowerFor = time.Second
 	turnShort = 500 * time.Millisecond
@@ -45,6 +48,7 @@ type turns struct {
 	slow    span          // a queue stands at primaries that are not full
 	dip     span
 	dipRate float64 // of the overflow link when the dip began
+	peak    float64 // the most that it carried in this turn
 	bad     bool    // the last turn ended with less than the primaries carry alone
 	badly   int     // so many in a row
 }
@@ -84,7 +88,7 @@ func (s *step) takeTurns(d int) {
 		if dm.solo = max(dm.solo, u.primaries); slower {
 			dm.solo = u.primaries
 		}
-		t.resting, t.since = false, s.clock
+		t.resting, t.since, t.peak = false, s.clock, 0
 		return
 	}
 	in := &s.in[u.last]
@@ -95,7 +99,8 @@ func (s *step) takeTurns(d int) {
 	if !t.dip.on || in.rate[d] > growing*t.dipRate {
 		t.dip.on, t.dipRate = false, in.rate[d]
 	}
-	if dips := t.dip.hold(s.clock, !full && !works); dips < dipFor {
+	t.peak = max(t.peak, in.rate[d])
+	if dips := t.dip.hold(s.clock, !full && !works); dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
 		return
 	}
 	most := min(pauseMost, time.Duration(float64(gatherMost)/max(dm.together/alone-1, 0.05)))

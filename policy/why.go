@@ -39,6 +39,7 @@ const (
 	causeReady
 	causeDrain
 	causeRest
+	causeLittle // it would add next to nothing
 	// How an overflow was left.
 	causeFits
 	causeTrial
@@ -88,11 +89,14 @@ func (s *step) linkPlan(i int) LinkPlan {
 		Role: l.state, Why: l.why, Since: l.at,
 		Available: s.rank[i] < demoted || s.primary[i],
 		Draining:  l.state == Standby && l.cause != causeReady,
-		Resting:   s.resting(i),
+		Resting:   s.resting(i) || s.mem.yield.on && s.primary[i],
 		Primary:   s.primary[i],
 		Down:      s.primary[i] || l.over[down],
 		Up:        s.primary[i] || l.over[up],
 		Metered:   s.cfg.Links[i].Metered || s.role[i] != RolePrimary,
+	}
+	if s.mem.yield.on && s.primary[i] {
+		lp.Why += "; it rests while others carry so much more that it would hold them up"
 	}
 	if l.state >= Active {
 		lp.Weight = s.weight(i)
@@ -139,6 +143,8 @@ func (s *step) why(i int, from State) string {
 		return s.whyDrain(i)
 	case causeRest:
 		return name + " rests: " + s.room()
+	case causeLittle:
+		return s.whyLittle(i)
 	}
 	return name + ": " + from.String()
 }
@@ -286,6 +292,17 @@ func (s *step) whyDrain(i int) string {
 		return "everything fits into " + rest + " again: " + figures + ", so " + name + " empties"
 	}
 	return s.leaders() + " carries again, so " + name + " empties"
+}
+
+// whyLittle is the sentence of an overflow link that is not worth its use.
+func (s *step) whyLittle(i int) string {
+	var parts []string
+	for d, not := range s.notWorth(i) {
+		if not {
+			parts = append(parts, rate(s.in[i].cap[d])+" to "+rate(s.capacityOf(d, func(j int) bool { return s.primary[j] }))+" "+direction(d))
+		}
+	}
+	return s.cfg.Links[i].Name + " is no help to " + s.leaders() + ": it would add " + list(parts) + ", and hold up the rest"
 }
 
 // whyFastest is the sentence of smallest-delay.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +24,8 @@ type door struct {
 	open      bool
 	scarce    time.Time // until when the door stays closed, as something has run out
 	ports     [2]uint16 // kept over closing: the firewall knows them
+	shared    bool      // a successor may have the listeners too
+	dropping  bool      // the listeners drop SYNs
 	listeners [2]*net.TCPListener
 }
 
@@ -77,6 +80,9 @@ func (r *Relay) place() error {
 	d := &r.door
 	should := d.wanted && !r.guests.full.Load() && !time.Now().Before(d.scarce) && (r.settings.Load().Block || r.anyUpstream())
 	if should == d.open {
+		if d.dropping { // there is room again, before it was closed
+			r.admitSYNs()
+		}
 		return nil
 	}
 	if !should {
@@ -138,8 +144,17 @@ func (r *Relay) attend(k int, l *net.TCPListener) {
 	go r.accept(l)
 }
 
-// shutDoor closes the listeners. What waits in their queues was promised a connection and is served first.
+// handshakeRest is how long a handshake with a LAN host that has begun may take when the door closes.
+const handshakeRest = 50 * time.Millisecond
+
+// shutDoor closes the listeners. What waits in their queues was promised a connection and is served first; so was who has a SYN-ACK and
+// would be reset by what he says next. So no further SYN is let in for a moment, unless a successor is to have it: it comes again after a
+// second, and is forwarded natively.
 func (r *Relay) shutDoor() {
+	r.drop()
+	if r.door.dropping {
+		time.Sleep(handshakeRest)
+	}
 	for k, l := range r.door.listeners {
 		if l == nil {
 			continue
@@ -150,7 +165,61 @@ func (r *Relay) shutDoor() {
 		l.Close()
 		r.door.listeners[k] = nil
 	}
-	r.door.open = false
+	r.door.open, r.door.shared, r.door.dropping = false, false, false
+}
+
+// each calls fn with each listener's descriptor. door.mu is held.
+func (r *Relay) each(fn func(fd int)) {
+	for _, l := range r.door.listeners {
+		if l == nil {
+			continue
+		}
+		if c, err := l.SyscallConn(); err == nil {
+			c.Control(func(fd uintptr) { fn(int(fd)) })
+		}
+	}
+}
+
+// drop lets no further SYN in, unless the listeners are a successor's too. door.mu is held.
+func (r *Relay) drop() {
+	if !r.door.open || r.door.shared || r.door.dropping {
+		return
+	}
+	r.each(func(fd int) { dropSYNs(fd) })
+	r.door.dropping = true
+}
+
+// admitSYNs is the opposite of drop. door.mu is held.
+func (r *Relay) admitSYNs() {
+	r.each(func(fd int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
+	r.door.dropping = false
+}
+
+// sayFull closes the door to SYNs at once, and then altogether: a busy machine may take long to come to that, and what queues up
+// meanwhile beyond the queue's length would be reset when it does.
+func (r *Relay) sayFull() {
+	if r.door.mu.TryLock() { // else the next connection finds it full too
+		news := !r.door.dropping
+		r.drop()
+		r.door.mu.Unlock()
+		if news {
+			go r.changed()
+		}
+	}
+}
+
+// dropSYNs has the kernel drop each SYN that comes to a listener, and nothing else (a classic BPF program, which sees the segment from TCP's
+// header on: net/ipv4/tcp_ipv4.c, tcp_filter). The connections that are accepted inherit it: no SYN comes to these.
+func dropSYNs(fd int) error {
+	const flags, syn, ack = 13, 0x02, 0x10 // RFC 9293 section 3.1
+	program := [...]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
+		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: syn | ack},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: syn},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+		{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
+	}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 }
 
 // takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
@@ -197,6 +266,9 @@ func (r *Relay) accept(l *net.TCPListener) {
 		if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 && r.guests.crowded(waiting(l), most) {
 			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", waiting(l))
 			go r.changed()
+		}
+		if r.guests.full.Load() {
+			r.sayFull()
 		}
 	}
 }
@@ -293,6 +365,10 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 func (r *Relay) Listeners() ([]*os.File, error) {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
+	if r.door.dropping { // a successor has seats of its own
+		r.admitSYNs()
+	}
+	r.door.shared = true
 	var files []*os.File
 	for _, l := range r.door.listeners {
 		if l == nil {

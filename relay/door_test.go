@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,6 +183,7 @@ func (h *home) relay(t *testing.T, cfg Config) {
 	rules := fmt.Sprintf(`table inet t { chain pre { type filter hook prerouting priority mangle;
 		iifname != "br-lan" return; meta l4proto != tcp return; fib daddr type local return
 		socket transparent 1 meta mark set 1 accept
+		tcp flags & (fin | syn | rst | ack) != syn return
 		tcp dport 666 meta mark set 0x10
 		tcp dport 7000-7099 meta mark set 0x20
 		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%d meta mark set meta mark | 1 accept
@@ -411,6 +413,31 @@ func TestHome(t *testing.T) {
 		until(t, "open door", func() bool { s := h.tell(t, order{}).Stats; return !s.Full && s.DoorOpen })
 		h.tell(t, order{Config: &cfg})
 	})
+	t.Run("nobody is reset when the door closes", func(t *testing.T) {
+		var served atomic.Int64
+		var all sync.WaitGroup
+		stop := make(chan struct{})
+		for range 16 {
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						h.echo(t, native8080, 2000)
+						served.Add(1)
+					}
+				}
+			})
+		}
+		for round := range int64(4) {
+			until(t, "connections", func() bool { return served.Load() >= 50*(round+1) })
+			h.tell(t, order{Close: true})
+			h.tell(t, order{Open: true})
+		}
+		close(stop)
+		all.Wait()
+	})
 	t.Run("silent first link: the second serves", func(t *testing.T) {
 		before := h.tell(t, order{}).Stats.Retried
 		drop := h.hag.Command("nft", "add table inet b; add chain inet b in { type filter hook prerouting priority 0; }; add rule inet b in iifname dsl drop")
@@ -442,6 +469,74 @@ func TestHome(t *testing.T) {
 		}
 	})
 	t.Run("2,000 connections at once", func(t *testing.T) { h.many(t, web, 2000) })
+}
+
+// A listener that drops SYNs lets those in whose handshake has begun: TCP_DEFER_ACCEPT keeps one from being complete for the server until
+// the client says something.
+func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false) // as the door's
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listener.(*net.TCPListener)
+	defer l.Close()
+	rc, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 30) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	rc.Control(func(fd uintptr) { err = dropSYNs(int(fd)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := net.DialTimeout("tcp", l.Addr().String(), 200*time.Millisecond); err == nil {
+		c.Close()
+		t.Error("a SYN got in")
+	}
+	hears := func(from *net.TCPConn, word string) {
+		t.Helper()
+		from.Write([]byte(word))
+		l.SetDeadline(time.Now().Add(15 * time.Second))
+		c, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatalf("%q: %v", word, err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(15 * time.Second))
+		got := make([]byte, len(word))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != word {
+			t.Errorf("%q, want %q: %v", got, word, err)
+		}
+	}
+	hears(first, "I had begun")
+	r := &Relay{}
+	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*net.TCPListener{l}
+	r.admitSYNs()
+	second, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatalf("after SYNs are admitted again: %v", err)
+	}
+	defer second.Close()
+	hears(second, "I am new")
+	// A successor's sockets are never touched.
+	r.door.shared = true
+	r.drop()
+	third, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatalf("a successor's listener drops SYNs: %v", err)
+	}
+	defer third.Close()
+	hears(third, "I am the successor's")
 }
 
 var native8080 = netip.MustParseAddrPort("10.8.8.8:8080")

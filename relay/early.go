@@ -16,7 +16,7 @@ import (
 
 const (
 	mostEarly = 16 << 10 // octets of the LAN host sent before the upstream has answered
-	synRoom   = 1300     // octets of a SYN that are certain to fit beside all options (facts/kernel.md 2: 1412)
+	roomFirst = 1300     // octets; most requests fit
 )
 
 // early are the LAN host's first octets, read before the upstream has answered and kept until it has, so that another
@@ -24,6 +24,8 @@ const (
 type early struct {
 	lan  *net.TCPConn // nil: nothing can have come yet
 	b    []byte
+	sent atomic.Bool   // the upstream may have some of b: it can be said to no other any more
+	open bool          // the upstream's handshake is complete: what is written leaves
 	done chan struct{} // closed by pump's end
 	gone atomic.Bool   // the LAN host failed, as err says once pump has ended
 	err  error
@@ -40,34 +42,37 @@ func (e *early) peek() {
 		return
 	}
 	rc.Control(func(fd uintptr) {
-		var b [synRoom - 100]byte
+		var b [roomFirst]byte
 		if n, err := unix.Read(int(fd), b[:]); err == nil && n > 0 {
 			e.b = append(e.b, b[:n]...)
 		}
 	})
 }
 
-// start sends what comes from the LAN host on to up until stop. A failure of the LAN host ends the wait for up.
-func (e *early) start(up *net.TCPConn) {
+// start sends what comes from the LAN host on to up until stop, and before it the first octets of b that up has not been given yet.
+// A failure of the LAN host ends the wait for up.
+func (e *early) start(up *net.TCPConn, first int) {
 	if e.lan == nil {
 		return
 	}
 	e.done, e.lost = make(chan struct{}), nil
-	go e.pump(up)
+	go e.pump(up, first)
 }
 
-func (e *early) pump(up *net.TCPConn) {
+func (e *early) pump(up *net.TCPConn, first int) {
 	defer close(e.done)
+	if first > 0 && !e.pass(up, e.b[:first]) {
+		return
+	}
 	for len(e.b) < mostEarly {
 		have := len(e.b)
-		if cap(e.b)-have < synRoom/4 {
-			e.b = slices.Grow(e.b, synRoom)
+		if cap(e.b)-have < roomFirst/4 {
+			e.b = slices.Grow(e.b, roomFirst)
 		}
 		n, err := e.lan.Read(e.b[have:min(cap(e.b), mostEarly)])
 		if n > 0 {
 			e.b = e.b[:have+n]
-			if _, err := up.Write(e.b[have:]); err != nil {
-				e.lost = err // the reader of up will learn why
+			if !e.pass(up, e.b[have:]) {
 				return
 			}
 		}
@@ -82,6 +87,22 @@ func (e *early) pump(up *net.TCPConn) {
 			return
 		}
 	}
+}
+
+// pass gives octets to up, as soon as its handshake is complete.
+func (e *early) pass(up *net.TCPConn, b []byte) bool {
+	if e.open {
+		e.sent.Store(true)
+	}
+	n, err := up.Write(b)
+	if n > 0 { // not before the handshake, else
+		e.open = true
+		e.sent.Store(true)
+	}
+	if err != nil {
+		e.lost = err // the reader of up will learn why
+	}
+	return err == nil
 }
 
 // stop ends start. After it all of b was written, or up has failed.

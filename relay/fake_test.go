@@ -80,6 +80,9 @@ func refuse(code convert.Code, value ...byte) script {
 // newRelay runs a relay over loopback without a door: lanDial stands for it.
 func newRelay(t testing.TB, cfg Config) *Relay {
 	t.Helper()
+	if cfg.ServerTimeout == 0 {
+		cfg.ServerTimeout = max(time.Second, cfg.ConnectTimeout)
+	}
 	r, err := New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -112,6 +112,43 @@ func TestConnectionsWaitWhileTheConverterIsExamined(t *testing.T) {
 	}
 }
 
+// When a converter goes out, those who have told it something wait on: it may come back, and nobody else can be told. Those who have not
+// go another way at once.
+func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
+	asked, heard, thaw := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})
+	frozen := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		asked <- struct{}{}
+		said := make([]byte, 4)
+		if _, err := io.ReadFull(c, said); err != nil {
+			return // who has said nothing
+		}
+		close(heard)
+		<-thaw
+		say(convert.Message{}, func(c *net.TCPConn) { c.Write(said) })(c, m)
+	})
+	next := newFake(t, accepted)
+	r := newRelay(t, Config{Upstreams: upstreams(frozen, next), ConnectTimeout: 2 * time.Minute})
+	said, silent := lanDial(t, r, server), lanDial(t, r, server)
+	said.Write([]byte("POST"))
+	<-asked
+	<-asked
+	<-heard
+	r.settings.Load().upstreams[0].rest(time.Hour, "frozen")
+	until(t, "who has said nothing at the next converter", func() bool { return next.conns.Load() == 1 })
+	silent.Write([]byte("hello"))
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(silent, got); err != nil || string(got) != "hello" {
+		t.Errorf("who had said nothing: %q, %v", got, err)
+	}
+	close(thaw)
+	if _, err := io.ReadFull(said, got[:4]); err != nil || string(got[:4]) != "POST" {
+		t.Errorf("who had said something: %q, %v", got[:4], err)
+	}
+	if n := next.conns.Load(); n != 1 {
+		t.Errorf("%d connections went to the next converter, want 1", n)
+	}
+}
+
 // A server that takes its time is no fault of the converter's, which answers questions meanwhile.
 func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	asked := make(chan struct{})
@@ -129,6 +166,30 @@ func TestSlowServerLeavesTheConverterIn(t *testing.T) {
 	}
 	if u := r.Upstreams()[0]; !u.Up || u.Failures != 0 {
 		t.Fatalf("%+v", u)
+	}
+}
+
+// A server that takes longer than the converter may is waited for, as long as the converter answers others.
+func TestSlowServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	slow := netip.MustParseAddrPort("192.0.2.99:80")
+	accept := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr == slow {
+			<-accept
+		}
+		accepted(c, m)
+	})
+	const most = 3 * time.Second
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
+	c := lanDial(t, r, slow)
+	c.Write([]byte("x"))
+	for began := time.Now(); time.Since(began) < most+time.Second; time.Sleep(most / 4) {
+		echoes(t, r)
+	}
+	close(accept)
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -72,6 +72,9 @@ func react(err error, exposed bool) reaction {
 	case errors.Is(err, errOut):
 		return reaction{retry: otherUpstream} // nothing was said to it
 	case isLinkError(err):
+		if exposed {
+			return reaction{link: true}
+		}
 		return reaction{retry: otherLink, link: true}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ETIMEDOUT):

@@ -157,7 +157,7 @@ func (s *session) connect() (up *net.TCPConn, p path, err error) {
 		s.r.runOut(err)
 	}
 	if err != nil && s.early.err == nil && !s.set.Block {
-		if re := p.u.react(err, len(s.early.b) > 0); re.retry != never && !re.destination {
+		if re := p.u.react(err, s.early.sent.Load()); re.retry != never && !re.destination {
 			// It was accepted before anybody knew that no upstream would take it; the next ones the door doesn't let in.
 			if up, d, e := s.direct(links, true); e == nil {
 				return up, d, nil
@@ -208,7 +208,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		if errors.As(err, &refusal) {
 			s.r.count.code(refusal.Code)
 		}
-		re := p.u.react(err, len(s.early.b) > 0)
+		re := p.u.react(err, s.early.sent.Load())
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
 		if ups[u].served.Load() > began.UnixNano() {
@@ -258,6 +258,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
+	s.early.sent.Store(false)
 	doubt := time.AfterFunc(silence, func() {
 		if !p.u.heardSince(began) {
 			s.r.suspect(p.u)
@@ -277,7 +278,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if s.warm {
 		before = taken(up)
 	}
-	if err := s.converse(ctx, up, p.u, opening, follow, patience, deadline); err != nil {
+	if err := s.converse(ctx, up, p.u, opening, follow, fast, patience, deadline); err != nil {
 		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			switch {
 			case !o.Established:
@@ -385,12 +386,20 @@ func noMPTCP(err error) bool {
 }
 
 // converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
-// protocol permits.
-func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow bool, patience, deadline time.Time) error {
+// protocol permits. They never leave in a SYN (fast): one that gets no answer may have been taken all the same, and what the LAN host
+// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help.
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, patience, deadline time.Time) error {
 	up.SetWriteDeadline(deadline)
-	defer context.AfterFunc(ctx, func() { up.SetDeadline(time.Unix(1, 0)) })()
-	if follow {
-		opening = append(opening, s.early.b...)
+	defer context.AfterFunc(ctx, func() {
+		if !s.early.sent.Load() {
+			up.SetDeadline(time.Unix(1, 0))
+		}
+	})()
+	first := len(s.early.b)
+	s.early.open = !fast
+	if follow && !fast && first > 0 {
+		s.early.sent.Store(true)
+		opening, first = append(opening, s.early.b...), 0
 	}
 	if len(opening) > 0 {
 		if _, err := up.Write(opening); err != nil {
@@ -398,7 +407,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		}
 	}
 	if follow {
-		s.early.start(up)
+		s.early.start(up, first)
 	}
 	server, err := s.await(ctx, up, u, patience, deadline)
 	if err != nil {
@@ -414,32 +423,49 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		return err
 	}
 	if !follow && len(s.early.b) > 0 {
+		s.early.sent.Store(true)
 		_, err = up.Write(s.early.b)
 	}
 	return err
 }
 
-// await is answer with both deadlines: the short one holds only until the handshake is complete.
+// await is answer with all deadlines: patience holds only until the handshake is complete, and a converter that answers others meanwhile may
+// wait for a slow server longer than deadline.
 func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
 	if patience.Before(deadline) {
-		if err := s.awaitHandshake(up, patience); err != nil {
+		if came, err := s.readable(ctx, up, patience); err != nil {
 			return false, err
+		} else if !came && !shaken(up) {
+			return false, errSilent
 		}
 	}
-	up.SetReadDeadline(deadline)
-	if s.early.gone.Load() || ctx.Err() != nil { // perhaps before the line above
-		up.SetReadDeadline(time.Unix(1, 0))
+	began := deadline.Add(-s.set.ConnectTimeout)
+	if u.Protocol == Convert && s.set.ServerTimeout > s.set.ConnectTimeout {
+		if came, err := s.readable(ctx, up, deadline); err != nil {
+			return false, err
+		} else if !came && u.heardSince(began) && shaken(up) {
+			deadline = began.Add(s.set.ServerTimeout)
+		}
 	}
+	s.readUntil(ctx, up, deadline)
 	return u.answer(up, s.dst)
 }
 
-// awaitHandshake waits for readability, which an answer or an end brings, or for patience to run out.
-func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
+// readUntil sets the deadline for reading: now, if nobody waits any more.
+func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
+	up.SetReadDeadline(t)
+	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+		up.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readable waits until there is something to read, an answer or an end, or until t.
+func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
 	rc, err := up.SyscallConn()
 	if err != nil {
-		return err
+		return false, err
 	}
-	up.SetReadDeadline(patience)
+	s.readUntil(ctx, up, t)
 	var seen error
 	err = rc.Read(func(fd uintptr) bool {
 		var b [1]byte
@@ -447,15 +473,9 @@ func (s *session) awaitHandshake(up *net.TCPConn, patience time.Time) error {
 		return seen != unix.EAGAIN
 	})
 	if err == nil && seen != nil {
-		return os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+		return false, os.NewSyscallError("recvfrom", seen) // the kernel tells it once
 	}
-	if err == nil || s.early.gone.Load() {
-		return nil // the answer, whatever it is, is read next
-	}
-	if o, err := mptcp.Inspect(up); err == nil && o.Established {
-		return nil
-	}
-	return errSilent
+	return err == nil || s.early.gone.Load(), nil // the answer, whatever it is, is read next
 }
 
 // judge tells the upstream how data in the SYN came out.
@@ -494,6 +514,12 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	return up, p, nil
 }
 
+// bondedRoom is the receive window of a bonded download, octets. It must hold what two links have under way when the second joins: 0.6 MB
+// with 20 and 40 Mbit/s and 0.1 s of queue. With less the links wait for each other; and where data went in the SYN,
+// Linux (6.18) at the other end sends more than is offered (kernel.LinkRoute says why), and what is beyond is thrown away and repeated
+// late.
+const bondedRoom = 1 << 20
+
 // handOver gives both sockets to the engine. On an error both are closed.
 func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	f := s.flow(up, p)
@@ -513,8 +539,11 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 		return err
 	}
 	s.r.flows.add(f)
-	c, err := s.r.engine.Add(engine.Pair{LAN: a, Up: b, Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout,
-		Done: f.ended})
+	pair := engine.Pair{LAN: a, Up: b, Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
+	if s.act == Bond {
+		pair.Room = bondedRoom
+	}
+	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)
 		return err

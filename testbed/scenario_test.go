@@ -17,6 +17,15 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// TestScriptWithRealParts plays a script of go test ./policy against the daemon.
+func TestScriptWithRealParts(t *testing.T) {
+	s, err := scenario.FromScript("../policy/testdata/handover.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Test(t)
+}
+
 // ready is a world in which everything runs.
 func ready(t *testing.T, c world.Config) *world.World {
 	t.Helper()

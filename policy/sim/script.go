@@ -135,7 +135,7 @@ func (sc *Scenario) line(f []string) (err error) {
 	return err
 }
 
-// link reads "NAME ROLE DOWN/UP RTT QUEUE [unknown] [quota MB] [soft MB] [daily MB] [weight N]", rates in Mbit/s.
+// link reads "NAME ROLE DOWN/UP RTT QUEUE [unknown] [configured] [quota MB] [soft MB] [daily MB] [weight N]", rates in Mbit/s.
 func (sc *Scenario) link(f []string) (err error) {
 	if len(f) < 5 {
 		return fmt.Errorf("link: want NAME ROLE DOWN/UP RTT QUEUE")
@@ -156,6 +156,10 @@ func (sc *Scenario) link(f []string) (err error) {
 	for f = f[5:]; len(f) > 0; f = f[1:] {
 		if f[0] == "unknown" {
 			l.Unknown = true
+			continue
+		}
+		if f[0] == "configured" {
+			c.DownBit, c.UpBit = l.Rate[0], l.Rate[1]
 			continue
 		}
 		if len(f) < 2 {

@@ -24,6 +24,10 @@ type Pair struct {
 	Idle       time.Duration    // without an octet; 0: for ever
 	HalfClosed time.Duration    // the same while one side has closed
 	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
+	// Room is the receive window, octets, that Up offers as soon as its direction is in bulk: what comes by the slower of several paths
+	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
+	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
+	Room int
 }
 
 // Conn is a pair being copied.
@@ -49,6 +53,7 @@ type direction struct {
 	buffer  []byte // the whole buffer of held
 	limit   int32  // octets to read at once
 	mark    int32  // in bulk: SO_RCVLOWAT of the source
+	room    int32  // Pair.Room, until it was offered
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	hup     bool   // the source told of its end: read until it comes

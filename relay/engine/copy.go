@@ -119,6 +119,11 @@ func (l *loop) promote(c *Conn, d int) {
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
+	if x.room > 0 {
+		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
+		setLowat(c.fd[d], x.room)
+		x.room = 0
+	}
 	l.follow(c, d)
 }
 

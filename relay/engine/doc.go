@@ -37,6 +37,9 @@
 // different delay much comes at once, when the slower one has filled a gap. The last octets of a burst wait for the
 // period at most, an end for nothing.
 //
+// Where several paths deliver (Pair.Room), the first promotion makes the window large. It grows by what was read otherwise,
+// and would be too small for what two paths have under way when the second one begins.
+//
 // Back to attentive: nothing came for 30 ms; or the flow became slow; or the other direction spoke (a
 // request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response
 // patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion

@@ -312,3 +312,35 @@ func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 	}
 	t.Fatalf("descriptors %d, then %d; goroutines %d, then %d", before, files(), routines, runtime.NumGoroutine())
 }
+
+// A window that grew by what was read would hold some hundred kilobytes by then.
+func TestBulkIsOfferedItsRoom(t *testing.T) {
+	const room = 1 << 20
+	a, lan := pipe(t, false)
+	b, up := pipe(t, true)
+	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1); err != nil {
+		t.Skipf("kernel without SO_RCVLOWAT on MPTCP: %v", err)
+	}
+	before, _ := unix.GetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	c, err := start(t, 1).Add(Pair{LAN: a, Up: b, Room: room})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before >= room {
+		t.Skipf("sockets have %d octets from the beginning", before)
+	}
+	go up.Write(make([]byte, 2*firstNeed))
+	if _, err := io.ReadFull(lan, make([]byte, 2*firstNeed)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		after := 0
+		c.Control(func(_, fd int) { after, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) })
+		if after >= room {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d octets of buffer, %d before", after, before)
+		}
+	}
+}

@@ -87,6 +87,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
 	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
+	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

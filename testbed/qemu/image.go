@@ -48,6 +48,7 @@ func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 		if image.Tools, err = d.Tools(g.Userland); err != nil {
 			return Image{}, fmt.Errorf("guest %s: %w", g.Name, err)
 		}
+		image.Initramfs += "-ip" // one who wants none may pack at the same time
 	}
 	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
 	if len(images) == 0 { // as kernels are packed since 2026

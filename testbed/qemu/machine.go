@@ -113,12 +113,14 @@ func (m *Machine) run(started chan<- error, said *strings.Builder) {
 	close(m.done)
 }
 
-// arguments is the emulator's command line.
+// arguments is the emulator's command line. nokaslr: a MIPS kernel moves itself upwards by a random distance without a look at what is
+// there (arch/mips/kernel/relocate.c, determine_relocation_address), and a 64-bit one in 128 MB would now and then end up on the
+// initramfs, which lies at the top.
 func arguments(g Guest, image Image, memory, links int, console string) []string {
 	args := append([]string{}, g.Machine...)
 	args = append(args, "-m", fmt.Sprint(memory), "-display", "none", "-vga", "none", "-parallel", "none", "-nic", "none", "-no-reboot",
 		"-serial", "file:"+console, "-monitor", "none",
-		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" quiet panic=-1 rdinit=/init mitigations=off",
+		"-kernel", image.Kernel, "-initrd", image.Initramfs, "-append", "console="+g.Console+" quiet panic=-1 rdinit=/init nokaslr mitigations=off",
 		"-chardev", "socket,id=agent,fd=3", "-device", g.device("virtio-serial", 0), "-device", "virtserialport,chardev=agent,name=agent",
 		"-chardev", "socket,id=qmp,fd=4", "-mon", "chardev=qmp,mode=control",
 		"-netdev", "tap,id=net0,fd=5")

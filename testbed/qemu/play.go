@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"spillway/relay"
 	"spillway/testbed/linkemu"
 	"spillway/testbed/qemu/guest"
 	"spillway/testbed/scenario"
@@ -31,8 +33,11 @@ var ErrNotHere = errors.New("not in an emulated machine")
 
 // Fits says whether a scenario can be played in an emulated machine.
 func Fits(s scenario.Scenario) error {
-	if slices.Contains([]string{"link-replaced", "lte-replaced"}, s.Name) {
+	switch s.Name {
+	case "link-replaced", "lte-replaced":
 		return fmt.Errorf("%w: its devices stay", ErrNotHere)
+	case "conntrack-full", "memory-short", "memory-out", "ubusd-killed":
+		return fmt.Errorf("%w: it takes hold of this machine's kernel, not of the guest's", ErrNotHere)
 	}
 	if slices.Contains([]string{"each-its-own-user", "crowd"}, s.Name) {
 		return fmt.Errorf("%w: the router's sockets are looked at from within its namespace", ErrNotHere)
@@ -72,6 +77,7 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 	run, err = scenario.Play(ctx, w, small, b.Log)
 	if run != nil {
 		unscaled(run, s, fraction)
+		slot.Machine.toHostClock(run.Changes)
 	}
 	if err == nil {
 		err = slot.Machine.Ask(brief, &after)
@@ -80,6 +86,43 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 		return run, 0, fmt.Errorf("%w\nthe console's end:\n%s", err, slot.Machine.Console(3000))
 	}
 	return run, (after.Busy - before.Busy).Seconds() / time.Since(begin).Seconds(), nil
+}
+
+// Beside plays a scenario at a fraction of its rates with the router in a namespace, for figures to compare a guest's with.
+func Beside(ctx context.Context, s scenario.Scenario, fraction float64, bin world.Binaries, dir string) (*scenario.Run, error) {
+	small := scaled(s, fraction)
+	w, err := small.World(dir, bin)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if err := small.Ready(w); err != nil {
+		return nil, err
+	}
+	run, err := scenario.Play(ctx, w, small, nil)
+	if run != nil {
+		unscaled(run, s, fraction)
+	}
+	return run, err
+}
+
+// toHostClock shifts what the daemon dated by the guest's clock, which begins at a whole second of the host's or so. Of several
+// answers the one that came soonest tells the difference best.
+func (m *Machine) toHostClock(changes []scenario.Change) {
+	soonest, ahead := time.Hour, time.Duration(0)
+	for range 5 {
+		var u guest.Usage
+		asked := time.Now()
+		if m.Ask(guest.Request{Do: guest.Measure, Text: guest.Brief}, &u) != nil {
+			return
+		}
+		if took := time.Since(asked); took < soonest {
+			soonest, ahead = took, time.Unix(0, u.Now).Sub(asked.Add(took/2))
+		}
+	}
+	for i := range changes {
+		changes[i].At = changes[i].At.Add(-ahead)
+	}
 }
 
 // Figures is what a guest is and what Spillway costs it.
@@ -120,7 +163,9 @@ func (b Bench) Measure(dir string, transfer time.Duration) (f Figures, err error
 	slot := &Slot{Guest: b.Guest, Image: b.Image}
 	wire := linkemu.Shape{Delay: time.Millisecond}
 	link := world.Link{Name: "dsl", Up: wire, Down: wire, Learn: true}
-	w, err := world.Make(world.Config{Links: []world.Link{link}, On: slot.On}, dir, b.Bin)
+	// The one LAN host stands for a household: it may have all the connections that the daemon chooses by the machine's memory.
+	household := world.Settings{Relay: map[string]string{"max_per_host": fmt.Sprint(relay.DefaultMaxSessions)}}
+	w, err := world.Make(world.Config{Links: []world.Link{link}, Settings: household, On: slot.On}, dir, b.Bin)
 	if err != nil {
 		return f, err
 	}
@@ -208,6 +253,8 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 			if f.Failed > 0 {
 				b.log("of %d connections %d failed: %s", f.Connections, f.Failed, strings.Join(r.Errors, "; "))
 				b.log("TCP when it held most memory, in pages: %s", sockets)
+				b.log("the daemon counts: %s", counted(w))
+				b.log("the console's end:\n%s", m.Console(3000))
 			}
 			return err
 		case <-time.After(500 * time.Millisecond):
@@ -226,6 +273,21 @@ func (b Bench) crowd(w *world.World, m *Machine, f *Figures) error {
 			f.Available = u.Available
 		}
 	}
+}
+
+// counted is what the daemon has counted so far, for people: all that is not nought.
+func counted(w *world.World) string {
+	status, err := w.Router.Status()
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(status.Counters)) {
+		if n := status.Counters[name]; n != 0 {
+			all = append(all, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // sockets is what the guest's TCP holds and how much memory it may, for people, and the pages that it holds.

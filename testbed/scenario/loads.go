@@ -12,7 +12,7 @@ import (
 
 // Loads are scenarios of many at once.
 func Loads() []Scenario {
-	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands(2000)}
+	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands("thousands-lossy", 2000, 14*time.Second), LossyThousands("thousands-lossy-early", 2000, 2*time.Second)}
 }
 
 // TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand: they are
@@ -46,17 +46,22 @@ func TenThousand(n int, hold time.Duration) Scenario {
 }
 
 // LossyThousands has DSL lose a quarter of its packets while thousands of connections ask for a little each, so that it is taken
-// out of use under all of them: nobody's octets may be lost or changed by that.
-func LossyThousands(n int) Scenario {
+// out of use under all of them: nobody's octets may be lost or changed by that. They are opened in the first 4 s and ask after
+// 15 s each: the loss begins before they ask, or under their handshakes.
+func LossyThousands(name string, n int, begins time.Duration) Scenario {
 	s := Thousands(n)
-	s.Name, s.About = "thousands-lossy", "DSL loses a quarter of its packets while thousands of connections each fetch a little"
+	s.Name, s.About = name, fmt.Sprintf("DSL loses a quarter of its packets from %v on while thousands of connections each fetch a little", begins)
 	bad := s.Links[0]
 	bad.Up.Loss, bad.Down.Loss = 0.25, 0.25
 	s.Settings.LogLevel = "debug"
 	s.Demands[0].Octets, s.Demands[0].Hold = 5000, 15*time.Second // all are open when it begins
 	s.Events = []Event{
-		{At: 14 * time.Second, Do: Reshape, Link: "dsl", Up: bad.Up, Down: bad.Down},
+		{At: begins, Do: Reshape, Link: "dsl", Up: bad.Up, Down: bad.Down},
 		{At: 40 * time.Second, Do: Reshape, Link: "dsl", Up: s.Links[0].Up, Down: s.Links[0].Down},
+	}
+	s.Expect = []Expectation{
+		{What: "many: connections with a wrong octet", Measure: Wrong("many"), Is: AtMost, Aim: 0, Bound: 0},
+		{What: "many: connections that failed", Measure: Refused("many"), Is: AtMost, Aim: 0, Bound: none},
 	}
 	return s
 }

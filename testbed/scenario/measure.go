@@ -23,6 +23,17 @@ func Broken(demand string) func(*Run) float64 {
 	}
 }
 
+// Complaints tells of each demand what its connections failed with, and which wrong octets came: the first few.
+func (r *Run) Complaints() (lines []string) {
+	for _, d := range r.Demands {
+		result := r.Results[d.Name]
+		for _, e := range slices.Concat(result.Wrong, result.Errors) {
+			lines = append(lines, d.Name+": "+e)
+		}
+	}
+	return lines
+}
+
 // Refused counts connections of a demand that failed.
 func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }
@@ -261,6 +272,9 @@ func (r *Run) Timeline(w io.Writer, step time.Duration) {
 			a, b := r.counters(l.Name, at-step+1), r.counters(l.Name, at)
 			mbit := func(octets uint64) float64 { return float64(octets) * 8 / step.Seconds() / 1e6 }
 			fmt.Fprintf(w, "  %s %5.1f /%5.1f", l.Name, mbit(b.RxOctets-a.RxOctets), mbit(b.TxOctets-a.TxOctets))
+		}
+		if whole, ok := r.Results[""]; ok {
+			fmt.Fprintf(w, "  received %5.1f", whole.Series.Mbit(r.Start.Add(at-step), r.Start.Add(at)))
 		}
 		fmt.Fprintln(w)
 	}

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -203,7 +204,7 @@ func (e Event) do(w *world.World) error {
 func (r *Run) Findings() (all []Finding) {
 	for _, e := range r.Expect {
 		f := Finding{Expectation: e, Figure: e.Measure(r)}
-		f.Met, f.Within = e.Is.holds(f.Figure, e.Aim), e.Is.holds(f.Figure, e.Bound)
+		f.Met, f.Within = e.Is.holds(f.Figure, e.Aim), cmp.Or(e.AtBound, e.Is).holds(f.Figure, e.Bound)
 		all = append(all, f)
 	}
 	return all

@@ -81,8 +81,9 @@ type Expectation struct {
 	Unit    string
 	Measure func(*Run) float64
 	Is      Comparison
-	Aim     float64 // what the product promises
-	Bound   float64 // what a test insists on, on any machine however busy; NaN: nothing
+	Aim     float64    // what the product promises
+	Bound   float64    // what a test insists on, on any machine however busy; NaN: nothing
+	AtBound Comparison // on which side of Bound; "": as Is
 }
 
 // Comparison says on which side of a bound a figure must be.
@@ -91,6 +92,7 @@ type Comparison string
 const (
 	AtLeast Comparison = "≥"
 	AtMost  Comparison = "≤"
+	Equal   Comparison = "="
 )
 
 func (c Comparison) holds(figure, bound float64) bool {
@@ -99,6 +101,8 @@ func (c Comparison) holds(figure, bound float64) bool {
 		return true
 	case c == AtLeast:
 		return figure >= bound
+	case c == Equal:
+		return figure == bound
 	}
 	return figure <= bound
 }

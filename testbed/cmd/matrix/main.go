@@ -4,7 +4,7 @@
 //
 //	matrix [-for 8s] [-up] [-least 0.95] [-json FILE] [NAME...]     names of cells; none: all
 //
-// In each cell one connection transfers as fast as it can: by DSL alone, by LTE alone, by both, in one world one after the
+// In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
 // other. It ends with 1 when both are less than so much of the better one.
 package main
 
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -30,10 +31,18 @@ func main() {
 	flag.BoolVar(&m.up, "up", false, "upload instead of download")
 	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
+	flag.BoolVar(&m.unguarded, "unguarded", false, "without the guard (never_worse = false): what the kernel alone makes of it")
+	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
 	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
 }
+
+// watchEvery is how often the subflows are looked at for -v.
+const watchEvery = 200 * time.Millisecond
+
+// between two transfers what is still in a queue of the one before goes by.
+const between = 3 * time.Second
 
 // cell is a pair of links. DSL has 15 ms one way and the usual queue.
 type cell struct {
@@ -96,7 +105,9 @@ type matrix struct {
 	up     bool
 	least  float64
 
-	verbose bool
+	verbose, unguarded bool
+
+	sysctl string
 }
 
 func (m matrix) run(ctx context.Context, names []string, out string) error {
@@ -148,18 +159,25 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		return f, err
 	}
 	defer os.RemoveAll(dir)
-	w, err := world.Make(world.Config{Links: c.links()}, dir, bin)
+	config := world.Config{Links: c.links()}
+	if m.unguarded {
+		config.Settings.Policy = map[string]string{"never_worse": "false"}
+	}
+	w, err := world.Make(config, dir, bin)
 	if err != nil {
 		return f, err
 	}
 	defer w.Close()
+	if err := m.tune(w); err != nil {
+		return f, err
+	}
 	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return f, err
 	}
 	for _, step := range []struct {
 		off, back string
 		into      *float64
-	}{{"lte", "", &f.DSL}, {"dsl", "lte", &f.LTE}, {"", "dsl", &f.Both}} {
+	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
 		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
 			if set.link == "" {
 				continue
@@ -168,38 +186,103 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 				return f, err
 			}
 		}
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(between)
 		stop, recorded := make(chan struct{}), make(chan []world.Sample, 1)
 		go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
+		watched := make(chan []string, 1)
+		if m.verbose && step.off == "" {
+			go func() { watched <- m.watch(w, stop) }()
+		}
 		begin := time.Now()
-		*step.into, err = m.transfer(w)
+		var r traffic.Result
+		r, *step.into, err = m.transfer(w)
 		close(stop)
 		samples := <-recorded
 		if err != nil {
 			return f, err
 		}
 		if m.verbose && step.off == "" {
-			run := scenario.Run{Scenario: scenario.Scenario{Links: w.Links}, Start: begin, Samples: samples}
+			run := scenario.Run{Scenario: scenario.Scenario{Links: w.Links}, Start: begin, Samples: samples, Results: map[string]traffic.Result{"": r}}
 			run.Timeline(os.Stdout, 250*time.Millisecond)
+			for _, line := range <-watched {
+				fmt.Println(line)
+			}
+			fmt.Println("  began", begin.Format("15:04:05.000"))
 			fmt.Print(w.Router.Log())
+			if why, err := w.Router.Control("why", nil); err == nil {
+				fmt.Println(string(why))
+			}
 		}
 	}
 	f.Ratio = f.Both / max(f.DSL, f.LTE)
 	return f, nil
 }
 
+// tune sets the sysctls that were asked for, after those of the world.
+func (m matrix) tune(w *world.World) error {
+	for _, s := range strings.FieldsFunc(m.sysctl, func(r rune) bool { return r == ';' }) {
+		where, setting, _ := strings.Cut(s, ":")
+		ns := map[string]*netns.NS{"cpe": w.CPE, "hag": w.HAG}[where]
+		if ns == nil {
+			return fmt.Errorf("sysctl %q: want cpe:NAME=VALUE or hag:NAME=VALUE", s)
+		}
+		if out, err := ns.Output("sysctl", "-w", setting); err != nil {
+			return fmt.Errorf("sysctl %s: %w: %s", s, err, out)
+		}
+	}
+	return nil
+}
+
 // transfer is one connection's rate.
-func (m matrix) transfer(w *world.World) (mbit float64, err error) {
+func (m matrix) transfer(w *world.World) (r traffic.Result, mbit float64, err error) {
 	d := traffic.Demand{Kind: traffic.Get, For: m.length}
 	if m.up {
 		d.Kind = traffic.Put
 	}
-	r, err := w.Demand(d)
-	if err != nil {
-		return 0, err
+	if r, err = w.Demand(d); err != nil {
+		return r, 0, err
 	}
 	if r.Bad > 0 || r.Failed > 0 {
-		return 0, fmt.Errorf("%d connections failed, %d with a wrong octet: %q", r.Failed, r.Bad, r.Errors)
+		return r, 0, fmt.Errorf("%d connections failed, %d with a wrong octet: %q", r.Failed, r.Bad, r.Errors)
 	}
-	return float64(r.Octets) * 8 / m.length.Seconds() / 1e6, nil
+	return r, float64(r.Octets) * 8 / m.length.Seconds() / 1e6, nil
+}
+
+// watch writes down, a few times a second, what the kernel of the end that sends tells of the subflows (ss, TCP_INFO).
+func (m matrix) watch(w *world.World, stop <-chan struct{}) (lines []string) {
+	begin := time.Now()
+	for {
+		select {
+		case <-stop:
+			return lines
+		case <-time.After(watchEvery):
+		}
+		from, side := w.HAG, "sport"
+		if m.up {
+			from, side = w.CPE, "dport"
+		}
+		out, err := from.Output("ss", "-tinOH", side, "=", fmt.Sprint(world.Port))
+		if err != nil {
+			return append(lines, err.Error())
+		}
+		for _, l := range strings.Split(strings.TrimSpace(out), "\n") {
+			lines = append(lines, fmt.Sprintf("  %5.2f s   %s", time.Since(begin).Seconds(), subflow(l)))
+		}
+	}
+}
+
+// subflow is what matters of a line of ss.
+func subflow(line string) string {
+	words := strings.Fields(line)
+	if len(words) < 5 {
+		return line
+	}
+	out := fmt.Sprintf("to %-20s waiting %7s", words[4], words[2])
+	for _, w := range words[5:] {
+		key, _, _ := strings.Cut(w, ":")
+		if slices.Contains([]string{"cwnd", "ssthresh", "rtt", "minrtt", "unacked", "retrans", "lost", "notsent", "snd_wnd", "flags"}, key) {
+			out += " " + w
+		}
+	}
+	return out
 }

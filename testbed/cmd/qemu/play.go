@@ -96,7 +96,10 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 	fraction, busy := 1.0, 0.0
 	var run *scenario.Run
 	if b.Guest.Name == namespaces {
-		run, err = inNamespaces(ctx, s, b.Bin, dir)
+		if o.fraction > 0 {
+			fraction = o.fraction
+		}
+		run, err = qemu.Beside(ctx, s, fraction, b.Bin, dir)
 	} else {
 		if err := qemu.Fits(s); err != nil {
 			return true, err
@@ -121,23 +124,14 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 		}
 	}
 	if o.verbose {
-		for _, c := range run.Changes {
-			fmt.Printf("  %s  %s %s -> %s: %s\n", c.At.Format("15:04:05.000"), c.Link, c.From, c.To, c.Why)
+		at := func(t time.Time) float64 { return t.Sub(run.Start).Seconds() }
+		for i, t := range run.Fired {
+			fmt.Printf("  %7.3f s  %s %s, due at %.3f\n", at(t), s.Events[i].Do, s.Events[i].Link, s.Events[i].At.Seconds())
 		}
-		fmt.Printf("  %s  begin\n", run.Start.Format("15:04:05.000"))
+		for _, c := range run.Changes {
+			fmt.Printf("  %7.3f s  %s %s -> %s: %s\n", at(c.At), c.Link, c.From, c.To, c.Why)
+		}
 		run.Timeline(os.Stdout, 250*time.Millisecond)
 	}
 	return len(qemu.Failing(findings)) == 0, o.note(record{Guest: b.Guest.Name, Scenario: s.Name, Fraction: fraction, Limit: limit, Busy: busy, Sum: fraction * qemu.Sum(s.Links), Found: found(findings)})
-}
-
-func inNamespaces(ctx context.Context, s scenario.Scenario, bin world.Binaries, dir string) (*scenario.Run, error) {
-	w, err := s.World(dir, bin)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	if err := s.Ready(w); err != nil {
-		return nil, err
-	}
-	return scenario.Play(ctx, w, s, nil)
 }

@@ -50,8 +50,9 @@ func found(findings []scenario.Finding) (all []finding) {
 	return all
 }
 
-// note appends a record to the file, if one is named.
+// note keeps a record for the summary, and appends it to the file, if one is named.
 func (o options) note(r record) error {
+	*o.book = append(*o.book, r)
 	if o.json == "" {
 		return nil
 	}
@@ -86,7 +87,68 @@ func tables(paths []string) error {
 		}
 		f.Close()
 	}
-	var guests, scenarios []string
+	guests, scenarios := namesOf(all)
+	summary(all)
+	for _, s := range scenarios {
+		outcome(all, guests, s)
+	}
+	return nil
+}
+
+// summary is what a run as a whole came to: the machines that were measured, then each scenario's verdict and its figure in each guest.
+func summary(all []record) {
+	guests, scenarios := namesOf(all)
+	if slices.ContainsFunc(all, func(r record) bool { return r.Figures != nil }) {
+		machines(all, guests)
+	}
+	if len(scenarios) == 0 {
+		return
+	}
+	fmt.Printf("\n| scenario | %s |\n|%s\n", strings.Join(guests, " | "), strings.Repeat("---|", 1+len(guests)))
+	for _, s := range scenarios {
+		what := ""
+		cells := make([]string, len(guests))
+		for i, g := range guests {
+			for _, r := range all {
+				if r.Guest == g && r.Scenario == s {
+					cells[i] = r.verdict()
+					what = cmp.Or(what, r.figure().What)
+				}
+			}
+		}
+		fmt.Printf("| %s: %s | %s |\n", s, what, strings.Join(cells, " | "))
+	}
+}
+
+// figure is a scenario's first figure but that of broken connections, which is nought wherever a scenario passes.
+func (r record) figure() finding {
+	for _, f := range r.Found {
+		if !strings.Contains(f.What, "broken") {
+			return f
+		}
+	}
+	return finding{}
+}
+
+// verdict is "ok" or "FAILED" with a scenario's figure.
+func (r record) verdict() string {
+	if r.Error != "" {
+		return "FAILED: did not end"
+	}
+	text := "ok"
+	for _, f := range r.Found {
+		if !f.Within {
+			text = "FAILED"
+		}
+	}
+	if f := r.figure(); f.What != "" {
+		text += " " + strings.TrimSpace(median([]finding{f})+" "+f.Unit)
+	}
+	return text
+}
+
+// namesOf lists guests and scenarios in the order in which they come.
+func namesOf(all []record) (guests, scenarios []string) {
 	for _, r := range all {
 		if !slices.Contains(guests, r.Guest) {
 			guests = append(guests, r.Guest)
@@ -95,17 +157,13 @@ func tables(paths []string) error {
 			scenarios = append(scenarios, r.Scenario)
 		}
 	}
-	machines(all, guests)
-	for _, s := range scenarios {
-		outcome(all, guests, s)
-	}
-	return nil
+	return guests, scenarios
 }
 
 // machines is a row for each guest that was measured: its last figures.
 func machines(all []record, guests []string) {
 	fmt.Println("| guest | kernel, machine | memory | boot, s | forward, Mbit/s | yardstick | Spillway | ratio: process, machine | RSS idle, MB | RSS with N connections | failed |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("|" + strings.Repeat("---|", 11))
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
 	for _, g := range guests {
 		var f *qemu.Figures

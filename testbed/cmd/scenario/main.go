@@ -3,7 +3,7 @@
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
-//	scenario [-v] [-keep DIR] NAME...      "all": every one
+//	scenario [-v] [-keep DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
 //	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
@@ -49,6 +49,16 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	if names[0] != "all" {
 		list = slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return !slices.Contains(names, s.Name) })
 	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".txt") {
+			continue
+		}
+		s, err := scenario.FromScript(name)
+		if err != nil {
+			return err
+		}
+		list = append(list, s)
+	}
 	if len(list) == 0 {
 		return fmt.Errorf("%q: no scenario of that name; `scenario list` lists them", names)
 	}
@@ -85,7 +95,9 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	defer remove()
+	var broken []string
 	findings, err := s.InWorld(ctx, dir, bin, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) }, func(w *world.World, run *scenario.Run) {
+		broken = run.Complaints()
 		if verbose {
 			fmt.Print(w.Logs(20_000))
 			counters(w)
@@ -96,6 +108,9 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 		return false, err
 	}
 	scenario.Print(os.Stdout, s, findings)
+	for _, line := range broken {
+		fmt.Println("  " + line)
+	}
 	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
 }
 

@@ -69,4 +69,5 @@ type Usage struct {
 	Available int64         `json:"available"`
 	Files     int           `json:"files"` // descriptors of the daemon
 	OOM       int64         `json:"oom"`   // processes killed for want of memory
+	Now       int64         `json:"now"`   // the guest's clock, Unix ns
 }

@@ -132,6 +132,7 @@ func (d *daemon) measure(exactly bool) (u guest.Usage, err error) {
 	}
 	u.Available = fields("/proc/meminfo")["MemAvailable:"] << 10
 	u.OOM = fields("/proc/vmstat")["oom_kill"]
+	u.Now = time.Now().UnixNano()
 	return u, err
 }
 
