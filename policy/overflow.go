@@ -222,12 +222,12 @@ func (s *step) enter(d int, u *use) {
 		deep = byQueue && u.deep
 	}
 	if u.overflowLinks > 0 {
-		// The links just taken need their time to fill.
-		need, queueNeed = 2*need, 2*queueNeed
+		// The links just taken need their time to carry off what had gathered.
+		need, queueNeed = 3*need, 3*queueNeed
 	}
 	// The rate is smoothed and comes late; a queue that has stood for long enough by then makes up for it.
 	full := byRate && enough && (rateFor >= need || byQueue && queueFor >= need)
-	queued := enough && dm.deep.hold(s.clock, deep) >= queueNeed
+	queued := dm.deep.hold(s.clock, deep && enough) >= queueNeed
 	if !full && !queued || u.next < 0 {
 		return
 	}
