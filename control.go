@@ -33,7 +33,7 @@ type house struct {
 
 	// Hints and questions from other goroutines.
 	snapshots chan linkmon.Snapshot // holds the newest one
-	joins     chan netip.Addr       // local address of a subflow that joined
+	joins     chan mptcp.Event      // subflows that joined; with path_manager "user" also those that were lost
 	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
 	resolved  chan [][]netip.AddrPort
 	probes    chan probeResult
@@ -49,6 +49,8 @@ type house struct {
 	senses      []sense
 	paths       []pathState
 	joined      []bool
+	steering    *steering // nil: the kernel makes the subflows
+	reached     []bool    // by link: some class has subflows there
 	snap        linkmon.Snapshot
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
@@ -114,8 +116,8 @@ func (h *house) control(ctx context.Context) error {
 			return nil
 		case s := <-h.snapshots:
 			h.snap = s
-		case a := <-h.joins:
-			if !h.subflowJoined(a) {
+		case e := <-h.joins:
+			if h.steering != nil && !h.subflowEvent(time.Now(), e) || h.steering == nil && !h.subflowJoined(e.Local.Addr()) {
 				continue // every connection says so, and nothing follows
 			}
 		case <-h.poked:
@@ -144,25 +146,31 @@ func (h *house) control(ctx context.Context) error {
 func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	now := time.Now()
 	every := h.lookEvery(now)
-	if waiting(now, h.paths) {
+	if h.hurried(now) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
 	if fresh || now.Sub(h.looked) >= every {
-		h.lookAtSubflows(now, h.relay.Sessions() > 0)
+		// A predecessor's connections are steered as well.
+		h.lookAtSubflows(now, h.relay.Sessions() > 0 || h.steering != nil && len(h.inherited) > 0)
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, h.flows, fresh)
-	if err := h.decide(now); err != nil {
+	if err := h.decide(now, fresh); err != nil {
 		return 0, err
 	}
 	h.probeWhereNeeded(ctx, now)
 	h.stayVerified(now)
 	h.watchWindow(now)
 	h.tidyUp(now)
-	if waiting(now, h.paths) {
+	if h.hurried(now) {
 		return waitingTurn, nil
 	}
 	return linkmon.Beat(now, every), nil
+}
+
+// hurried tells whether a removal waits for others to join.
+func (h *house) hurried(now time.Time) bool {
+	return waiting(now, h.paths) || h.steering != nil && h.steering.hurried(now)
 }
 
 // lookEvery is how often the subflows are looked at: often while something moves on a link, and for a while after, since
@@ -208,7 +216,11 @@ func (h *house) lookAtSubflows(now time.Time, busy bool) {
 		return
 	}
 	which := mptcp.Which{} // what stands still may have lost its address
-	if !h.still.due(now, h.history.last()) && !h.transparent {
+	switch {
+	case h.still.due(now, h.history.last()) || h.transparent:
+	case h.steering != nil:
+		which = markedOurs(kernelNumbers(h.cfg))
+	default:
 		which = ourSubflows(h.snap.Links, familiesOf(h.addrs))
 	}
 	flows, err := h.diag.Subflows(which)
@@ -236,7 +248,7 @@ func ourSubflows(links []linkmon.Link, f families) mptcp.Which {
 }
 
 // decide asks the policy and does what it says.
-func (h *house) decide(now time.Time) error {
+func (h *house) decide(now time.Time, fresh bool) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
 	before := h.plan.Links
 	h.plan = h.machine.Step(seen)
@@ -255,7 +267,11 @@ func (h *house) decide(now time.Time) error {
 	if err := h.openDoor(); err != nil {
 		return err
 	}
-	stepPaths(now, h.paths, h.views())
+	if h.steering != nil {
+		h.steer(now, fresh)
+	} else {
+		stepPaths(now, h.paths, h.views())
+	}
 	h.enforce(now)
 	h.persist(now)
 	return nil

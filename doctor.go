@@ -83,7 +83,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 			role, _ := h.machine.Role(i)
 			w.Links[i].Role = role.String()
 			w.Links[i].Idle = h.plan.Links[i].Metered && h.plan.Links[i].Role < policy.Active
-			w.Links[i].Joins = h.paths[i].want != endpointNone
+			w.Links[i].Joins = h.paths[i].want != endpointNone || h.reached != nil && h.reached[i]
 			if v := h.senses[i].verdict; v.Dead {
 				w.Links[i].Dead = v.Reason
 			}
@@ -95,6 +95,9 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		return nil, err
 	}
 	w.Door = func() doctor.Door { return door }
+	if w.Apart = h.steering != nil; w.Apart {
+		w.Strangers = h.strangers()
+	}
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
 	w.Saved = func() (err error) {
@@ -118,10 +121,10 @@ func (h *house) tableInPlace() error {
 
 // fillWorld tells doctor what is configured and sensed, and how to probe.
 func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
-	w.MarkMask = kernelNumbers(c).Mark
+	w.MarkMask, w.PathManager = kernelNumbers(c).Mark, c.Policy.PathManager
 	w.StateDir, w.LAN, w.Faithful = filepath.Dir(c.Daemon.State), c.LAN.Interfaces, c.Relay.Faithful
 	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
-		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Diag: f.Diag}
+		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Apart: f.Apart, Diag: f.Diag}
 	w.Links = nil
 	for i, l := range links {
 		x := doctor.Link{Name: l.Name, Device: l.Device, Present: l.Present, Up: l.Up, Carrier: l.Carrier, PointToPoint: l.PointToPoint, MTU: l.MTU,

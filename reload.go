@@ -51,6 +51,7 @@ func needRestart(old, new *config.Config) []string {
 	add("daemon.state", old.Daemon.State != new.Daemon.State)
 	add("daemon.ubus", old.Daemon.Ubus != new.Daemon.Ubus)
 	add("numbers", old.Numbers != new.Numbers)
+	add("policy.path_manager", old.Policy.PathManager != new.Policy.PathManager)
 	return keys
 }
 
@@ -58,6 +59,7 @@ func needRestart(old, new *config.Config) []string {
 func (h *house) adopt(c *config.Config) error {
 	old := h.cfg
 	c.Numbers = old.Numbers // at the next start: under these our things are in the kernel
+	c.Policy.PathManager = old.Policy.PathManager
 	before := struct {
 		senses []sense
 		paths  []pathState
@@ -67,7 +69,10 @@ func (h *house) adopt(c *config.Config) error {
 	}{h.senses, h.paths, h.names, h.addrs, h.numbers}
 	if !sameLinks(old, c) {
 		h.senses, h.paths, h.names = make([]sense, len(c.Links)), make([]pathState, len(c.Links)), make([]string, len(c.Links))
-		h.joined, h.repeats = make([]bool, len(c.Links)), make([]repeat, len(c.Links))
+		h.joined, h.repeats, h.reached = make([]bool, len(c.Links)), make([]repeat, len(c.Links)), make([]bool, len(c.Links))
+		if h.steering != nil {
+			clear(h.steering.conns) // of other links
+		}
 		for i, l := range c.Links {
 			h.names[i] = l.Device
 			if j := slices.IndexFunc(old.Links, func(o config.Link) bool { return o.Name == l.Name }); j >= 0 {
@@ -185,7 +190,7 @@ func (h *house) sysctls() map[string]string {
 	if h.sysctl.values == nil || !slices.Equal(devices, h.sysctl.devices) {
 		h.sysctl = sysctlCache{devices, h.kernel.Sysctls(kernel.SysctlOptions{
 			Devices: devices, FastOpenNoCookie: !h.features.FastOpenNoCookie, ReceiveMax: receiveBuffer(h.cfg.Relay.ReceiveBuffer, memory()),
-			AcceptMark: len(h.numbers) > 0,
+			AcceptMark: len(h.numbers) > 0, UserManager: h.steering != nil,
 		})}
 	}
 	return h.sysctl.values
@@ -195,5 +200,8 @@ func (h *house) sysctls() map[string]string {
 func (h *house) relayConfig() relay.Config {
 	c := relayConfig(h.cfg, h.addrs, h.numbers)
 	c.MaxSessions = sessionsWithin(c.MaxSessions, ourMeans())
+	if h.steering != nil {
+		c.Apart, c.Mark = true, classMark(kernelNumbers(h.cfg), markAny)
+	}
 	return c
 }

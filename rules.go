@@ -14,6 +14,9 @@ import (
 // it alone sees hardware addresses, interfaces and what dnsmasq put into its sets, and marks those of a rule of the relay's.
 var relayActions = map[string]relay.Action{"bond": relay.Bond, "primary": relay.Primary, "no-lte": relay.NoLTE}
 
+// ruleMarks tell the path manager what a rule wants of a connection, where connections are treated apart.
+var ruleMarks = map[string]int{"bond": markBond, "primary": markPrimary, "no-lte": markNoLTE}
+
 // numberRules gives each rule of the relay's its number, 1 to kernel.MaxRules: the one it had. A number that is free now
 // is used again as late as possible, since between two tables a connection may come that bears a mark of the earlier one.
 func numberRules(rules []config.Rule, old map[string]int) map[string]int {
@@ -52,7 +55,7 @@ func relayRules(c *config.Config, numbers map[string]int) []relay.Rule {
 	ours := kernelNumbers(c)
 	for _, r := range c.Rules {
 		if isRelayed(r) {
-			out = append(out, relay.Rule{Name: r.Name, Mark: ours.RuleMark(numbers[r.Name]), Action: relayActions[r.Action]})
+			out = append(out, relay.Rule{Name: r.Name, Mark: ours.RuleMark(numbers[r.Name]), Action: relayActions[r.Action], Class: ours.RuleMark(ruleMarks[r.Action])})
 		}
 	}
 	return out

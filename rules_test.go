@@ -74,7 +74,7 @@ action = "no-lte"
 	numbers := numberRules(c.Rules, nil)
 	r := relayConfig(c, literal(c.Concentrators), numbers)
 	n := nftTable(c, []string{"eth1"}, nil, numbers, 1, 2)
-	if len(r.Rules) != 1 || r.Rules[0] != (relay.Rule{Name: "tv-box", Mark: kernel.Usual().RuleMark(1), Action: relay.NoLTE}) {
+	if len(r.Rules) != 1 || r.Rules[0] != (relay.Rule{Name: "tv-box", Mark: kernel.Usual().RuleMark(1), Action: relay.NoLTE, Class: kernel.Usual().RuleMark(markNoLTE)}) {
 		t.Errorf("relay: %+v", r.Rules)
 	}
 	if n.Rules[0].Number != 0 || n.Rules[0].Action != kernel.ActionBlock || n.Rules[1].Number != 1 || n.Rules[1].DomainSet != "d_tv_box" {

@@ -88,7 +88,7 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h := &house{
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
-		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan netip.Addr, 16), poked: make(chan struct{}, 1),
+		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan mptcp.Event, 64), poked: make(chan struct{}, 1),
 		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
 		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
@@ -100,6 +100,11 @@ func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
 	h.addrs, h.numbers = literal(c.Concentrators), numberRules(c.Rules, nil)
 	n := len(c.Links)
 	h.senses, h.paths, h.joined, h.repeats = make([]sense, n), make([]pathState, n), make([]bool, n), make([]repeat, n)
+	if steersApart(c.Policy.PathManager, h.features) {
+		h.steering, h.reached = newSteering(kernelNumbers(c)), make([]bool, n)
+	} else if c.Policy.PathManager == "user" {
+		log.Warn("this kernel can't treat connections apart (Linux 6.12 can), so the kernel's path manager is used (policy.path_manager)")
+	}
 	var err error
 	if !h.features.MPTCP {
 		log.Error(noMPTCP)
@@ -311,11 +316,11 @@ func (h *house) watchJoins(ctx context.Context) error {
 				compared = time.Now()
 				time.AfterFunc(applyFirst, h.poke)
 			}
-			if e.Kind != mptcp.EventSubEstablished || e.Error != 0 {
+			if e.Kind == mptcp.EventSubEstablished && e.Error != 0 || e.Kind == mptcp.EventSubClosed && h.steering == nil {
 				return
 			}
 			select {
-			case h.joins <- e.Local.Addr():
+			case h.joins <- e:
 			default: // the loop has others to look at
 			}
 		}, mptcp.EventSubEstablished, mptcp.EventSubClosed)

@@ -186,6 +186,7 @@ func (p *parser) policy(raw *rawPolicy) Policy {
 		HoldUp:             p.duration("policy.hold_up", raw.HoldUp, 10*time.Second, 100*time.Millisecond, time.Hour),
 		Standby:            p.choice("policy.standby", raw.Standby, "off", "busy", "on"),
 		NeverWorse:         raw.NeverWorse == nil || *raw.NeverWorse,
+		PathManager:        p.choice("policy.path_manager", raw.PathManager, "auto", "kernel", "user"),
 	}
 	if c.OverflowLeave >= c.OverflowEnter {
 		p.fail("policy.overflow_leave", "%.2f is not below overflow_enter (%.2f): the overflow would come and go without end", c.OverflowLeave, c.OverflowEnter)

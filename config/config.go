@@ -115,6 +115,7 @@ type Policy struct {
 	HoldUp             time.Duration
 	Standby            string // "off", "busy", "on"
 	NeverWorse         bool
+	PathManager        string // "auto", "kernel", "user"
 }
 
 // Relay bounds and tunes the relaying of connections.

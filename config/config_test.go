@@ -36,7 +36,8 @@ func TestMinimalHasTheDocumentedDefaults(t *testing.T) {
 	}
 	got := c.Policy
 	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.95, OverflowEnterFor: 400 * time.Millisecond,
-		OverflowLeave: 0.85, OverflowLeaveFor: 2 * time.Second, HoldUp: 10 * time.Second, Standby: "off", NeverWorse: true}
+		OverflowLeave: 0.85, OverflowLeaveFor: 2 * time.Second, HoldUp: 10 * time.Second, Standby: "off", NeverWorse: true,
+		PathManager: "auto"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}

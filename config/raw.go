@@ -72,6 +72,7 @@ type rawPolicy struct {
 	HoldUp             string   `toml:"hold_up"`
 	Standby            string   `toml:"standby"`
 	NeverWorse         *bool    `toml:"never_worse"`
+	PathManager        string   `toml:"path_manager"`
 }
 
 type rawRelay struct {

@@ -142,6 +142,19 @@ func checkPathManager(w *World) Result {
 	if !w.Features.PathManager {
 		return fail("the kernel's MPTCP path manager does not answer", "Run Spillway as root or with CAP_NET_ADMIN. Without the path manager no second link can join.", "ip mptcp limits show")
 	}
+	kind, err := sysctl(w, "net/mptcp/pm_type")
+	switch {
+	case w.PathManager == "user" && !w.Features.Apart:
+		return warn("policy.path_manager is user, and this kernel can't treat connections apart: all use the same links", "Linux 6.12 can. Or set it to auto.", "uname -r")
+	case w.Apart && err == nil && kind != "1":
+		return fail("net.mptcp.pm_type = "+kind+": connections that begin now get no second link", "Spillway sets it to 1 at its start (policy.path_manager); somebody else has changed it since.", "sysctl -w net.mptcp.pm_type=1")
+	case !w.Apart && err == nil && kind != "0":
+		return fail("net.mptcp.pm_type = "+kind+": the kernel makes no subflows, so no second link joins", "Another program, such as mptcpd, may have set it, or a configuration file. Set it to 0, or policy.path_manager to user.", "sysctl -w net.mptcp.pm_type=0")
+	case w.Apart && w.Strangers > 0:
+		return ok("subflows are made for each connection apart; MPTCP connections of other programs (%d now) get no second link", w.Strangers)
+	case w.Apart:
+		return ok("subflows are made for each connection apart")
+	}
 	return ok("the path manager answers")
 }
 
@@ -156,7 +169,7 @@ func checkFeatures(w *World) Result {
 		{f.FastOpenNoCookie, "data in the SYN without a cookie, per socket (the sysctl is used instead)"},
 		{f.IsMPTCP, "TCP_IS_MPTCP (fallback is found a little later)"},
 		{f.FullInfo, "MPTCP_FULL_INFO (more calls per statistics)"},
-		{f.UserspacePM, "the userspace path manager (links are steered for all connections at once)"},
+		{f.UserspacePM && f.Apart, "a userspace path manager that honours flags and devices (all connections use the same links)"},
 		{f.Diag, "MPTCP sock_diag (no figures per flow and link; blackholes are found by probes only)"},
 	} {
 		if !x.have {

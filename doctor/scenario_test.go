@@ -34,6 +34,7 @@ func newHealthy() *healthy {
 		"/proc/sys/net/netfilter/nf_conntrack_count":  "300\n",
 		"/proc/sys/net/netfilter/nf_conntrack_max":    "16384\n",
 		"/proc/sys/net/mptcp/blackhole_timeout":       "0\n",
+		"/proc/sys/net/mptcp/pm_type":                 "0\n",
 		"/proc/sys/net/ipv4/tcp_fastopen":             "0x5\n",
 		"/proc/sys/net/ipv4/ip_forward":               "1\n",
 		"/proc/sys/net/ipv4/conf/all/rp_filter":       "0\n",
@@ -46,7 +47,7 @@ func newHealthy() *healthy {
 		Now:      time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 		StateDir: "/etc/spillway",
 		LAN:      []string{"br-lan"},
-		Features: Features{true, true, true, true, true, true, true, true},
+		Features: Features{true, true, true, true, true, true, true, true, true},
 		Links:    []Link{dsl, lte},
 		Remotes:  []Concentrator{{Name: "hag", Addr: netip.MustParseAddrPort("198.51.100.10:5124"), Protocol: "convert"}},
 		ReadFile: func(path string) ([]byte, error) {
@@ -135,6 +136,13 @@ var scenarios = []struct {
 	{"kernel without MPTCP", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/enabled") }, "machine/mptcp", Fail, "no MPTCP"},
 	{"MPTCP switched off", func(h *healthy) { h.files["/proc/sys/net/mptcp/enabled"] = "0\n" }, "machine/mptcp", Fail, "switched off"},
 	{"no path manager", func(h *healthy) { h.Features.PathManager = false }, "machine/path manager", Fail, "path manager"},
+	{"no pm_type", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/pm_type") }, "machine/path manager", OK, "answers"},
+	{"pm_type of others", func(h *healthy) { h.files["/proc/sys/net/mptcp/pm_type"] = "1\n" }, "machine/path manager", Fail, "no second link joins"},
+	{"pm_type taken away", func(h *healthy) { h.Apart, h.PathManager = true, "user" }, "machine/path manager", Fail, "pm_type = 0"},
+	{"kernel too old for user", func(h *healthy) { h.PathManager, h.Features.Apart = "user", false }, "machine/path manager", Warn, "can't treat connections apart"},
+	{"other programs", func(h *healthy) {
+		h.Apart, h.PathManager, h.Strangers, h.files["/proc/sys/net/mptcp/pm_type"] = true, "user", 3, "1\n"
+	}, "machine/path manager", OK, "3 now"},
 	{"old kernel", func(h *healthy) { h.Features.UserspacePM = false; h.Features.IsMPTCP = false }, "machine/kernel features", Warn, "userspace path manager"},
 	{"blackhole detection", func(h *healthy) { h.files["/proc/sys/net/mptcp/blackhole_timeout"] = "3600\n" }, "machine/sysctl blackhole_timeout", Fail, "3600"},
 	{"no fast open", func(h *healthy) { h.files["/proc/sys/net/ipv4/tcp_fastopen"] = "2\n" }, "machine/sysctl tcp_fastopen", Warn, "no data in a SYN"},

@@ -23,6 +23,10 @@ type World struct {
 	Collisions func() ([]string, error)
 	MarkMask   uint32
 
+	PathManager string // as configured
+	Apart       bool   // subflows are made for each connection apart, by the daemon
+	Strangers   int    // then: MPTCP connections of other programs
+
 	// The machine.
 	ReadFile func(path string) ([]byte, error)
 	Glob     func(pattern string) []string
@@ -52,7 +56,7 @@ type World struct {
 
 // Features are what the running kernel can do, probed by main (never guessed from a version).
 type Features struct {
-	MPTCP, PathManager, FastOpenClient, FastOpenNoCookie, IsMPTCP, FullInfo, UserspacePM, Diag bool
+	MPTCP, PathManager, FastOpenClient, FastOpenNoCookie, IsMPTCP, FullInfo, UserspacePM, Apart, Diag bool
 }
 
 // Link is one configured link with what linkmon knows of it.

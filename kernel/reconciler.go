@@ -91,6 +91,9 @@ func New(o Options, log *slog.Logger) (*Reconciler, error) {
 	return r, nil
 }
 
+// PathManager is the conversation by which subflows of single connections are made and removed; nil: the kernel has no MPTCP.
+func (r *Reconciler) PathManager() *mptcp.PathManager { return r.pm }
+
 // HasMPTCP tells whether the kernel has an MPTCP path manager; without one endpoints and limits are ignored.
 func (r *Reconciler) HasMPTCP() bool { return r.pm != nil }
 

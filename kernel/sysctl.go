@@ -16,6 +16,7 @@ type SysctlOptions struct {
 	FastOpenNoCookie bool     // also tcp_fastopen bit 0x4: where the socket option TCP_FASTOPEN_NO_COOKIE is missing
 	ReceiveMax       int      // octets, least maximum of tcp_rmem; 0: as it is
 	AcceptMark       bool     // accepted sockets inherit the mark of their SYN: TableRule.Number needs it
+	UserManager      bool     // connections to come belong to the userspace path manager, those of other programs too
 	StaleLossCount   int      // net.mptcp.stale_loss_cnt; 0: as it is
 }
 
@@ -53,6 +54,9 @@ func wantSysctls(o SysctlOptions, was func(key string) (string, bool)) map[strin
 	}
 	// One unlucky connection would else keep the whole router from MPTCP for an hour.
 	set("net/mptcp/blackhole_timeout", "0")
+	if o.UserManager {
+		set("net/mptcp/pm_type", "1") // since 6.15 a number for path_manager = "userspace"
+	}
 	if o.StaleLossCount > 0 {
 		set("net/mptcp/stale_loss_cnt", strconv.Itoa(o.StaleLossCount))
 	}

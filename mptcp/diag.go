@@ -63,6 +63,7 @@ func OpenDiag() (*Diag, error) {
 type Which struct {
 	Only4, Only6 bool         // of this family
 	Local        []netip.Addr // with one of these local addresses, mostLocals at most; empty: with any
+	Mark, Mask   uint32       // whose SO_MARK has these bits under the mask, and any local address; no mask: see Local
 }
 
 // Subflows returns the MPTCP subflows of the namespace, of every process, in no particular order. A connection that
@@ -75,7 +76,9 @@ func (d *Diag) Subflows(which Which) ([]Subflow, error) {
 			continue
 		}
 		request := diagRequest(family, diagStates)
-		if filter, some := localFilter(family, which.Local); some {
+		if which.Mask != 0 {
+			request = append(request, markFilter(which.Mark, which.Mask)...)
+		} else if filter, some := localFilter(family, which.Local); some {
 			request = append(request, filter...)
 		} else if len(which.Local) > 0 {
 			continue // no local address of this family

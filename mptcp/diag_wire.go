@@ -63,9 +63,10 @@ func eachAnswer(b []byte, seq uint32, fn func([]byte) error) (done bool, err err
 // The kernel's filter language (struct inet_diag_bc_op in linux/inet_diag.h): an operation with the distance to the next one, in
 // octets, if it holds and if not. To end exactly at the end accepts a socket, to end four octets behind it rejects it.
 const (
-	bytecodeAttr   = 1 // INET_DIAG_REQ_BYTECODE
-	bytecodeJump   = 1 // INET_DIAG_BC_JMP: always "if not"
-	bytecodeSource = 7 // INET_DIAG_BC_S_COND: local address
+	bytecodeAttr   = 1  // INET_DIAG_REQ_BYTECODE
+	bytecodeJump   = 1  // INET_DIAG_BC_JMP: always "if not"
+	bytecodeSource = 7  // INET_DIAG_BC_S_COND: local address
+	bytecodeMark   = 10 // INET_DIAG_BC_MARK_COND: bits of SO_MARK (since 4.8; needs CAP_NET_ADMIN)
 	bytecodeOp     = 4
 	// mostLocals is how many local addresses a filter may hold; more are not filtered.
 	mostLocals = 32
@@ -109,4 +110,16 @@ func localFilter(family uint8, local []netip.Addr) (attr []byte, some bool) {
 		}
 	}
 	return attr, true
+}
+
+// markFilter is the attribute that accepts sockets whose mark has these bits under mask (struct inet_diag_markcond).
+func markFilter(mark, mask uint32) []byte {
+	const condition = bytecodeOp + 8
+	e := binary.NativeEndian
+	attr := e.AppendUint16(nil, 4+condition)
+	attr = e.AppendUint16(attr, bytecodeAttr)
+	attr = append(attr, bytecodeMark, condition)
+	attr = e.AppendUint16(attr, condition+4)
+	attr = e.AppendUint32(attr, mark)
+	return e.AppendUint32(attr, mask)
 }

@@ -19,8 +19,11 @@ type Features struct {
 	FullInfo         bool // MPTCP_FULL_INFO (6.5)
 	PathManager      bool // generic netlink family mptcp_pm
 	UserspacePM      bool // net.mptcp.pm_type is there (5.19)
-	Diag             bool // sock_diag dumps TCP sockets (kernel option INET_DIAG, module tcp_diag)
-	InfoLen          int  // octets of MPTCP_INFO: 48, 80, 96, ...; 0: none
+	// Apart: a subflow that the userspace path manager makes can be silent from the first and bound to a device (6.12). It is
+	// told by net.mptcp.blackhole_timeout, which came with the same release: to try it would take a connection.
+	Apart   bool
+	Diag    bool // sock_diag dumps TCP sockets (kernel option INET_DIAG, module tcp_diag)
+	InfoLen int  // octets of MPTCP_INFO: 48, 80, 96, ...; 0: none
 }
 
 // Missing names what isn't there, each with its cost, for people.
@@ -59,6 +62,8 @@ func Probe() Features {
 	}
 	_, err := os.Stat("/proc/sys/net/mptcp/pm_type")
 	f.UserspacePM = err == nil
+	_, err = os.Stat("/proc/sys/net/mptcp/blackhole_timeout")
+	f.Apart = f.UserspacePM && err == nil
 	return f
 }
 

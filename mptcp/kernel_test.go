@@ -126,6 +126,23 @@ func TestMarkAndDSCPReachTheSubflows(t *testing.T) {
 	for _, local := range []string{"10.1.0.1", "10.2.0.1"} {
 		w.wantSubflow(t, "the mark on "+local, local, func(s Subflow) bool { return s.Mark == 0x700 && s.Token != 0 })
 	}
+	for _, x := range []struct {
+		mark, mask uint32
+		want       int
+	}{{0x300, 0x300, 2}, {0x700, 0xff00, 2}, {0x300, 0xff00, 0}, {0x800, 0x800, 0}} {
+		must(t, w.cpe.Do(func() error {
+			d, err := OpenDiag()
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			got, err := d.Subflows(Which{Mark: x.mark, Mask: x.mask, Only4: true})
+			if len(got) != x.want {
+				t.Errorf("mark %#x under %#x: %d subflows, want %d", x.mark, x.mask, len(got), x.want)
+			}
+			return err
+		}))
+	}
 	must(t, onConn(c, func(fd int) error {
 		if tos, err := syscall.GetsockoptInt(fd, syscall.SOL_IP, syscall.IP_TOS); err != nil || tos != 46<<2 {
 			t.Errorf("type of service %#x, %v, want %#x", tos, err, 46<<2)

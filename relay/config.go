@@ -50,6 +50,9 @@ type Config struct {
 	NativeLife   time.Duration // how long that is believed [24 h]
 	IgnoreDSCP   bool          // do not copy the LAN connection's DSCP to the upstream's
 	Mark         uint32        // SO_MARK of upstream sockets, so that our own rules leave them alone [0: none]
+	// Apart: subflows are made and removed for each connection by itself, as told by its mark. Connections of rules speak MPTCP then,
+	// whatever their action.
+	Apart bool
 	// Race is "off", "auto": a second link is tried when the first is silent for a second, or "always": handshakes on two
 	// links at once, the first to be ready is used; then nothing is sent in a SYN ["auto"].
 	Race string
@@ -87,11 +90,12 @@ func (a Action) String() string {
 
 // Rule says what becomes of the connections that the firewall gave to it.
 //
-// Primary and NoLTE use plain TCP: the kernel's path manager adds its endpoints to every MPTCP connection of the
-// namespace, so that only a connection without MPTCP is certain to stay where it began.
+// Primary and NoLTE use plain TCP unless Config.Apart: the kernel's path manager adds its endpoints to every MPTCP connection of
+// the namespace, so that only a connection without MPTCP is certain to stay where it began.
 type Rule struct {
 	Name   string
 	Mark   uint32 // within Config.RuleMask, of the connection's SYN
+	Class  uint32 // with Config.Apart: bits that Config.Mark gets besides, for upstream sockets
 	Action Action
 }
 

@@ -182,7 +182,7 @@ func (f *flow) status() Flow {
 
 // askToken reads the token at the first time somebody wants to know.
 func (f *flow) askToken(c *engine.Conn) {
-	if f.act != Bond || f.asked.Swap(true) {
+	if f.asked.Swap(true) {
 		return
 	}
 	c.Control(func(_, up int) {

@@ -347,7 +347,7 @@ func shaken(up *net.TCPConn) bool {
 // take the opening along when fast is true.
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
-	if s.act == Bond && s.dscp == 0 && !s.cold {
+	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
 			s.warm, p.addr = true, a
@@ -388,11 +388,15 @@ func (s *session) address(p *path) (local netip.Addr, err error) {
 	return local, nil
 }
 
-func (s *session) plainTCP(p path) bool { return s.act != Bond || p.plain }
+func (s *session) plainTCP(p path) bool { return s.act != Bond && !s.set.Apart || p.plain }
 
 func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
-	return mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
+	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
 		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat}
+	if s.set.Apart && s.rule != nil {
+		o.Mark |= s.rule.Class
+	}
+	return o
 }
 
 // dial starts the connection. Without fast open it ends when the handshake has: errSilent when that takes longer than

@@ -47,7 +47,7 @@ func tables() map[string]table {
 			"priority": whole, "weight": whole, "cookie": text, "pipeline": flag, "learn": text, "learn_code": whole}},
 		"policy": {toml: "policy", options: map[string]form{
 			"mode": text, "on_concentrator_down": text, "overflow_enter": share, "overflow_enter_for": duration,
-			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag}},
+			"overflow_leave": share, "overflow_leave_for": duration, "hold_up": duration, "standby": text, "never_worse": flag, "path_manager": text}},
 		"relay": {toml: "relay", options: map[string]form{
 			"max_sessions": whole, "max_per_host": whole, "idle_timeout": duration, "stop_within": duration, "dscp": text,
 			"native_servers": text, "race": text, "warm": whole, "faithful": flag, "receive_buffer": whole}},

@@ -73,6 +73,7 @@ var values = map[string]Change{
 	"policy.hold_up":              {Set: []string{`hold_up = "33s"`}},
 	"policy.standby":              {Set: []string{`standby = "on"`}},
 	"policy.never_worse":          {Set: []string{"never_worse = false"}},
+	"policy.path_manager":         {Set: []string{`path_manager = "user"`}},
 
 	"relay.max_sessions":   {Set: []string{"max_sessions = 777"}},
 	"relay.max_per_host":   {Set: []string{"max_per_host = 333"}},

@@ -29,7 +29,7 @@ func All(length time.Duration) []scenario.Scenario {
 	for _, how := range []scenario.Action{scenario.Blackhole, scenario.BlackholeUp, scenario.BlackholeDown} {
 		all = append(all, blackhole(how))
 	}
-	return append(all, comeback(), flapping(), idle(1000), satellites())
+	return append(all, comeback(), flapping(), idle(1000), scenario.Crowd(1000), satellites())
 }
 
 func figure(key, what, unit string, is scenario.Comparison, aim float64, measure func(*scenario.Run) float64) scenario.Expectation {
@@ -228,7 +228,7 @@ func idle(n int) scenario.Scenario {
 		Name: "idle", About: fmt.Sprintf("%d connections that rest, beside 1 Mbit/s", n), Links: lines(),
 		Demands: []scenario.Demand{
 			{Name: "little", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 1, For: end}},
-			{Name: "rest", Start: alone, Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 1000, Mbit: 8e-6 * 1000 / 60 * float64(n), For: end - alone}},
+			{Name: "rest", Start: alone, Demand: traffic.Demand{Kind: traffic.Get, Connections: n, Octets: 1000, Every: 4 * time.Second / time.Duration(n), Hold: end - alone, Timeout: time.Minute}},
 		},
 		Expect: []scenario.Expectation{
 			figure("cpu_alone_percent", "the daemon's share of a core for 1 Mbit/s on one connection", "%", scenario.AtMost, math.Inf(1), before),

@@ -40,6 +40,9 @@ func Fits(s scenario.Scenario) error {
 	case "conntrack-full", "memory-short", "memory-out", "ubusd-killed":
 		return fmt.Errorf("%w: it takes hold of this machine's kernel, not of the guest's", ErrNotHere)
 	}
+	if slices.Contains([]string{"each-its-own-user", "crowd"}, s.Name) {
+		return fmt.Errorf("%w: the router's sockets are looked at from within its namespace", ErrNotHere)
+	}
 	for _, l := range s.Links {
 		if l.Kind != linkemu.Ethernet {
 			return fmt.Errorf("%w: link %s is no Ethernet device", ErrNotHere, l.Name)

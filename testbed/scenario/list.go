@@ -30,13 +30,14 @@ func All() []Scenario {
 		RouterKilled(), Reloaded(), NativeMPTCP(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
 		Bond("two-and-two", "4", false, twoAndTwo(), 16), SlowHost(), Faithful(),
+		Apart(Overflow(3*time.Second, 4*time.Second)), Apart(CutMidway()), Apart(BlackholeMidway("blackhole", Blackhole)), EachItsOwn(),
 	}
 }
 
 // Smoke returns the scenarios that every change must pass: one of each kind, within two minutes. `make scenarios` plays all.
 func Smoke() []Scenario {
 	names := []string{"bond-down", "bond-up-v6", "half", "overflow", "cut", "blackhole", "blackhole-up", "router-killed",
-		"concentrator-killed", "concentrator-killed-block", "same-subnet"}
+		"concentrator-killed", "concentrator-killed-block", "same-subnet", "each-its-own-user"}
 	return slices.DeleteFunc(All(), func(s Scenario) bool { return !slices.Contains(names, s.Name) })
 }
 

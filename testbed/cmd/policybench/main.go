@@ -3,7 +3,7 @@
 // Command policybench measures what the policy promises, in several rounds, and writes medians to
 // build/bench/policy.json.
 //
-//	policybench [-rounds 3] [-length 20s] [-only NAME,...]
+//	policybench [-rounds 3] [-length 20s] [-only NAME,...] [-manager kernel|user]
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,12 +27,13 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often everything is measured; medians are kept")
 	length := flag.Duration("length", 20*time.Second, "how long each scenario of quiet demand lasts; these are played in the first round only")
 	only := flag.String("only", "", "names of scenarios, comma-separated; empty: all")
+	manager := flag.String("manager", "", "policy.path_manager of the router: auto, kernel, user")
 	out := flag.String("json", "build/bench/policy.json", "file for the figures")
 	flag.Parse()
-	world.Main("policybench", func(ctx context.Context) error { return run(ctx, *rounds, *length, *only, *out) })
+	world.Main("policybench", func(ctx context.Context) error { return run(ctx, *rounds, *length, *only, *manager, *out) })
 }
 
-func run(ctx context.Context, rounds int, length time.Duration, only, out string) error {
+func run(ctx context.Context, rounds int, length time.Duration, only, manager, out string) error {
 	bin, err := world.Build()
 	if err != nil {
 		return err
@@ -46,6 +48,11 @@ func run(ctx context.Context, rounds int, length time.Duration, only, out string
 				continue
 			}
 			fmt.Printf("round %d of %d, %d of %d: %s: %s\n", round+1, rounds, i+1, len(list), s.Name, s.About)
+			if manager != "" {
+				policy := map[string]string{"path_manager": fmt.Sprintf("%q", manager)}
+				maps.Copy(policy, s.Settings.Policy)
+				s.Settings.Policy = policy
+			}
 			findings, err := play(ctx, s, bin)
 			if err != nil {
 				fmt.Printf("  %v\n", err)

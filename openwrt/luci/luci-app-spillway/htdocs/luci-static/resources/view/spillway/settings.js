@@ -144,6 +144,8 @@ function policy(m) {
 		[ [ 'off', _('Never') ], [ 'busy', _('While the primary is busy') ], [ 'on', _('Always') ] ]);
 	flag(s, 'main', 'never_worse', _('Never slower than one link'), _('Stop using a link when all together turn out slower than the best one alone.'), '1');
 
+	choice(s, 'fine', 'path_manager', _('Path manager'), _('Who makes and removes subflows. Takes effect at the next start.'),
+		[ [ 'auto', _('Automatic') ], [ 'kernel', _('The kernel, for all connections alike') ], [ 'user', _('Spillway, for each connection (Linux 6.12)') ] ]);
 	value(s, 'fine', 'overflow_enter', _('Overflow begins at'), _('Share of the primary capacity.'), '0.95', isShare);
 	value(s, 'fine', 'overflow_enter_for', _('… held for'), null, '400ms', isDuration);
 	value(s, 'fine', 'overflow_leave', _('Overflow ends at'), _('Share of the primary capacity.'), '0.85', isShare);
