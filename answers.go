@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -12,7 +11,7 @@ import (
 	"time"
 
 	"spillway/config"
-	"spillway/jsonin"
+	"spillway/json"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -21,7 +20,7 @@ import (
 )
 
 // handle answers one method, of the control socket or of ubus.
-func (h *house) handle(ctx context.Context, method string, args json.RawMessage) (result any, err error) {
+func (h *house) handle(ctx context.Context, method string, args json.Raw) (result any, err error) {
 	switch method {
 	case "status":
 		hits := h.ruleHits() // may run nft: not in the loop
@@ -61,11 +60,11 @@ func (h *house) handle(ctx context.Context, method string, args json.RawMessage)
 	return result, err
 }
 
-func decode(args json.RawMessage, into any) error {
+func decode(args json.Raw, into any) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if err := jsonin.Decode(args, into); err != nil {
+	if err := json.Decode(args, into); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}
 	return nil

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"spillway/journal"
 	"spillway/kernel"
 	"spillway/mptcp"
 )
@@ -22,7 +22,7 @@ import (
 // a good part of a second, and the loop must not wait for it.
 type applier struct {
 	kernel *kernel.Reconciler
-	log    *slog.Logger
+	log    *journal.Logger
 	wake   chan struct{}
 
 	mu      sync.Mutex
@@ -42,7 +42,7 @@ const (
 	applyEvery = 15 * time.Second
 )
 
-func newApplier(k *kernel.Reconciler, log *slog.Logger) *applier {
+func newApplier(k *kernel.Reconciler, log *journal.Logger) *applier {
 	return &applier{kernel: k, log: log, wake: make(chan struct{}, 1)}
 }
 

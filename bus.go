@@ -4,11 +4,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"time"
 
+	"spillway/json"
 	"spillway/ubus"
 	"spillway/ubus/netifd"
 )
@@ -24,7 +24,7 @@ var busMethods = []ubus.Method{
 }
 
 // busArgs picks the documented arguments of a call and makes them what the methods decode; others (uhttpd adds its session) are ignored.
-func busArgs(m *ubus.Method, args ubus.Msg) json.RawMessage {
+func busArgs(m *ubus.Method, args ubus.Msg) json.Raw {
 	known := map[string]any{}
 	for _, a := range m.Args {
 		if !args.Has(a.Name) {
@@ -36,7 +36,7 @@ func busArgs(m *ubus.Method, args ubus.Msg) json.RawMessage {
 			known[a.Name] = n
 		}
 	}
-	out, _ := json.Marshal(known) // of strings and integers: can't fail
+	out, _ := json.Encode(known) // of strings and integers: can't fail
 	return out
 }
 
@@ -59,7 +59,7 @@ func (h *house) busObject(ctx context.Context) ubus.Object {
 
 // busMsg is a result as the bus carries it: the same JSON as on the control socket.
 func busMsg(result any) (any, ubus.Status) {
-	text, err := json.Marshal(result)
+	text, err := json.Encode(result)
 	if err != nil {
 		return nil, ubus.UnknownError
 	}

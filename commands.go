@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/json"
 )
 
 // Where things are, unless flags say otherwise.
@@ -38,7 +38,7 @@ func asking(flags *flag.FlagSet, args []string, want int) (ask func(method strin
 // show asks a method and writes the answer, as JSON or by write.
 func show[T any](e env, ask func(string, any, any) error, asJSON bool, method string, args any, write func(io.Writer, *T)) error {
 	if asJSON {
-		var raw json.RawMessage
+		var raw json.Raw
 		if err := ask(method, args, &raw); err != nil {
 			return err
 		}

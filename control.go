@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -23,7 +23,7 @@ import (
 // others ask through calls.
 type house struct {
 	file string
-	log  *slog.Logger
+	log  *journal.Logger
 
 	relay   *relay.Relay
 	kernel  *kernel.Reconciler
@@ -85,7 +85,6 @@ type house struct {
 	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
-	level    *slog.LevelVar
 	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
 	rehold   chan struct{}                 // relay.faithful changed
 	rename   chan struct{}                 // the concentrators changed: resolve anew

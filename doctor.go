@@ -13,6 +13,7 @@ import (
 
 	"spillway/config"
 	"spillway/doctor"
+	"spillway/journal"
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
@@ -45,7 +46,7 @@ func doctorAlone(ctx context.Context, e env, file string, noDaemon error) error 
 	for i, l := range c.Links {
 		names[i] = l.Device
 	}
-	m, err := linkmon.New(linkmonConfig(c, names), newLogger(io.Discard, nil))
+	m, err := linkmon.New(linkmonConfig(c, names), journal.Discard())
 	if err != nil {
 		return err
 	}

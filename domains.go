@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 	"spillway/kernel"
 )
 
@@ -28,7 +28,7 @@ const (
 // domains keeps the sets of all rules filled.
 type domains struct {
 	ask lookup
-	log *slog.Logger
+	log *journal.Logger
 	add func(ctx context.Context, set string, addrs []netip.Addr, stay time.Duration) error
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 )
 
 func TestNftsetLines(t *testing.T) {
@@ -58,7 +58,7 @@ func TestDomainsFillTheirRules(t *testing.T) {
 	}
 	got := make(chan stored, 16)
 	var adds atomic.Int32
-	d := domains{log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	d := domains{log: journal.New(io.Discard, journal.Info),
 		ask: lookup{ip: func(_ context.Context, host string) ([]netip.Addr, error) {
 			switch host {
 			case "a.example.net":
@@ -105,7 +105,7 @@ func TestDomainsFillTheirRules(t *testing.T) {
 }
 
 func TestDomainsAskNothingWithoutNames(t *testing.T) {
-	d := domains{log: slog.New(slog.NewTextHandler(io.Discard, nil))} // any question would panic
+	d := domains{log: journal.New(io.Discard, journal.Info)} // any question would panic
 	if err := d.run(t.Context(), []config.Rule{{Name: "x", Domain: []string{"*.example.net"}}, {Name: "y"}}); err != nil {
 		t.Error(err)
 	}

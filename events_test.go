@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 	"spillway/policy"
 	"spillway/testbed/fakeubusd"
 	"spillway/ubus"
@@ -67,7 +67,7 @@ func TestEventsOnTheBus(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	h := &house{log: slog.New(slog.DiscardHandler)}
+	h := &house{log: journal.Discard()}
 	up := make(chan struct{})
 	b := ubus.New(socket, ubus.Options{Objects: []ubus.Object{h.busObject(ctx)}, OnConnect: func(*ubus.Conn) { close(up) }})
 	go b.Run(ctx)

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"spillway/jsonin"
+	"spillway/json"
 )
 
 // A binary is replaced without a connection noticing: the new process asks the old one over the control socket for the door's
@@ -50,7 +49,7 @@ func takeOver(path string) ([]*os.File, error) {
 		return nil, err
 	}
 	var r response
-	if err := jsonin.Decode(line[:n], &r); err != nil || r.Error != "" || len(files) == 0 {
+	if err := json.Decode(line[:n], &r); err != nil || r.Error != "" || len(files) == 0 {
 		for _, f := range files {
 			f.Close()
 		}
@@ -110,7 +109,7 @@ func (h *house) handOver(c *net.UnixConn) bool {
 		}
 	}()
 	if err != nil {
-		out, _ := json.Marshal(response{Error: err.Error()})
+		out, _ := json.Encode(response{Error: err.Error()})
 		c.Write(append(out, '\n'))
 		return false
 	}
@@ -141,5 +140,5 @@ func (h *house) takeTime() {
 // isHandover tells whether a request line is a successor's.
 func isHandover(line []byte) bool {
 	var r request
-	return jsonin.Decode(line, &r) == nil && r.Method == handoverMethod
+	return json.Decode(line, &r) == nil && r.Method == handoverMethod
 }

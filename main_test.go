@@ -5,15 +5,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"spillway/journal"
+	"spillway/json"
 	"spillway/policy"
 )
 
@@ -99,7 +99,7 @@ func serve(t *testing.T, h handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- serveControl(ctx, l, h, nil, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- serveControl(ctx, l, h, nil, journal.Discard()) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -127,7 +127,7 @@ func example() *Status {
 
 func TestCommandsAskTheDaemon(t *testing.T) {
 	var asked []string
-	path := serve(t, func(_ context.Context, method string, args json.RawMessage) (any, error) {
+	path := serve(t, func(_ context.Context, method string, args []byte) (any, error) {
 		asked = append(asked, method+" "+string(args))
 		switch method {
 		case "status":
@@ -199,7 +199,7 @@ func TestMetricsAreGrouped(t *testing.T) {
 }
 
 func TestDoctorFailsWithExitCodeOne(t *testing.T) {
-	path := serve(t, func(context.Context, string, json.RawMessage) (any, error) {
+	path := serve(t, func(context.Context, string, []byte) (any, error) {
 		return Doctor{OK: false, Checks: []CheckStatus{{Name: "carrier dsl", Result: "fail", What: "no carrier", Remedy: "plug it in", Command: "ip link show dsl"}}}, nil
 	})
 	code, stdout, _ := call(t, "doctor", "-control", path)
@@ -209,7 +209,7 @@ func TestDoctorFailsWithExitCodeOne(t *testing.T) {
 }
 
 func TestControlSocketIsPrivateAndNotStolen(t *testing.T) {
-	path := serve(t, func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil })
+	path := serve(t, func(context.Context, string, []byte) (any, error) { return struct{}{}, nil })
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
@@ -238,7 +238,7 @@ func FuzzControlSocket(f *testing.F) {
 	f.Add([]byte(`{"method":1}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		out := respond(context.Background(), line, func(_ context.Context, method string, args json.RawMessage) (any, error) {
+		out := respond(context.Background(), line, func(_ context.Context, method string, args []byte) (any, error) {
 			var p page
 			if err := decode(args, &p); err != nil {
 				return nil, err
@@ -246,7 +246,7 @@ func FuzzControlSocket(f *testing.F) {
 			return map[string]string{"method": method}, nil
 		})
 		var r response
-		if err := json.Unmarshal(out, &r); err != nil || (r.Error == "") == (r.Result == nil) || bytes.IndexByte(out, '\n') >= 0 {
+		if err := json.Decode(out, &r); err != nil || (r.Error == "") == (r.Result == nil) || bytes.IndexByte(out, '\n') >= 0 {
 			t.Fatalf("answer %q to %q: %v", out, line, err)
 		}
 	})

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -13,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"spillway/jsonin"
+	"spillway/json"
 	"spillway/policy"
 )
 
@@ -55,14 +54,14 @@ func (u usageFile) read() ([]policy.Usage, error) {
 		return nil, fmt.Errorf("quota counters: %w", err)
 	}
 	var usages []policy.Usage
-	if err := jsonin.Decode(text, &usages); err != nil {
+	if err := json.Decode(text, &usages); err != nil {
 		return nil, fmt.Errorf("quota counters in %s: %w", u, err)
 	}
 	return usages, nil
 }
 
 func (u usageFile) write(usages []policy.Usage) (err error) {
-	text, err := json.MarshalIndent(usages, "", " ")
+	text, err := json.Encode(usages)
 	if err != nil {
 		return err
 	}

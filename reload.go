@@ -109,9 +109,7 @@ func (h *house) adopt(c *config.Config) error {
 		default:
 		}
 	}
-	if h.level != nil {
-		h.level.Set(logLevel(c.LogLevel))
-	}
+	h.log.SetLevel(logLevel(c.LogLevel))
 	h.sysctl = sysctlCache{}
 	h.render()
 	if !sameLinks(old, c) {

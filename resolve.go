@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 )
 
 // Names of concentrators are resolved anew this often; while one can't be resolved, with a back-off.
@@ -88,7 +88,7 @@ func resolveHost(ctx context.Context, host string, port uint16, ask lookup) ([]n
 // the addresses before it: a name server's rest is no reason to leave a concentrator.
 type resolver struct {
 	ask     lookup
-	log     *slog.Logger
+	log     *journal.Logger
 	publish func([][]netip.AddrPort)
 }
 

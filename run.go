@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"spillway/config"
+	"spillway/journal"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -41,13 +41,10 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	if err := dropPrivileges(); err != nil {
 		return err
 	}
-	level := new(slog.LevelVar)
-	level.Set(logLevel(c.LogLevel))
-	h, err := build(*file, c, newLogger(bySeverity{e.stdout, e.stderr}, level))
+	h, err := build(*file, c, journal.New(bySeverity{e.stdout, e.stderr}, logLevel(c.LogLevel)))
 	if err != nil {
 		return err
 	}
-	h.level = level
 	if *takeover {
 		if h.inherited, err = takeOver(c.Daemon.Control); err != nil {
 			return err
@@ -57,16 +54,15 @@ func runCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) 
 	return h.run(ctx)
 }
 
-func logLevel(name string) slog.Level {
-	var l slog.Level
-	l.UnmarshalText([]byte(name)) // config allows no other names
+func logLevel(name string) journal.Level {
+	l, _ := journal.ParseLevel(name) // config allows no other names
 	return l
 }
 
 // bySeverity parts a log: procd gives to the system log as an error what comes by stderr, and as information what comes by stdout.
 type bySeverity struct{ info, err io.Writer }
 
-// Write takes one record of newLogger's, which begins with its level.
+// Write takes one line of a journal, which begins with its level.
 func (w bySeverity) Write(line []byte) (int, error) {
 	if bytes.HasPrefix(line, []byte("level=WARN")) || bytes.HasPrefix(line, []byte("level=ERROR")) {
 		return w.err.Write(line)
@@ -74,18 +70,8 @@ func (w bySeverity) Write(line []byte) (int, error) {
 	return w.info.Write(line)
 }
 
-// newLogger writes text without times: procd and journald add their own.
-func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))
-}
-
 // build makes the rooms; nothing is changed in the kernel yet.
-func build(file string, c *config.Config, log *slog.Logger) (*house, error) {
+func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	h := &house{
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan mptcp.Event, 64), poked: make(chan struct{}, 1),

@@ -3,8 +3,9 @@
 package main
 
 import (
-	"log/slog"
 	"time"
+
+	"spillway/journal"
 )
 
 // A write of the quota counters that has failed is tried again after saveFirst, then ever more seldom. A full or broken flash is
@@ -26,7 +27,7 @@ type saving struct {
 func (s *saving) due(now time.Time) bool { return s.err == nil || !now.Before(s.again) }
 
 // tried notes how a write ended. Only what changes is logged.
-func (s *saving) tried(now time.Time, err error, log *slog.Logger) {
+func (s *saving) tried(now time.Time, err error, log *journal.Logger) {
 	switch {
 	case err == nil && s.err != nil:
 		log.Info("quota counters are saved again", "lacking_for", now.Sub(s.since).Round(time.Second))

@@ -5,18 +5,18 @@ package main
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"spillway/journal"
 	"spillway/policy"
 )
 
 func TestFailedWritesAreTriedAgainEverMoreSeldom(t *testing.T) {
 	var text bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&text, nil))
+	log := journal.New(&text, journal.Info)
 	var s saving
 	start := time.Unix(1e9, 0)
 	tries := 0
@@ -42,7 +42,7 @@ func TestFailedWritesAreTriedAgainEverMoreSeldom(t *testing.T) {
 // The directory of the counters is a file at first: nothing can be written. Then it is what it should be.
 func TestCountersThatWereNotWrittenAreWrittenLater(t *testing.T) {
 	dir := t.TempDir()
-	h := &house{log: slog.New(slog.DiscardHandler), usage: usageFile(filepath.Join(dir, "nowhere", "x", "usage.json"))}
+	h := &house{log: journal.Discard(), usage: usageFile(filepath.Join(dir, "nowhere", "x", "usage.json"))}
 	blocked := usageFile(filepath.Join(dir, "nowhere"))
 	if err := blocked.write(nil); err != nil {
 		t.Fatal(err)

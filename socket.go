@@ -5,37 +5,36 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
 
-	"spillway/jsonin"
+	"spillway/journal"
+	"spillway/json"
 )
 
 // The control socket speaks one JSON request a line and answers with one JSON line: {"result": ...} or {"error": "..."}.
 
 // request is a call of a method. The methods are those of the ubus object.
 type request struct {
-	Method string          `json:"method"`
-	Args   json.RawMessage `json:"args,omitempty"`
+	Method string   `json:"method"`
+	Args   json.Raw `json:"args,omitempty"`
 }
 
 type response struct {
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  string          `json:"error,omitempty"`
+	Result json.Raw `json:"result,omitempty"`
+	Error  string   `json:"error,omitempty"`
 }
 
 // maxRequest bounds a request line in octets.
 const maxRequest = 64 << 10
 
 // handler answers one method; the result must marshal to a JSON object.
-type handler func(ctx context.Context, method string, args json.RawMessage) (any, error)
+type handler func(ctx context.Context, method string, args json.Raw) (any, error)
 
 // errNoMethod is what a handler returns for a method it doesn't know.
 var errNoMethod = errors.New("no such method")
@@ -69,7 +68,7 @@ func listenControl(path string) (*net.UnixListener, error) {
 // serveControl answers until ctx ends.
 //
 // handOver answers a successor (handover.go); nil: nobody is to succeed.
-func serveControl(ctx context.Context, l *net.UnixListener, handle handler, handOver func(*net.UnixConn), log *slog.Logger) error {
+func serveControl(ctx context.Context, l *net.UnixListener, handle handler, handOver func(*net.UnixConn), log *journal.Logger) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	for {
@@ -114,7 +113,7 @@ func answer(ctx context.Context, c *net.UnixConn, handle handler, handOver func(
 func respond(ctx context.Context, line []byte, handle handler) []byte {
 	var req request
 	var result any
-	err := jsonin.Decode(line, &req)
+	err := json.Decode(line, &req)
 	if err != nil {
 		err = fmt.Errorf("request is not JSON of the form {\"method\": ..., \"args\": {...}}: %w", err)
 	} else {
@@ -122,12 +121,12 @@ func respond(ctx context.Context, line []byte, handle handler) []byte {
 	}
 	var resp response
 	if err == nil {
-		resp.Result, err = json.Marshal(result)
+		resp.Result, err = json.Encode(result)
 	}
 	if err != nil {
 		resp = response{Error: err.Error()}
 	}
-	out, _ := json.Marshal(resp) // of a string or of JSON just marshalled: can't fail
+	out, _ := json.Encode(resp) // of a string or of JSON just marshalled: can't fail
 	return out
 }
 
@@ -167,13 +166,13 @@ func dialControl(path string) (*client, error) {
 	return &client{c, bufio.NewReader(c)}, nil
 }
 
-// call asks one method and decodes the answer into result, a pointer, which may be a *json.RawMessage.
+// call asks one method and decodes the answer into result, a pointer, which may be a *json.Raw.
 func (c *client) call(method string, args, result any) error {
 	req := request{Method: method}
 	if args != nil {
-		req.Args, _ = json.Marshal(args)
+		req.Args, _ = json.Encode(args)
 	}
-	line, _ := json.Marshal(req)
+	line, _ := json.Encode(req)
 	c.conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := c.conn.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
@@ -183,11 +182,11 @@ func (c *client) call(method string, args, result any) error {
 		return fmt.Errorf("the daemon's answer: %w", err)
 	}
 	var resp response
-	if err := jsonin.Decode(answer, &resp); err != nil {
+	if err := json.Decode(answer, &resp); err != nil {
 		return fmt.Errorf("the daemon's answer: %w", err)
 	}
 	if resp.Error != "" {
 		return errors.New(resp.Error)
 	}
-	return jsonin.Decode(resp.Result, result)
+	return json.Decode(resp.Result, result)
 }

@@ -5,7 +5,6 @@ package kernel
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/journal"
 	"spillway/mptcp"
 	"spillway/testbed/netns"
 )
@@ -86,7 +86,7 @@ func (h *house) reconciler() *Reconciler {
 	h.t.Helper()
 	var rec *Reconciler
 	h.must(h.cpe.Do(func() (err error) {
-		rec, err = New(Options{Saved: h.saved}, slog.New(slog.DiscardHandler))
+		rec, err = New(Options{Saved: h.saved}, journal.Discard())
 		return err
 	}))
 	h.t.Cleanup(func() { rec.Close() })
@@ -379,7 +379,7 @@ func TestOtherNumbers(t *testing.T) {
 	n := Numbers{Mark: 0x00000ff0, Table: 5000, Priority: 400, Endpoint: 100}
 	var rec *Reconciler
 	h.must(h.cpe.Do(func() (err error) {
-		rec, err = New(Options{Saved: saved, Numbers: n}, slog.New(slog.DiscardHandler))
+		rec, err = New(Options{Saved: saved, Numbers: n}, journal.Discard())
 		return err
 	}))
 	defer rec.Close()

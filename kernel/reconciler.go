@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"spillway/journal"
 	"spillway/mptcp"
 )
 
@@ -33,7 +33,7 @@ type Options struct {
 // Reconciler makes the kernel hold what is wanted, in the network namespace of the thread that called New (nft and
 // sysctls: of the thread that calls). Safe for concurrent use.
 type Reconciler struct {
-	log   *slog.Logger
+	log   *journal.Logger
 	nft   string
 	saved savedFile
 	ours  Numbers
@@ -52,7 +52,7 @@ type Reconciler struct {
 type Counter struct{ Packets, Bytes uint64 }
 
 // New opens the sockets it works through, and reads what an earlier process has left to restore.
-func New(o Options, log *slog.Logger) (*Reconciler, error) {
+func New(o Options, log *journal.Logger) (*Reconciler, error) {
 	r := &Reconciler{log: log, nft: o.NFT, saved: savedFile(o.Saved), ours: o.Numbers}
 	if r.ours == (Numbers{}) {
 		r.ours = Usual()

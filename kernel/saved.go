@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"spillway/jsonin"
+	"spillway/json"
 	"spillway/mptcp"
 )
 
@@ -122,7 +121,7 @@ func (f savedFile) load() (before, error) {
 		return before{Boot: boot}, err
 	}
 	var b before
-	if err := jsonin.Decode(raw, &b); err != nil {
+	if err := json.Decode(raw, &b); err != nil {
 		return before{Boot: boot}, fmt.Errorf("%s: %w", f, err)
 	}
 	if b.Boot != boot {
@@ -141,7 +140,7 @@ func (f savedFile) store(b before) error {
 	if b.empty() {
 		return except(os.Remove(string(f)), fs.ErrNotExist)
 	}
-	raw, err := json.Marshal(b)
+	raw, err := json.Encode(b)
 	if err != nil {
 		return err
 	}

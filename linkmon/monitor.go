@@ -4,11 +4,12 @@ package linkmon
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"spillway/journal"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 
 // Monitor watches the configured links of the network namespace of Run's thread.
 type Monitor struct {
-	log      *slog.Logger
+	log      *journal.Logger
 	cfg      atomic.Pointer[Config]
 	interval atomic.Int64 // nanoseconds, 0: chosen by the load
 	loss     atomic.Bool  // the hint in the slot is a hintLoss
@@ -42,7 +43,7 @@ type Monitor struct {
 }
 
 // New checks the configuration. It touches nothing yet.
-func New(cfg Config, log *slog.Logger) (*Monitor, error) {
+func New(cfg Config, log *journal.Logger) (*Monitor, error) {
 	m := &Monitor{log: log, hints: make(chan struct{}, 1), poke: make(chan struct{}, 1), open: openSource, watch: openWatch}
 	return m, m.configure(cfg)
 }

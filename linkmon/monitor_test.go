@@ -5,7 +5,6 @@ package linkmon
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"spillway/journal"
 )
 
 // stage is a made-up kernel: a world that tests change, and a subscription that they speak through.
@@ -34,7 +35,7 @@ type stage struct {
 
 func newStage(t *testing.T, w world, links ...LinkConfig) *stage {
 	s := &stage{world: w, say: make(chan any)}
-	m, err := New(Config{Links: links}, slog.New(slog.NewTextHandler(&s.log, nil)))
+	m, err := New(Config{Links: links}, journal.New(&s.log, journal.Info))
 	if err != nil {
 		t.Fatal(err)
 	}

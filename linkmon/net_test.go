@@ -5,7 +5,6 @@ package linkmon
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/journal"
 	"spillway/testbed/netns"
 )
 
@@ -28,7 +28,7 @@ type watched struct {
 
 func watch(t *testing.T, ns *netns.NS, links ...LinkConfig) *watched {
 	t.Helper()
-	m, err := New(Config{Links: links}, slog.New(slog.DiscardHandler))
+	m, err := New(Config{Links: links}, journal.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestEightLinksAndTheirRates(t *testing.T) {
 func TestOverrunIsReadOver(t *testing.T) {
 	ns := netns.New(t, "cpe")
 	script(t, ns, "link add wan type veth peer name far\nlink set far up\naddr add 192.0.2.1/32 dev wan\nlink set wan up\nroute add default dev wan\n")
-	m, err := New(Config{Links: []LinkConfig{{Name: "dsl", Device: "wan"}}}, slog.New(slog.DiscardHandler))
+	m, err := New(Config{Links: []LinkConfig{{Name: "dsl", Device: "wan"}}}, journal.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -26,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/journal"
 	"spillway/mptcp"
 	"spillway/relay/engine"
 	"spillway/testbed/accept"
@@ -76,7 +76,7 @@ func relayProcess(in io.Reader, out io.Writer) error {
 		var err error
 		switch {
 		case o.Config != nil && r == nil:
-			if r, err = New(*o.Config, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+			if r, err = New(*o.Config, journal.New(os.Stderr, journal.Info)); err != nil {
 				return err
 			}
 			go r.Run(ctx)

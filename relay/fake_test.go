@@ -5,7 +5,6 @@ package relay
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/journal"
 	"spillway/relay/engine"
 	"spillway/testbed/accept"
 )
@@ -87,7 +87,7 @@ func newRelay(t testing.TB, cfg Config) *Relay {
 	if cfg.ServerTimeout == 0 {
 		cfg.ServerTimeout = max(time.Second, cfg.ConnectTimeout)
 	}
-	r, err := New(cfg, slog.New(slog.DiscardHandler))
+	r, err := New(cfg, journal.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}

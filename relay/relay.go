@@ -14,18 +14,19 @@ package relay
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"spillway/relay/engine"
+
+	"spillway/journal"
 )
 
 // Relay is the room. Its methods may be called from any goroutine.
 type Relay struct {
-	log      *slog.Logger
+	log      *journal.Logger
 	engine   *engine.Engine
 	settings atomic.Pointer[settings]
 	plan     atomic.Pointer[Plan]
@@ -47,7 +48,7 @@ type settings struct {
 }
 
 // New checks the configuration and prepares a relay; nothing listens yet. Run must be called to release it.
-func New(cfg Config, log *slog.Logger) (*Relay, error) {
+func New(cfg Config, log *journal.Logger) (*Relay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

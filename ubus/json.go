@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"spillway/jsonin"
+	"spillway/json"
 )
 
 // AppendJSON appends the message as a JSON object, fields in their order: the same value answers the bus and the
@@ -129,7 +129,7 @@ func appendString(b []byte, s string) []byte {
 // FromJSON reads a JSON object. Numbers without fraction and exponent become int64 (INT64 on the bus), others
 // float64.
 func FromJSON(b []byte) (Msg, error) {
-	p := jsonParser{jsonin.NewScanner(b), maxValues}
+	p := jsonParser{json.NewScanner(b), maxValues}
 	v, err := p.value(0)
 	if err == nil {
 		err = p.End()
@@ -146,7 +146,7 @@ func FromJSON(b []byte) (Msg, error) {
 
 // jsonParser reads values, as many as are left.
 type jsonParser struct {
-	*jsonin.Scanner
+	*json.Scanner
 	left int
 }
 

@@ -6,10 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"spillway/journal"
 )
 
 // Options is what a Bus keeps in place across restarts of ubusd.
@@ -20,7 +21,7 @@ type Options struct {
 	// OnConnect is called each time all of the above is in place, before anything else is delivered.
 	OnConnect func(*Conn)
 	// Log hears of connections won and lost; nil: nobody.
-	Log *slog.Logger
+	Log *journal.Logger
 }
 
 // Listener hears events by name or by "prefix*".
@@ -57,7 +58,7 @@ func New(path string, o Options) *Bus {
 		path = Socket
 	}
 	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+		o.Log = journal.Discard()
 	}
 	return &Bus{path: path, options: o}
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package jsonin
+package json
 
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
+	stdjson "encoding/json"
+	"math"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,19 +17,19 @@ import (
 )
 
 type whole struct {
-	API   int               `json:"api"`
-	Text  string            `json:"text,omitempty"`
-	Open  bool              `json:"open"`
-	Port  uint16            `json:"port"`
-	Small int8              `json:"small"`
-	Bytes uint64            `json:"bytes"`
-	Rate  float64           `json:"rate"`
-	Since time.Time         `json:"since"`
-	Hits  map[string]uint64 `json:"hits"`
-	Names []string          `json:"names"`
-	Parts []part            `json:"parts"`
-	Maybe *part             `json:"maybe,omitempty"`
-	Raw   json.RawMessage   `json:"raw,omitempty"`
+	API   int                `json:"api"`
+	Text  string             `json:"text,omitempty"`
+	Open  bool               `json:"open"`
+	Port  uint16             `json:"port"`
+	Small int8               `json:"small"`
+	Bytes uint64             `json:"bytes"`
+	Rate  float64            `json:"rate"`
+	Since time.Time          `json:"since"`
+	Hits  map[string]uint64  `json:"hits"`
+	Names []string           `json:"names"`
+	Parts []part             `json:"parts"`
+	Maybe *part              `json:"maybe,omitempty"`
+	Raw   stdjson.RawMessage `json:"raw,omitempty"`
 	Plain uint32
 }
 
@@ -49,7 +51,7 @@ var texts = []string{
 
 // folds tells whether a text has a name that only encoding/json finds, which takes NAME for name.
 func folds(text []byte) bool {
-	d := json.NewDecoder(bytes.NewReader(text))
+	d := stdjson.NewDecoder(bytes.NewReader(text))
 	for {
 		token, err := d.Token()
 		if err != nil {
@@ -74,7 +76,7 @@ func compare(t *testing.T, text []byte) {
 		return
 	}
 	var got, want whole
-	wantErr := json.Unmarshal(text, &want)
+	wantErr := stdjson.Unmarshal(text, &want)
 	err := Decode(text, &got)
 	if (err == nil) != (wantErr == nil) {
 		if err == nil || !strings.Contains(err.Error(), "levels") {
@@ -98,8 +100,8 @@ func TestDecodesAsEncodingJSONDoes(t *testing.T) {
 
 func TestReadsBackWhatEncodingJSONWrites(t *testing.T) {
 	want := whole{API: 1, Text: "a<b>\u2028\x7f\x00", Bytes: 1<<64 - 1, Rate: 1e21, Since: time.Date(2026, 11, 28, 7, 0, 0, 5, time.UTC), Hits: map[string]uint64{"é": 1},
-		Names: []string{}, Parts: []part{{Name: "x", Loss: 0.1}}, Maybe: &part{Sub: &part{}}, Raw: json.RawMessage(`[1,"x"]`), Plain: 7}
-	text, err := json.MarshalIndent(want, "", "\t")
+		Names: []string{}, Parts: []part{{Name: "x", Loss: 0.1}}, Maybe: &part{Sub: &part{}}, Raw: stdjson.RawMessage(`[1,"x"]`), Plain: 7}
+	text, err := stdjson.MarshalIndent(want, "", "\t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +125,101 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
+}
+
+// written holds Encode against encoding/json: what it reads of ours is what was written.
+func written(t *testing.T, want whole) {
+	t.Helper()
+	text, err := Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got whole
+	if err := stdjson.Unmarshal(text, &got); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	theirs, err := stdjson.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back whole
+	if err := stdjson.Unmarshal(theirs, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(back, got); diff != "" {
+		t.Errorf("-encoding/json +got:\n%s%s", diff, text)
+	}
+}
+
+func TestEncodesAsEncodingJSONDoes(t *testing.T) {
+	type tags struct {
+		A     int            `json:"a,omitempty"`
+		B     []int          `json:"b,omitempty"`
+		C     *int           `json:"c"`
+		D     time.Time      `json:"d,omitzero"`
+		E     time.Duration  `json:"e"`
+		F     any            `json:"f"`
+		G     map[string]any `json:"g"`
+		H     [2]bool        `json:"-"`
+		I     netip.Addr     `json:"i,omitzero"`
+		J     struct{ X int8 }
+		K     float32 `json:"k"`
+		L     []byte  `json:"l,omitempty"`
+		inner int
+	}
+	n := 5
+	values := []any{nil, true, -1, uint64(1<<64 - 1), 1.5, 1e21, 1e-7, 0.0, 123456789.0, "", "a\"b\\c\n\t", "ü", []string{}, []string(nil), [2]int{1, 2}, map[string]int{"b": 1, "a": 2},
+		map[string]any(nil), tags{}, tags{A: 1, B: []int{2}, C: &n, D: time.Unix(5, 0).UTC(), E: 7, F: []any{1, "x", nil}, G: map[string]any{"z": tags{}}, I: netip.MustParseAddr("2001:db8::1"), K: 0.1, inner: 1},
+		&n, []*int{nil, &n}, time.Unix(0, 1).UTC()}
+	for _, v := range values {
+		want, err := stdjson.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Encode(v)
+		if err != nil {
+			t.Errorf("%#v: %v", v, err)
+			continue
+		}
+		var a, b any
+		if err := stdjson.Unmarshal(got, &a); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+		stdjson.Unmarshal(want, &b)
+		if diff := gocmp.Diff(b, a); diff != "" || len(got) != len(want) && !bytes.ContainsAny(want, "\\e") {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got, err := Encode(map[string]any{"raw": Raw(`{"a": [1]}`)}); err != nil || string(got) != `{"raw":{"a": [1]}}` {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestWhatCantBeWrittenIsNamed(t *testing.T) {
+	loop := map[string]any{}
+	loop["x"] = loop
+	for want, v := range map[string]any{
+		"F: 1: NaN is no number of JSON":                        struct{ F []float64 }{[]float64{0, math.NaN()}},
+		"x: chan int can't be written":                          map[string]any{"x": make(chan int)},
+		"map[int]int can't be written: its keys are no strings": map[int]int{1: 1},
+	} {
+		if _, err := Encode(v); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := Encode(loop); err == nil || !strings.Contains(err.Error(), "more than 100 levels") {
+		t.Error(err)
+	}
+}
+
+func FuzzEncode(f *testing.F) {
+	f.Add("a\xff\u2028\x00", int64(-5), 2.5, "key")
+	f.Fuzz(func(t *testing.T, s string, n int64, x float64, key string) {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			t.Skip("no number of JSON")
+		}
+		written(t, whole{Text: s, Small: int8(n), Bytes: uint64(n), Rate: x, Hits: map[string]uint64{key: uint64(n)}, Names: []string{s, key}, Maybe: &part{Name: s, Loss: x}})
+	})
 }
 
 func FuzzDecode(f *testing.F) {
