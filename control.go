@@ -258,7 +258,7 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	h.tellPlan(now)
 	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
-	p.NoSYNData = h.window.bad
+	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)
