@@ -24,7 +24,7 @@ type Pair struct {
 	Idle       time.Duration    // without an octet; 0: for ever
 	HalfClosed time.Duration    // the same while one side has closed
 	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
-	// Room is the receive window, octets, that Up offers as soon as its direction is in bulk: what comes by the slower of several paths
+	// Room is the receive window, octets, that Up offers once its direction has moved 32 KiB: what comes by the slower of several paths
 	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
 	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int

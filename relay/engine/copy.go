@@ -45,6 +45,12 @@ func (l *loop) pump(c *Conn, d int) {
 		return
 	}
 	x := &c.dir[d]
+	if x.room > 0 && x.moved.Load() >= roomAfter {
+		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
+		setLowat(c.fd[d], x.room)
+		setLowat(c.fd[d], 1)
+		x.room = 0
+	}
 	if x.gauge.bulk {
 		l.found(c, d, n)
 		return
@@ -124,11 +130,6 @@ func (l *loop) promote(c *Conn, d int) {
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
-	if x.room > 0 {
-		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
-		setLowat(c.fd[d], x.room)
-		x.room = 0
-	}
 	l.follow(c, d)
 }
 

@@ -48,7 +48,7 @@
 // different delay much comes at once, when the slower one has filled a gap. The last octets of a burst wait for the
 // period at most, an end for nothing.
 //
-// Where several paths deliver (Pair.Room), the first promotion makes the window large. It grows by what was read otherwise,
+// Where several paths deliver (Pair.Room), the window is made large after 32 KiB. It grows by what was read otherwise,
 // and would be too small for what two paths have under way when the second one begins.
 //
 // Back to attentive: nothing came for 30 ms; or the flow became slow; or the other direction spoke (a
