@@ -85,8 +85,8 @@ func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f fa
 // unlike is how many times the first link's capacity the others' sum must be for SYN data to do harm: the other end of a
 // connection that began with SYN data takes the receive window for larger than it is (Linux 6.18), and when the slow link
 // leaves a gap, what the fast one brings beyond the window is thrown away: 0.7 Mbit/s over 2 and 20, against 19 (`matrix rate-1:10`). From
-// 1:2 it was not seen. Four satellite lines of 128 kbit/s carry 21 % of their sum with SYN data and all of it without, since nothing is
-// suspended and taken back (`scenario satellites`).
+// 1:2 it was not seen. Four satellite lines of 128 kbit/s carry 21 % of their sum with SYN data and all of it without
+// (`scenario satellites`).
 const unlike = 3
 
 // unlikeLinks tells whether the first link is so much slower than the others that may carry, as far as capacities are known.
