@@ -38,7 +38,7 @@ func (f figures) print(w io.Writer) {
 	row("both at once, download, Mbit/s", mbit(f.Bonded), f.share(f.Bonded, 56))
 	row("both at once, upload, Mbit/s", mbit(f.BondedUp), fmt.Sprintf("%.0f %% of the lines' 12", f.BondedUp/12*100))
 	row("connect direct / relayed, ms", mbit(f.ConnectDirect)+" / "+mbit(f.ConnectRelayed), "the router answers the LAN's SYN itself")
-	row("first octet direct / relayed, ms", mbit(f.FirstDirect)+" / "+mbit(f.FirstRelayed), "the request leaves in the SYN to the concentrator")
+	row("first octet direct / relayed, ms", mbit(f.FirstDirect)+" / "+mbit(f.FirstRelayed), "the Connect leaves in the SYN to the concentrator")
 	row("longest silence when DSL is cut, ms", mbit(f.Stall), "")
 	ok := "match"
 	if !f.SHA256OK {
