@@ -247,7 +247,7 @@ func (s *step) enter(d int, u *use) {
 	dm.fullFor = max(rateFor, queueFor)
 	s.mem.links[u.next].over[d] = true
 	dm.enteredAt = s.clock
-	dm.full.on, dm.queued.on, dm.deep.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false, false
+	dm.begin()
 }
 
 // settle keeps the overflow from coming and going. Entered again soon after it was left, it is left more slowly from now on; or, if
@@ -310,5 +310,12 @@ func (s *step) leave(d int, u *use) bool {
 // leave notes that an overflow link was given up.
 func (dm *dirMemory) leave(clock time.Duration, by cause) {
 	dm.left, dm.leftAt, dm.leftBy, dm.delayed = true, clock, by, false
-	dm.full.on, dm.queued.on, dm.deep.on, dm.fits.on, dm.nearly.on, dm.guard.on = false, false, false, false, false, false
+	dm.begin()
+}
+
+// begin lets the spans begin anew, since the links in use are others now.
+func (dm *dirMemory) begin() {
+	for _, x := range []*span{&dm.full, &dm.queued, &dm.deep, &dm.fits, &dm.nearly, &dm.guard} {
+		x.on = false
+	}
 }
