@@ -17,8 +17,7 @@ import (
 
 func lines() []world.Link { return []world.Link{world.DSL(20, 5), world.LTE(40, 20)} }
 
-// goodput is the part of a line's octets that TCP over MPTCP can use as payload at most: 1428 of 1500.
-const goodput = 1428.0 / 1500
+const goodput = scenario.Goodput
 
 // All is one round. length is how long the quiet scenarios last.
 func All(length time.Duration) []scenario.Scenario {

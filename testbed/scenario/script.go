@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,8 @@ import (
 	"spillway/testbed/world"
 )
 
-// payload is the part of a line's octets that is payload of TCP over MPTCP. A script counts what the line carries.
-const payload = 1428.0 / 1500
+// Goodput is the part of a line's octets that TCP over MPTCP can use as payload at most: 1428 of 1500. A script counts what the line carries.
+const Goodput = 1428.0 / 1500
 
 // FromScript reads a script of the simulation (policy/testdata) as a story for a real router.
 func FromScript(file string) (Scenario, error) {
@@ -107,7 +108,7 @@ func shape(l sim.Link, d int, loss float64) linkemu.Shape {
 
 // happens takes demands and events over.
 func (s *Scenario) happens(sc *sim.Scenario) error {
-	links := append([]sim.Link(nil), sc.Links...)
+	links := slices.Clone(sc.Links)
 	loss := make([]float64, len(links))
 	for i, e := range sc.Events {
 		if e.Verb == "demand" {
@@ -116,12 +117,7 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 			}
 			continue
 		}
-		n := -1
-		for j := range links {
-			if links[j].Name == e.Args[0] {
-				n = j
-			}
-		}
+		n := slices.IndexFunc(links, func(l sim.Link) bool { return l.Name == e.Args[0] })
 		if n < 0 {
 			return fmt.Errorf("at %v: %s: no link of that name", e.At, e.Args[0])
 		}
@@ -209,7 +205,7 @@ func (s *Scenario) demand(e sim.Event, end time.Duration) error {
 		if err != nil {
 			return fmt.Errorf("at %v: demand: %w", e.At, err)
 		}
-		d.Mbit = mbit * payload
+		d.Mbit = mbit * Goodput
 	default:
 		return fmt.Errorf("at %v: demand %s: only the simulation has that", e.At, e.Args[1])
 	}
@@ -293,16 +289,8 @@ func (r *Run) saturated() float64 {
 
 // times counts how often a link began to be in one of these states.
 func (r *Run) times(link string, states ...string) (n float64) {
-	in := func(state string) bool {
-		for _, s := range states {
-			if s == state {
-				return true
-			}
-		}
-		return false
-	}
 	for _, c := range r.Changes {
-		if c.Link == link && in(c.To) && !in(c.From) {
+		if c.Link == link && slices.Contains(states, c.To) && !slices.Contains(states, c.From) {
 			n++
 		}
 	}
