@@ -194,6 +194,14 @@ func (m *model) obey(o *order) {
 	}
 }
 
+// looks takes n steps, a look apart.
+func (m *model) looks(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		m.step(t, look)
+	}
+}
+
 func (m *model) expect(t *testing.T, token uint32, want ...string) {
 	t.Helper()
 	for link, w := range want {
@@ -233,9 +241,7 @@ func TestBulkOverflowsAndShortStays(t *testing.T) {
 	}
 	m.expect(t, 1, "carries", "silent", "none")
 	m.links[1].want[policy.Interactive], m.links[1].want[policy.Bulk] = reachNone, reachNone
-	for range 20 {
-		m.step(t, look)
-	}
+	m.looks(t, 20)
 	m.expect(t, 1, "carries", "none", "none")
 }
 
@@ -256,9 +262,7 @@ func TestDeadLinkIsLeftOnceAnotherJoined(t *testing.T) {
 	m.expect(t, 1, "none", "carries", "none")
 	m.links[0].dead = false
 	m.all(reachCarry, reachNone, reachNone)
-	for range 40 {
-		m.step(t, look)
-	}
+	m.looks(t, 40)
 	m.expect(t, 1, "carries", "none", "none")
 }
 

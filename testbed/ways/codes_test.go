@@ -76,10 +76,7 @@ var codes = []struct {
 // TestErrorCodes has a scripted concentrator answer each error; a good one stands behind it. The LAN host's very connection that
 // meets the error is served all the same, unless the server is at fault.
 func TestErrorCodes(t *testing.T) {
-	h, must := atHome(t, world.Config{Links: wide()})
-	must(h.Serve(9000))
-	must(h.StartConcentrator())
-	must(h.Router.Start(h.TOML()))
+	h, must := inService(t)
 	for i, c := range codes {
 		t.Run(c.name, func(t *testing.T) {
 			port := 6200 + i

@@ -43,10 +43,7 @@ var faulty = []struct {
 // TestFaultyConcentrators points the router at a concentrator with a fault that nobody knows of yet, and takes the time
 // until a LAN host's connection works, natively.
 func TestFaultyConcentrators(t *testing.T) {
-	h, must := atHome(t, world.Config{Links: wide()})
-	must(h.Serve(9000))
-	must(h.StartConcentrator())
-	must(h.Router.Start(h.TOML()))
+	h, must := inService(t)
 	for i, f := range faulty {
 		t.Run(f.name, func(t *testing.T) {
 			port := 6100 + i

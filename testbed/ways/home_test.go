@@ -20,3 +20,13 @@ func atHome(t *testing.T, c world.Config) (h Home, must func(error)) {
 		}
 	}
 }
+
+// inService is atHome with wide links, a server, a concentrator and the router at work.
+func inService(t *testing.T) (h Home, must func(error)) {
+	t.Helper()
+	h, must = atHome(t, world.Config{Links: wide()})
+	must(h.Serve(9000))
+	must(h.StartConcentrator())
+	must(h.Router.Start(h.TOML()))
+	return h, must
+}
