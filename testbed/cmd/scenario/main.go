@@ -3,7 +3,7 @@
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
-//	scenario [-v] [-keep DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
+//	scenario [-v] [-debug] [-keep DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
 //	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
@@ -25,12 +25,13 @@ import (
 
 func main() {
 	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
+	debug := flag.Bool("debug", false, "have the daemon log every connection that fails")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	flag.Parse()
-	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), *verbose, *keep) })
+	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), *verbose, *debug, *keep) })
 }
 
-func run(ctx context.Context, names []string, verbose bool, keep string) error {
+func run(ctx context.Context, names []string, verbose, debug bool, keep string) error {
 	if len(names) == 0 || names[0] == "list" {
 		for _, s := range known() {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
@@ -65,6 +66,9 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 	for _, s := range list {
 		if ctx.Err() != nil {
 			break
+		}
+		if debug {
+			s.Settings.LogLevel = "debug"
 		}
 		ok, err := one(ctx, s, bin, verbose, keep)
 		if errors.Is(err, world.ErrLacks) {
