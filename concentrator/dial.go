@@ -7,18 +7,61 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"spillway/convert"
 	"spillway/mptcp"
 )
 
-// dialServer connects to the server, with MPTCP if the client asked for it.
-func (s *Server) dialServer(ctx context.Context, c *convert.Connect) (*net.TCPConn, error) {
+// hangUpEvery is how often a client is looked at while its server keeps it waiting.
+const hangUpEvery = time.Second
+
+// errHungUp: nobody wants the server any more.
+var errHungUp = errors.New("the client has hung up")
+
+// dialServer connects to the server, with MPTCP if the client asked for it. A client that hangs up meanwhile ends it: dead servers are
+// waited for long, and LAN hosts try many of them.
+func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
 	defer cancel()
-	return s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	var gone atomic.Bool
+	defer time.AfterFunc(hangUpEvery, func() {
+		tick := time.NewTicker(hangUpEvery)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if hungUp(client) {
+				gone.Store(true)
+				cancel()
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	}).Stop()
+	server, err := s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	if err != nil && gone.Load() {
+		err = errHungUp
+	}
+	return server, err
+}
+
+// hungUp tells whether a client has reset its connection.
+func hungUp(client *net.TCPConn) (gone bool) {
+	raw, err := client.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone || err != nil
 }
 
 // failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP

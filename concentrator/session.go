@@ -114,7 +114,7 @@ func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, 
 
 // dial connects and completes the answer; nil when the client was refused.
 func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *convert.Message) *net.TCPConn {
-	server, err := ses.s.dialServer(ctx, c)
+	server, err := ses.s.dialServer(ctx, ses.client, c)
 	if err == nil && c.Options != nil {
 		if answer.ExtendedHeader, err = synAck(server); err != nil {
 			server.Close()
@@ -122,8 +122,8 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 	}
 	if err != nil {
 		ses.s.debug("no server", "client", ses.from, "server", c.Addr, "err", err)
-		if ctx.Err() != nil {
-			abort(ses.client) // we are stopping: nothing true can be said about the server
+		if ctx.Err() != nil || errors.Is(err, errHungUp) {
+			abort(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
 			return nil
 		}
 		ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))

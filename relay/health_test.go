@@ -194,6 +194,39 @@ func TestSlowServerIsWaitedFor(t *testing.T) {
 	}
 }
 
+// So is one while nobody else is served: then the converter is asked now and then. A LAN host that has ended its side is waited for once more.
+func TestSlowServerIsWaitedForByOneAlone(t *testing.T) {
+	t.Parallel()
+	const most = 6 * time.Second
+	for name, ends := range map[string]bool{"open": false, "ended": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			accept := make(chan struct{})
+			f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+				<-accept
+				accepted(c, m)
+			})
+			r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
+			c := lanDial(t, r, server)
+			c.SetDeadline(time.Now().Add(50 * time.Second))
+			c.Write([]byte("x"))
+			if ends {
+				c.CloseWrite()
+			}
+			if ends {
+				defer close(accept)
+				isReset(t, c) // long before the minute is over
+				return
+			}
+			time.Sleep(2*most + most/4)
+			close(accept)
+			if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // A converter that takes other connections meanwhile is not out because of some that wait in vain.
 func TestConverterThatTakesOthersStaysIn(t *testing.T) {
 	t.Parallel()

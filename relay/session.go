@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -46,10 +47,11 @@ type session struct {
 	act   Action
 	dscp  uint8
 	early early
-	ask   bool   // whether the server speaks MPTCP
-	begun *begun // what the lane has begun; nil: nothing, or taken up
-	warm  bool   // the attempt goes over a warm connection
-	cold  bool   // no warm connection: one was dead already
+	ask   bool        // whether the server speaks MPTCP
+	begun *begun      // what the lane has begun; nil: nothing, or taken up
+	warm  bool        // the attempt goes over a warm connection
+	cold  bool        // no warm connection: one was dead already
+	moved atomic.Bool // the attempt's link has another address by now
 }
 
 // path is what an attempt used.
@@ -134,7 +136,7 @@ func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
 
 // connect gets an upstream connection that is ready for data.
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
-	links, ups := s.r.plan.Load().links(s.act), s.set.order()
+	links, ups := s.soon(), s.set.order()
 	if s.begun != nil {
 		p := s.begun.p
 		ups = slices.DeleteFunc(slices.Clone(ups), func(u *upstream) bool { return u == p.u })
@@ -307,6 +309,10 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 			s.r.examine(p.u, true)
 		}
 	}).Stop()
+	if p.u.Protocol != Transparent {
+		s.moved.Store(false)
+		defer s.r.planned.enter(s, up, p.link.Name)()
+	}
 	before := unknown
 	if s.warm {
 		before = taken(up)
@@ -324,6 +330,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		if ended && before != unknown && taken(up) == before {
 			// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
 			err, s.cold = errCold, true
+		}
+		if s.moved.Load() {
+			err = errMoved
 		}
 		reset(up)
 		return nil, err
@@ -498,22 +507,46 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 			return false, errSilent
 		}
 	}
-	began := deadline.Add(-s.set.ConnectTimeout)
-	if u.Protocol == Convert && s.set.ServerTimeout > s.set.ConnectTimeout {
-		if came, err := s.readable(ctx, up, deadline); err != nil {
+	if u.Protocol == Convert {
+		var err error
+		if deadline, err = s.awaitServer(ctx, up, u, deadline); err != nil {
 			return false, err
-		} else if !came && u.heardSince(began) && shaken(up) {
-			deadline = began.Add(s.set.ServerTimeout)
 		}
 	}
 	s.readUntil(ctx, up, deadline)
 	return u.answer(up, s.dst)
 }
 
+// awaitServer waits for a converter's answer beyond the deadline while the converter is well, so that it is the server that is slow: as
+// long as a host would repeat its SYN. It tells until when the answer is to be read. A LAN host that has ended its side, as one
+// does that has given up, is waited for only once more.
+func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream, deadline time.Time) (time.Time, error) {
+	began := deadline.Add(-s.set.ConnectTimeout)
+	last, ended := began.Add(s.set.ServerTimeout), began.Add(2*s.set.ConnectTimeout)
+	for deadline.Before(last) {
+		for _, t := range [2]time.Time{deadline.Add(-s.set.ConnectTimeout / 2), deadline} {
+			if came, err := s.readable(ctx, up, t); came || err != nil {
+				return deadline, err
+			}
+			if t != deadline && !u.heardSince(began) {
+				go s.r.suspect(u) // others may have asked by then
+			}
+		}
+		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.moved.Load() {
+			break
+		}
+		began, deadline = deadline, deadline.Add(s.set.ConnectTimeout)
+		if deadline.After(last) {
+			deadline = last
+		}
+	}
+	return deadline, nil
+}
+
 // readUntil sets the deadline for reading: now, if nobody waits any more.
 func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
 	up.SetReadDeadline(t)
-	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+	if s.early.gone.Load() || s.moved.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
 	}
 }
