@@ -66,8 +66,8 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 	for i := range subflows {
 		if l := &subflows[i]; alive(l.TCP.State) {
 			way := lost
-			if linkOf(l.Local.Addr(), links) >= 0 {
-				way = live
+			if i := linkOf(l.Local.Addr(), links); i >= 0 && (l.IfIndex == 0 || links[i].Index == 0 || l.IfIndex == links[i].Index) {
+				way = live // else it is bound to a device that was removed
 			}
 			ways[l.Token] = max(ways[l.Token], way)
 		}

@@ -113,6 +113,7 @@ type Plan struct {
 type PlanLink struct {
 	Name         string
 	Device       string
+	Index        int        // the kernel's number of the device, to which connections are bound; 0: not known
 	Addr4, Addr6 netip.Addr // source addresses, zero where there is none
 	Usable       bool
 	Metered      bool

@@ -17,7 +17,7 @@ import (
 const outage = 5 * time.Second
 
 // errMoved: the LAN host has said something that no answer can come to.
-var errMoved = fmt.Errorf("the link has another address by now: %w", unix.EADDRNOTAVAIL)
+var errMoved = fmt.Errorf("the link has another address or device by now: %w", unix.EADDRNOTAVAIL)
 
 // planned is what connections that are not made yet need to know of changes of the plan.
 type planned struct {
@@ -31,7 +31,7 @@ type planned struct {
 type pending struct {
 	s     *session
 	up    *net.TCPConn
-	link  string
+	link  PlanLink
 	local netip.Addr
 }
 
@@ -81,9 +81,9 @@ func (s *session) soon() []*PlanLink {
 	}
 }
 
-// enter has a connection given up when its link gets another address; leave ends that.
-func (w *planned) enter(s *session, up *net.TCPConn, link string) (leave func()) {
-	d := &pending{s: s, up: up, link: link, local: endpoint(up.LocalAddr()).Addr()}
+// enter has a connection given up when its link gets another address or device; leave ends that.
+func (w *planned) enter(s *session, up *net.TCPConn, link *PlanLink) (leave func()) {
+	d := &pending{s: s, up: up, link: *link, local: endpoint(up.LocalAddr()).Addr()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.pending == nil {
@@ -98,24 +98,25 @@ func (w *planned) enter(s *session, up *net.TCPConn, link string) (leave func())
 	}
 }
 
-// look ends the wait if the connection's address was replaced: no answer can reach it. One that is merely gone may come back.
+// look ends the wait if the connection's address or device was replaced: no answer can reach it. One that is merely gone may come back.
 func (d *pending) look(p *Plan) {
-	if p.replaced(d.link, d.local) {
+	if p.replaced(&d.link, d.local) {
 		d.s.moved.Store(true)
 		d.up.SetDeadline(time.Unix(1, 0))
 	}
 }
 
-// replaced tells whether a link that had the address has another of its family, and no link has it any more.
-func (p *Plan) replaced(link string, local netip.Addr) bool {
+// replaced tells whether a link as it was, with an address, has another device, or another address of the family while no link has that
+// one any more.
+func (p *Plan) replaced(was *PlanLink, local netip.Addr) bool {
 	other := false
 	for i := range p.Links {
 		l := &p.Links[i]
-		a, ok := l.source(local)
-		if a == local {
-			return false
+		if a, ok := l.source(local); a == local {
+			return l.Name == was.Name && l.Index != was.Index && l.Index != 0 && was.Index != 0
+		} else if l.Name == was.Name && ok && a.IsValid() {
+			other = true
 		}
-		other = other || l.Name == link && ok && a.IsValid()
 	}
 	return other
 }

@@ -80,12 +80,16 @@ func TestLostSince(t *testing.T) {
 func TestReplacedAddressEndsTheWait(t *testing.T) {
 	f := newFake(t, func(c *net.TCPConn, m *convert.Message) { io.Copy(io.Discard, c) })
 	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Block: true})
-	r.SetPlan(at("127.0.0.1"))
-	c := lanDial(t, r, server)
-	c.Write([]byte("x"))
-	until(t, "it waits", func() bool { return waiting(r) == 1 })
-	r.SetPlan(at("127.0.0.2"))
-	isReset(t, c)
+	other, made, anew := at("127.0.0.2"), at("127.0.0.1"), at("127.0.0.1")
+	made.Links[0].Index, anew.Links[0].Index = 3, 4 // its device was removed and made anew
+	for _, next := range []Plan{other, anew} {
+		r.SetPlan(made)
+		c := lanDial(t, r, server)
+		c.Write([]byte("x"))
+		until(t, "it waits", func() bool { return waiting(r) == 1 })
+		r.SetPlan(next)
+		isReset(t, c)
+	}
 }
 
 // One whose address is merely gone waits on, and so does one whose address another link has.

@@ -311,7 +311,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}).Stop()
 	if p.u.Protocol != Transparent {
 		s.moved.Store(false)
-		defer s.r.planned.enter(s, up, p.link.Name)()
+		defer s.r.planned.enter(s, up, p.link)()
 	}
 	before := unknown
 	if s.warm {
