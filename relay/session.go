@@ -507,7 +507,7 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 			return false, errSilent
 		}
 	}
-	if u.Protocol == Convert {
+	if u.Protocol == Convert && s.lan != nil { // whose SYN is held repeats it, and asks anew
 		var err error
 		if deadline, err = s.awaitServer(ctx, up, u, deadline); err != nil {
 			return false, err
