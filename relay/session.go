@@ -38,20 +38,21 @@ var (
 
 // session is one LAN connection until the engine has it.
 type session struct {
-	r     *Relay
-	set   *settings
-	lan   *net.TCPConn // nil: not accepted yet, its SYN is held
-	src   netip.AddrPort
-	dst   netip.AddrPort
-	rule  *Rule
-	act   Action
-	dscp  uint8
-	early early
-	ask   bool        // whether the server speaks MPTCP
-	begun *begun      // what the lane has begun; nil: nothing, or taken up
-	warm  bool        // the attempt goes over a warm connection
-	cold  bool        // no warm connection: one was dead already
-	moved atomic.Bool // the attempt's link has another address by now
+	r      *Relay
+	set    *settings
+	lan    *net.TCPConn // nil: not accepted yet, its SYN is held
+	src    netip.AddrPort
+	dst    netip.AddrPort
+	rule   *Rule
+	act    Action
+	dscp   uint8
+	early  early
+	cookie []byte      // that the upstream was shown
+	ask    bool        // whether the server speaks MPTCP
+	begun  *begun      // what the lane has begun; nil: nothing, or taken up
+	warm   bool        // the attempt goes over a warm connection
+	cold   bool        // no warm connection: one was dead already
+	moved  atomic.Bool // the attempt's link has another address by now
 }
 
 // path is what an attempt used.
@@ -234,8 +235,11 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		re := p.u.react(err, s.early.sent.Load())
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
-		if ups[u].served.Load() > began.UnixNano() {
+		if ups[u].servedSince(began) {
 			re.weak = false // it took others meanwhile: the server is slow, or we are
+		}
+		if re.denied && ups[u].forget(s.cookie) {
+			re = reaction{retry: sameUpstream}
 		}
 		if re.pair {
 			s.r.log.Warn("relay: what answers is no converter", "upstream", p.u.Name, "link", p.link.Name, "err", err)
@@ -248,7 +252,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		switch {
 		case other && re.retry != never:
 			link = 0
-		case re.retry == sameUpstream && same == 0:
+		case re.retry == sameUpstream && same < 2: // an old cookie, then none
 			same++
 		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
 			link++
@@ -275,6 +279,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if b != nil && !b.sent && !p.u.up() {
 		reset(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
+	}
+	if b == nil {
+		s.cookie = p.u.theCookie()
 	}
 	opening, follow, err := p.u.opening(s.dst, s.ask)
 	if err != nil {
