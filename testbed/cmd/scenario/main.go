@@ -30,7 +30,9 @@ func main() {
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	picture := flag.String("picture", "", "draw NAME.svg in this directory: what the links carried, and what was decided")
 	flag.Parse()
-	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), shown{*verbose, *debug, *keep, *picture}) })
+	world.Main("scenario", func(ctx context.Context) error {
+		return run(ctx, flag.Args(), shown{*verbose, *debug, *keep, *picture})
+	})
 }
 
 // shown is what is to be seen of a run: everything on the terminal, logs and pictures in directories, "" for none.
