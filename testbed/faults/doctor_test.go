@@ -82,7 +82,7 @@ func TestDoctorNamesRealFaults(t *testing.T) {
 	healthy := func(after string) {
 		t.Helper()
 		var failed []string
-		if err := world.WaitFor("", time.Minute, func() bool { _, failed = ask(); return len(failed) == 0 }); err != nil {
+		if err := world.WaitFor("", 3*time.Minute, func() bool { _, failed = ask(); return len(failed) == 0 }); err != nil {
 			t.Fatalf("after %s doctor still says %q", after, failed)
 		}
 	}
@@ -92,7 +92,7 @@ func TestDoctorNamesRealFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c check
-		if world.WaitFor("", 30*time.Second, func() bool {
+		if world.WaitFor("", 2*time.Minute, func() bool {
 			all, _ := ask()
 			c = all[f.check]
 			return c.Result == f.want && strings.Contains(c.What, f.words)
