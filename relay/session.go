@@ -529,13 +529,18 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 // does that has given up, is waited for only once more.
 func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream, deadline time.Time) (time.Time, error) {
 	began := deadline.Add(-s.set.ConnectTimeout)
+	defer up.SetKeepAliveConfig(net.KeepAliveConfig{Enable: false})
 	last, ended := began.Add(s.set.ServerTimeout), began.Add(2*s.set.ConnectTimeout)
 	for deadline.Before(last) {
 		for _, t := range [2]time.Time{deadline.Add(-s.set.ConnectTimeout / 2), deadline} {
 			if came, err := s.readable(ctx, up, t); came || err != nil {
 				return deadline, err
 			}
-			if t != deadline && !u.heardSince(began) {
+			if t == deadline {
+				continue
+			}
+			up.SetKeepAliveConfig(patient)
+			if !u.heardSince(began) {
 				go s.r.suspect(u) // others may have asked by then
 			}
 		}
@@ -549,6 +554,10 @@ func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream,
 	}
 	return deadline, nil
 }
+
+// patient has the kernel ask whether the converter still knows a connection on which nothing moves: one that was started again, while the line was
+// cut, says no. Kernels that cannot do that with MPTCP (before 6.14) ask nobody; the connection then waits for its deadline.
+var patient = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 9}
 
 // readUntil sets the deadline for reading: now, if nobody waits any more.
 func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
