@@ -471,6 +471,13 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	}
 	if len(opening) > 0 {
 		n, err := up.Write(opening)
+		if b != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && shaken(up) {
+			// A SYN's repetition was answered while patience ended, as both are a second after the first.
+			up.SetWriteDeadline(deadline)
+			var more int
+			more, err = up.Write(opening[n:])
+			n += more
+		}
 		if b != nil && n > 0 {
 			s.early.sent.Store(b.sent || b.hears)
 		}
