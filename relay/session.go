@@ -536,7 +536,12 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 // does that has given up, is waited for only once more.
 func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream, deadline time.Time) (time.Time, error) {
 	began := deadline.Add(-s.set.ConnectTimeout)
-	defer up.SetKeepAliveConfig(net.KeepAliveConfig{Enable: false})
+	asked := false
+	defer func() {
+		if asked {
+			up.SetKeepAlive(false)
+		}
+	}()
 	last, ended := began.Add(s.set.ServerTimeout), began.Add(2*s.set.ConnectTimeout)
 	for deadline.Before(last) {
 		for _, t := range [2]time.Time{deadline.Add(-s.set.ConnectTimeout / 2), deadline} {
@@ -547,6 +552,7 @@ func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream,
 				continue
 			}
 			up.SetKeepAliveConfig(patient)
+			asked = true
 			if !u.heardSince(began) {
 				go s.r.suspect(u) // others may have asked by then
 			}
