@@ -215,6 +215,9 @@ func (s *step) enter(d int, u *use) {
 	rateFor := dm.full.hold(s.clock, (byRate || stays) && enough)
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
 	need := s.cfg.OverflowEnterFor << dm.patience
+	if s.thin(u.next, d) {
+		need /= thinSooner
+	}
 	queueNeed := need
 	deep := byQueue
 	if u.capacity > 0 {

@@ -16,7 +16,19 @@ const (
 	// that alone for yieldFor.
 	yieldFrom = 2.0
 	yieldFor  = time.Second
+	// thinSooner: so much sooner such primaries are left for an overflow link. What they carry in a moment of waiting is little beside
+	// what it would.
+	thinSooner = 4
 )
+
+// thin reports whether the primaries are known to carry next to nothing beside overflow link i in direction d.
+func (s *step) thin(i, d int) bool {
+	if s.cfg.NoGuard || i < 0 {
+		return false
+	}
+	sum := s.capacityOf(d, func(j int) bool { return s.primary[j] })
+	return sum > 0 && sum < littleShare*s.in[i].cap[d]
+}
 
 // addsLittle reports whether link i is known to be able to add next to nothing to the primaries in direction d.
 func (s *step) addsLittle(i, d int) bool {

@@ -55,9 +55,13 @@ func (l *loop) pump(c *Conn, d int) {
 		l.found(c, d, n)
 		return
 	}
+	run := x.gauge.run
 	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
 		l.promote(c, d)
 		return
+	}
+	if run < stirs && x.gauge.run >= stirs && len(l.bulk) == 0 {
+		l.tellBulk()
 	}
 	if back := 1 - d; c.dir[back].gauge.bulk {
 		l.turn(c, back)
@@ -120,13 +124,18 @@ func (l *loop) turn(c *Conn, d int) {
 	l.demote(c, d)
 }
 
+// tellBulk calls what OnBulk named.
+func (l *loop) tellBulk() {
+	if fn := l.onBulk.Load(); fn != nil {
+		(*fn)()
+	}
+}
+
 func (l *loop) promote(c *Conn, d int) {
 	x := &c.dir[d]
 	if len(l.bulk) == 0 {
 		l.nextTick = x.gauge.due
-		if fn := l.onBulk.Load(); fn != nil {
-			(*fn)()
-		}
+		l.tellBulk()
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
