@@ -24,7 +24,8 @@ const wmemMax = 4 << 20
 // wmemLeast is the least lower limit, octets. The kernel adds it to what a connection's subflows may hold together (net/mptcp/protocol.h,
 // __mptcp_sync_sndbuf), and that is all that a bonded connection has for what waits behind a slower link: with the usual 4096 a
 // line of 20 Mbit/s stands still when another keeps it waiting for 0.3 s, with this for 0.7 s. More than the client's receive window
-// would do harm: with that used up, the slower link's subflow stops as well.
+// would do harm: with that used up, the slower link's subflow stops as well. It is also what each connection may hold when the host's limit
+// for TCP (net.ipv4.tcp_mem) is reached: the limits for each client keep that small.
 const wmemLeast = 1 << 20
 
 // notSent is how much of a connection may wait unsent, so that wmemLeast holds what is on its way rather than a longer queue.

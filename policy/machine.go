@@ -94,13 +94,12 @@ type step struct {
 	clock     time.Duration
 	n         int // links
 
-	in      [MaxLinks]sense
-	role    [MaxLinks]Role
-	rank    [MaxLinks]int   // smaller carries sooner; noRank: not at all
-	hurdle  [MaxLinks]cause // what holds a link back
-	primary [MaxLinks]bool  // serves as a primary now
-
+	in        [MaxLinks]sense
 	delivered float64 // Observation.Delivered
+	role      [MaxLinks]Role
+	rank      [MaxLinks]int   // smaller carries sooner; noRank: not at all
+	hurdle    [MaxLinks]cause // what holds a link back
+	primary   [MaxLinks]bool  // serves as a primary now
 	first     int
 	state     [MaxLinks]State
 	cause     [MaxLinks]cause
