@@ -186,7 +186,7 @@ func TestSlowServerIsWaitedFor(t *testing.T) {
 		}
 		accepted(c, m)
 	})
-	const most = 3 * time.Second
+	const most = 6 * time.Second
 	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
 	c := lanDial(t, r, slow)
 	c.Write([]byte("x"))
