@@ -129,6 +129,32 @@ func TestDampening(t *testing.T) {
 	}
 }
 
+// TestLateCarrier: links whose carrier comes just after the daemon's first look have not fallen, and are trusted; one that comes
+// later, or falls once it is there, waits for hold_up.
+func TestLateCarrier(t *testing.T) {
+	for _, x := range []struct {
+		after time.Duration
+		falls bool
+		want  bool
+	}{{100 * time.Millisecond, false, true}, {3 * time.Second, false, true}, {3 * time.Second, true, false}, {20 * time.Second, false, false}} {
+		c, o := household()
+		m := New(c)
+		o.Links[1].Usable = false
+		pass(m, &o, x.after)
+		o.Links[1].Usable = true
+		if x.falls {
+			pass(m, &o, 100*time.Millisecond)
+			o.Links[1].Usable = false
+			pass(m, &o, 100*time.Millisecond)
+			o.Links[1].Usable = true
+		}
+		o.Links[0].DownRate = 20e6
+		if p := pass(m, &o, time.Second); p.Links[1].Role >= Active != x.want {
+			t.Errorf("lte came after %v (fell again: %v): %v while dsl is full, active: want %v", x.after, x.falls, p.Links[1].Role, x.want)
+		}
+	}
+}
+
 // TestFarLink: a link by satellite is left for its round trip at rest, not for the queue that it builds up.
 func TestFarLink(t *testing.T) {
 	c, o := household()

@@ -44,6 +44,9 @@ func (l *loop) pump(c *Conn, d int) {
 	if n == 0 || c.over {
 		return
 	}
+	if l.onset.moved(l.now, n) {
+		l.tellBulk()
+	}
 	x := &c.dir[d]
 	if x.room > 0 && x.moved.Load() >= roomAfter {
 		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
@@ -55,13 +58,9 @@ func (l *loop) pump(c *Conn, d int) {
 		l.found(c, d, n)
 		return
 	}
-	run := x.gauge.run
 	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
 		l.promote(c, d)
 		return
-	}
-	if run < stirs && x.gauge.run >= stirs && len(l.bulk) == 0 {
-		l.tellBulk()
 	}
 	if back := 1 - d; c.dir[back].gauge.bulk {
 		l.turn(c, back)
@@ -124,13 +123,6 @@ func (l *loop) turn(c *Conn, d int) {
 	l.demote(c, d)
 }
 
-// tellBulk calls what OnBulk named.
-func (l *loop) tellBulk() {
-	if fn := l.onBulk.Load(); fn != nil {
-		(*fn)()
-	}
-}
-
 func (l *loop) promote(c *Conn, d int) {
 	x := &c.dir[d]
 	if len(l.bulk) == 0 {
@@ -140,6 +132,13 @@ func (l *loop) promote(c *Conn, d int) {
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
 	l.follow(c, d)
+}
+
+// tellBulk calls what OnBulk has named.
+func (l *loop) tellBulk() {
+	if fn := l.onBulk.Load(); fn != nil {
+		(*fn)()
+	}
 }
 
 // demote makes a direction attentive. Raising the low mark raised no event for what came in between, so look once

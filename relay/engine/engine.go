@@ -48,8 +48,8 @@ func (e *Engine) Add(p Pair) (*Conn, error) {
 	return c, nil
 }
 
-// OnBulk names a function that is called, from a loop, when much is about to move: the first direction of a loop becomes bulk, or one has
-// moved 16 KiB without a pause while none is. It must return at once.
+// OnBulk names a function that is called, from a loop, when the first direction of a loop becomes bulk, or a slower transfer begins:
+// rates are about to change. It must return at once.
 func (e *Engine) OnBulk(fn func()) {
 	for _, l := range e.loops {
 		l.onBulk.Store(&fn)

@@ -36,6 +36,7 @@ type loop struct {
 	scratch  []byte
 	buffers  buffers
 	bulk     []entry
+	onset    onset
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 	openings []opening

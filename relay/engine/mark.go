@@ -12,7 +12,6 @@ const (
 	leastMark = 16 << 10                     // SO_RCVLOWAT of a bulk direction, which follows its rate
 	mostMark  = 64 << 10                     // what a window holds in its youth: a flow that fills it must wake us
 	roomAfter = 32 << 10                     // octets that a direction has moved when it is given its room
-	stirs     = 16 << 10                     // octets of an unbroken run that are told of (OnBulk): firstNeed takes half a second of 1 Mbit/s
 	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
