@@ -185,7 +185,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		into      *float64
 	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
 		if m.nominal && step.into != &f.Both {
-			*step.into = nominalShare * []float64{c.LTE, c.DSL}[i] // what a clean line of 20 Mbit/s carries in 12 s was measured often enough
+			*step.into = nominalShare * []float64{c.LTE, c.DSL}[i] // the better one loses nothing in any cell
 			continue
 		}
 		if m.nominal {
