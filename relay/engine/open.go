@@ -175,6 +175,7 @@ func LocalAddr(fd int) netip.AddrPort {
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
 type Opening struct {
 	Event func(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
+	Both  bool                          // the accepted socket's writability is told too: on MPTCP an edge of it says that the handshake is complete
 	Late  func()                        // it has been here for 200 ms: it must begin, end or leave now
 	Ended func(End)                     // the engine closes
 }
@@ -193,7 +194,7 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.out[1] = true // tells of the handshake's end
+	c.out = [2]bool{o.Both, true} // tells of the handshake's end
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {
@@ -209,7 +210,7 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
-	c.dir[0].drained, c.dir[1].drained = true, plain
+	c.dir[0].drained, c.dir[1].drained = !p.Far, plain
 	c.dir[1].room = int32(p.Room)
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
@@ -250,6 +251,18 @@ func (l *loop) want(c *Conn, side int) {
 	c.out[side] = true
 	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+}
+
+// Nudge has the loop told anew, and so an opening's Event called, of what a socket that is watched for writability is ready for. It may be
+// called from anywhere.
+func (c *Conn) Nudge(side int) {
+	c.loop.mu.Lock()
+	defer c.loop.mu.Unlock()
+	if c.over || !c.out[side] {
+		return
+	}
+	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+	unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
 }
 
 // lateOnes ends the wait of openings whose time has passed. All may stay equally long, so that they are in order.
