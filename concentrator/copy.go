@@ -98,5 +98,6 @@ func connOf(fd int) (*net.TCPConn, error) {
 		c.Close()
 		return nil, os.ErrInvalid
 	}
-	return t, t.SetKeepAlive(false)
+	t.SetKeepAlive(false) // an error means that the connection is over
+	return t, nil
 }

@@ -47,8 +47,8 @@ var openings = sync.Pool{New: func() any { return new([openingLen]byte) }}
 func (ses *session) proceed(fd int) {
 	client, err := connOf(fd)
 	if err != nil {
-		if client != nil {
-			abort(client)
+		if ses.begun != nil && ses.begun.message != nil {
+			engine.Reset(ses.begun.server)
 		}
 		ses.s.forget(ses)
 		return

@@ -38,6 +38,7 @@ type loop struct {
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 	openings []opening
+	take     int // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -68,7 +69,7 @@ func newLoop(hold bool) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery, take: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)

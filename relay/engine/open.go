@@ -13,7 +13,7 @@ import (
 
 const (
 	openFor   = int64(200 * time.Millisecond) // how long an opening may stay with a loop
-	mostTaken = 4                             // connections accepted before others get their turn
+	mostTaken = 4                             // connections accepted before others get their turn, while nobody waits in vain
 )
 
 // Arrival is a connection that a loop has accepted, or why it could not.
@@ -133,12 +133,14 @@ func (l *loop) accept(id int32) {
 	if ln == nil {
 		return
 	}
-	for range mostTaken {
+	for range l.take {
 		a := Arrival{loop: l, ln: ln}
-		var from unix.Sockaddr
-		open := ln.Control(func(fd int) { a.FD, from, a.Err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) })
+		open := ln.Control(func(fd int) { a.FD, a.From, a.Err = Accept(fd) })
 		switch {
-		case !open, a.Err == unix.EAGAIN:
+		case !open:
+			return
+		case a.Err == unix.EAGAIN:
+			l.take = 1 // to find nobody costs the kernel a file: next time one is taken, and the others the time after
 			return
 		case a.Err == unix.ECONNABORTED, a.Err == unix.EINTR:
 			continue
@@ -147,29 +149,9 @@ func (l *loop) accept(id int32) {
 			time.Sleep(time.Millisecond)
 			return
 		}
-		a.From = AddrPort(from)
 		ln.fn(a)
 	}
-}
-
-// AddrPort is a socket's address, an IPv4 one as such.
-func AddrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// LocalAddr is where a connection was made to: of an intercepted one, the server.
-func LocalAddr(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return AddrPort(sa)
+	l.take = min(2*l.take, mostTaken)
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
