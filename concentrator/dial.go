@@ -7,8 +7,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/convert"
 	"spillway/mptcp"
@@ -19,6 +22,27 @@ func (s *Server) dialServer(ctx context.Context, c *convert.Connect) (*net.TCPCo
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
 	defer cancel()
 	return s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+}
+
+// whenConnected waits until a connection that was begun elsewhere is complete.
+func whenConnected(c *net.TCPConn) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = rc.Write(func(fd uintptr) bool {
+		e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && e != 0 {
+			err = syscall.Errno(e)
+		}
+		if failed = os.NewSyscallError("connect", err); failed != nil {
+			return true
+		}
+		_, err = unix.Getpeername(int(fd))
+		return err == nil // else it is not connected yet
+	})
+	return errors.Join(err, failed)
 }
 
 // failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP
