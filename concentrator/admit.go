@@ -3,35 +3,27 @@
 package concentrator
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"syscall"
 	"time"
 
-	"spillway/convert"
+	"spillway/relay/engine"
 )
 
-// accept serves one listener. Want of descriptors or memory is waited out: clients queue in the kernel meanwhile.
-func (s *Server) accept(ctx, work context.Context, l *net.TCPListener) error {
-	for pause := time.Duration(0); ; {
-		c, err := l.AcceptTCP()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admit(work, c)
-		case ctx.Err() != nil:
-			return nil
-		case passing(err):
-			if pause == 0 {
-				s.log.Warn("concentrator: accept", "err", err)
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			time.Sleep(pause)
-		default:
-			return fmt.Errorf("accept on %v: %w", l.Addr(), err)
+// arrive is called by one of the engine's loops for each connection. Want of descriptors or memory is waited out: clients queue in the
+// kernel meanwhile.
+func (s *Server) arrive(a engine.Arrival) {
+	switch {
+	case a.Err == nil:
+		s.scarce.Store(false)
+		s.admit(a)
+	case passing(a.Err):
+		if !s.scarce.Swap(true) {
+			s.log.Warn("concentrator: accept", "err", a.Err)
 		}
+	default:
+		s.failed(fmt.Errorf("accept: %w", a.Err))
 	}
 }
 
@@ -48,45 +40,51 @@ func passing(err error) bool {
 const refusing = 256
 
 // admit counts a connection in and starts its session.
-func (s *Server) admit(work context.Context, c *net.TCPConn) {
-	from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("")
-	ses := &session{s: s, client: c, from: from, key: clientKey(from), accepted: time.Now()}
+func (s *Server) admit(a engine.Arrival) {
+	from := a.From.Addr().Unmap().WithZone("")
+	ses := &session{s: s, peer: a.From, from: from, key: clientKey(from), accepted: time.Now()}
 	s.stats.accepted.Add(1)
 	active := int(s.stats.active.Add(1))
-	if active > s.cfg.MaxSessions+refusing {
+	if active > s.cfg.MaxSessions+refusing || !s.enlist(ses) {
 		s.stats.active.Add(-1)
 		s.stats.unsent.Add(1)
-		abort(c)
+		engine.Reset(a.FD)
 		return
 	}
-	entered := active <= s.cfg.MaxSessions && s.clients.enter(ses.key)
-	ses.pending = entered
-	ses.warm.Store(entered)
+	ses.entered = active <= s.cfg.MaxSessions && s.clients.enter(ses.key)
+	ses.pending = ses.entered
 	ses.quiet = ses.accepted
+	if ses.entered && a.InLoop() && ses.onLane(a) {
+		return
+	}
+	go ses.proceed(a.FD)
+}
+
+// enlist counts a session among the living; false when none may begin any more.
+func (s *Server) enlist(ses *session) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.empty != nil {
+		return false
+	}
 	s.live[ses] = struct{}{}
-	s.mu.Unlock()
-	s.sessions.Go(func() {
-		defer s.forget(ses, entered)
-		if entered {
-			ses.serve(work)
-			return
-		}
-		defer c.Close()
-		ses.refuse(&convert.Error{Code: convert.CodeResourceExceeded, Value: []byte{uint8(s.cfg.RetryAfter / time.Second)}})
-	})
+	return true
 }
 
 // forget counts a session out.
-func (s *Server) forget(ses *session, entered bool) {
+func (s *Server) forget(ses *session) {
 	ses.connected()
-	if entered {
+	if ses.entered {
 		s.clients.leave(ses.key)
 	}
 	s.mu.Lock()
 	delete(s.live, ses)
-	s.stats.up.Add(ses.up.Load()) // with the mutex held, so that Stats sees the octets once
-	s.stats.down.Add(ses.down.Load())
+	up, down := ses.moved()
+	s.stats.up.Add(up) // with the mutex held, so that Stats sees the octets once
+	s.stats.down.Add(down)
+	if s.empty != nil && len(s.live) == 0 {
+		close(s.empty)
+	}
 	s.mu.Unlock()
 	s.stats.active.Add(-1)
 }

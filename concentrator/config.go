@@ -4,8 +4,9 @@
 // Multipath TCP connections whose stream begins with a Convert message, opens an ordinary TCP connection to the server
 // that the message names, and copies both ways.
 //
-// The way of a connection: admit.go accepts, session.go follows it from message to end, judge.go decides what a message
-// gets, dial.go connects and turns a failure into an error code, copy.go moves the octets, stop.go ends what is idle or must end.
+// The way of a connection: admit.go takes it from the engine's loop, lane.go follows it there if all goes well, else session.go in a goroutine;
+// judge.go decides what a message gets, dial.go connects and turns a failure into an error code, copy.go has the engine move the octets, stop.go
+// ends what is idle or must end.
 package concentrator
 
 import (

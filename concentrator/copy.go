@@ -3,45 +3,55 @@
 package concentrator
 
 import (
-	"errors"
-	"io"
+	"fmt"
 	"net"
-	"sync"
-	"sync/atomic"
+	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/relay/engine"
 )
 
-// copyLen is the size of a copy buffer in octets. On MPTCP read and write with large buffers cost as little as splice
-// or less (it copies there up to Linux 6.18).
-const copyLen = 128 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copyLen]byte) }}
-
-// relay copies both ways until both directions have ended and closes both. A direction that ends with FIN closes the other
-// side's writing; one that fails resets both sides, so that no failure looks like a clean end.
-func relay(client, server *net.TCPConn, up, down *atomic.Uint64) {
-	done := make(chan error, 1)
-	go func() { done <- half(client, server, down) }()
-	half(server, client, up)
-	<-done
-	client.Close()
-	server.Close()
+// carry has the engine copy both ways between two connections that it owns from then on, and counts the session out at their end.
+// A direction that ends with FIN closes the other side's writing; one that fails resets both sides, so that no failure looks like a
+// clean end.
+func (ses *session) carry(client, server *net.TCPConn) error {
+	pair := ses.pair()
+	var err error
+	if pair.LAN, err = detach(client); err != nil {
+		abort(server)
+		return err
+	}
+	if pair.Up, err = detach(server); err != nil {
+		engine.Reset(pair.LAN)
+		return err
+	}
+	c, err := ses.s.engine.Add(pair)
+	if err != nil {
+		return err
+	}
+	ses.conn.Store(c)
+	if ses.push {
+		ses.s.young.pushLater(young{c: c})
+	}
+	return nil
 }
 
-// half copies from src to dst and counts. A failure aborts both sockets.
-func half(dst, src *net.TCPConn, count *atomic.Uint64) error {
-	err := pump(dst, src, count)
-	if err == nil {
-		err = dst.CloseWrite()
-		if errors.Is(err, syscall.ENOTCONN) {
-			err = nil // the other direction has reset it already
-		}
+// pair says how the engine shall copy.
+func (ses *session) pair() engine.Pair {
+	return engine.Pair{Far: true, Done: func(c *engine.Conn, _ engine.End) {
+		ses.conn.Store(c) // Add may not have returned yet
+		ses.s.forget(ses)
+	}}
+}
+
+// moved is the octets that were copied for the session.
+func (ses *session) moved() (up, down uint64) {
+	if c := ses.conn.Load(); c != nil {
+		up, down = c.Moved()
 	}
-	if err != nil {
-		abort(src)
-		abort(dst)
-	}
-	return err
+	return up + uint64(ses.early.Load()), down
 }
 
 // abort closes with a reset, on MPTCP with MP_FASTCLOSE.
@@ -50,77 +60,44 @@ func abort(c *net.TCPConn) {
 	c.Close()
 }
 
-// pump copies until FIN (nil) or failure. A buffer is held only while there are octets to move.
-func pump(dst, src *net.TCPConn, count *atomic.Uint64) error {
-	r, err := newReader(src)
+// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original. On an error the connection is reset.
+func detach(c *net.TCPConn) (fd int, err error) {
+	if fd, err = duplicate(c); err != nil {
+		c.SetLinger(0)
+	}
+	c.Close()
+	return fd, err
+}
+
+// duplicate gives a descriptor of its own for a connection or a listener.
+func duplicate(c syscall.Conn) (fd int, err error) {
+	rc, err := c.SyscallConn()
 	if err != nil {
-		return err
+		return -1, err
 	}
-	for {
-		buf, n, err := r.read()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		_, err = dst.Write(buf[:n])
-		copyBuffers.Put(buf)
-		if err != nil {
-			return err
-		}
-		count.Add(uint64(n))
+	cerr := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
+	if cerr != nil {
+		err = cerr
 	}
+	if err != nil {
+		return -1, fmt.Errorf("duplicate socket: %w", err)
+	}
+	return fd, nil
 }
 
-// reader reads into a pooled buffer that it takes only when the socket has something.
-type reader struct {
-	raw syscall.RawConn
-	try func(fd uintptr) bool
-	buf *[copyLen]byte
-	n   int
-	err error
-}
-
-func newReader(c *net.TCPConn) (*reader, error) {
-	raw, err := c.SyscallConn()
+// connOf makes a connection of a socket, which it owns from then on, also when it fails. Keep-alive is off.
+func connOf(fd int) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{raw: raw}
-	r.try = r.tryOnce // once: a method value is an allocation
-	return r, nil
-}
-
-// read waits for octets; the caller puts the buffer back. io.EOF on FIN.
-func (r *reader) read() (buf *[copyLen]byte, n int, err error) {
-	if err := r.raw.Read(r.try); err != nil {
-		return nil, 0, err
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		c.Close()
+		return nil, os.ErrInvalid
 	}
-	buf, r.buf = r.buf, nil
-	if r.err == nil && r.n > 0 {
-		return buf, r.n, nil
-	}
-	copyBuffers.Put(buf)
-	if r.err == nil {
-		return nil, 0, io.EOF
-	}
-	return nil, 0, r.err
-}
-
-// tryOnce reads without waiting; false asks the poller to wait for the socket.
-func (r *reader) tryOnce(fd uintptr) bool {
-	buf := copyBuffers.Get().(*[copyLen]byte)
-	for {
-		r.n, r.err = syscall.Read(int(fd), buf[:])
-		switch r.err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			copyBuffers.Put(buf)
-			return false
-		}
-		r.buf = buf
-		return true
-	}
+	t.SetKeepAlive(false) // an error means that the connection is over
+	return t, nil
 }

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync/atomic"
+	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
 	"spillway/convert"
 	"spillway/mptcp"
 )
@@ -22,29 +23,35 @@ const hangUpEvery = time.Second
 // errHungUp: nobody wants the server any more.
 var errHungUp = errors.New("the client has hung up")
 
-// dialServer connects to the server, with MPTCP if the client asked for it. A client that hangs up meanwhile ends it: dead servers are
-// waited for long, and LAN hosts try many of them.
-func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
-	defer cancel()
-	var gone atomic.Bool
-	defer time.AfterFunc(hangUpEvery, func() {
+// whileThere is ctx until the client hangs up, which is its cause then: dead servers are waited for long, and LAN hosts try many of them.
+// Most servers answer before anybody looks. leave ends it.
+func whileThere(ctx context.Context, client *net.TCPConn) (there context.Context, leave func()) {
+	there, cancel := context.WithCancelCause(ctx)
+	t := time.AfterFunc(hangUpEvery, func() {
 		tick := time.NewTicker(hangUpEvery)
 		defer tick.Stop()
-		for ctx.Err() == nil {
+		for there.Err() == nil {
 			if hungUp(client) {
-				gone.Store(true)
-				cancel()
+				cancel(errHungUp)
 				return
 			}
 			select {
-			case <-ctx.Done():
+			case <-there.Done():
 			case <-tick.C:
 			}
 		}
-	}).Stop()
-	server, err := s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
-	if err != nil && gone.Load() {
+	})
+	return there, func() { t.Stop(); cancel(nil) }
+}
+
+// dialServer connects to the server, with MPTCP if the client asked for it.
+func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
+	there, leave := whileThere(ctx, client)
+	defer leave()
+	within, cancel := context.WithTimeout(there, s.cfg.DialTimeout)
+	defer cancel()
+	server, err := s.dial(within, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	if err != nil && context.Cause(there) == errHungUp {
 		err = errHungUp
 	}
 	return server, err
@@ -62,6 +69,27 @@ func hungUp(client *net.TCPConn) (gone bool) {
 		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 	})
 	return gone || err != nil
+}
+
+// whenConnected waits until a connection that was begun elsewhere is complete.
+func whenConnected(c *net.TCPConn) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = rc.Write(func(fd uintptr) bool {
+		e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && e != 0 {
+			err = syscall.Errno(e)
+		}
+		if failed = os.NewSyscallError("connect", err); failed != nil {
+			return true
+		}
+		_, err = unix.Getpeername(int(fd))
+		return err == nil // else it is not connected yet
+	})
+	return errors.Join(err, failed)
 }
 
 // failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP

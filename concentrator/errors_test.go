@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/convert"
 	"spillway/mptcp"
 )
@@ -229,9 +231,9 @@ func TestDialFailures(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.err, c.at), func(t *testing.T) {
 			r := start(t, nil, func(s *Server) {
-				s.dial = func(context.Context, netip.AddrPort, mptcp.DialOptions) (*net.TCPConn, error) {
-					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", c.err)}
-				}
+				err := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", c.err)}
+				s.dial = func(context.Context, netip.AddrPort, mptcp.DialOptions) (*net.TCPConn, error) { return nil, err }
+				s.begin = func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) { return -1, 0, err }
 			})
 			e := r.refused(to(t, c.at), c.code)
 			if e.ICMPCode() != c.icmp {
@@ -250,6 +252,7 @@ func TestSilentServerIsUnreachable(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
+		s.begin = func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) { return -1, 0, unix.EAGAIN }
 	})
 	r.refused(to(t, netip.MustParseAddrPort("192.0.2.1:80")), convert.CodeUnreachable)
 }

@@ -24,16 +24,17 @@ const tcpClose = 7
 // waitEstablished waits until the client's handshake is complete. With data in the SYN a connection is accepted before its
 // third ACK, and what a Linux MPTCP socket is given to send in that state stays unsent for ever (seen up to 7.2: the msk has
 // data, the subflow is SYN_RECV, nothing pushes later). Readiness for writing doesn't tell, so the state is read again and
-// again: first when the client's last handshake suggests it, then in steps.
-func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.Addr) (mptcp.Outcome, error) {
-	polled, usual, began := false, s.clients.usualHandshake(key), time.Now()
+// again: first when the client's last handshake suggests it, then in steps. (The engine's edge-triggered events do tell, and the lane is content with
+// them.) waited: that was done already.
+func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.Addr, waited bool) (mptcp.Outcome, error) {
+	polled, usual, began := waited, s.clients.usualHandshake(key), time.Now()
 	for {
 		out, err := mptcp.Inspect(c)
 		elapsed := time.Since(accepted)
 		switch {
 		case err != nil:
 			return out, err
-		case out.Established && (!out.MPTCP || keyed(c)):
+		case out.Established && (!out.MPTCP || keyed(mptcp.ConnInfo(c))):
 			if polled {
 				s.stats.handshakeWaits.Add(1)
 				s.clients.sawHandshake(key, elapsed)
@@ -55,32 +56,7 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 // its kernel takes the connection for plain TCP as soon as we send something, and what ours sends again for want of an
 // acknowledgement it takes for more of the stream (seen with Linux 6.18: the answer arrived 13 times). So nothing is sent before:
 // the client repeats its data, the key with it.
-func keyed(c *net.TCPConn) bool {
-	in, err := mptcp.ConnInfo(c)
-	return err != nil || in.RemoteKey // plain TCP by now
-}
-
-// pushAfter is when a young connection is pushed. The kernel calls it established a moment before it may carry data: what is written in
-// that moment stays unsent as well. Setting TCP_NODELAY, whatever it was, has the kernel send what it holds (net/mptcp/sockopt.c,
-// mptcp_check_and_set_pending); with nothing held it does nothing.
-var pushAfter = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
-
-// pushLater pushes a connection that has just been established. stop is to be called when the session is over: most are, before the first
-// push, and a timer that fires costs more than all others of a short session's.
-func pushLater(c *net.TCPConn) (stop func() bool) {
-	began, i := time.Now(), 0
-	started := make(chan struct{})
-	var t *time.Timer
-	t = time.AfterFunc(pushAfter[0], func() {
-		<-started
-		c.SetNoDelay(true) // an error means that the connection is over
-		if i++; i < len(pushAfter) {
-			t.Reset(time.Until(began.Add(pushAfter[i])))
-		}
-	})
-	close(started)
-	return t.Stop
-}
+func keyed(in mptcp.Info, err error) bool { return err != nil || in.RemoteKey } // an error: plain TCP by now
 
 // pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
 // that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms, or a sixty-fourth, up to 100 ms. A client

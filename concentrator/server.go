@@ -9,10 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // fastOpenQueue is how many connections may be between SYN data and third ACK; above, the kernel takes SYNs without data.
@@ -31,11 +36,18 @@ type Server struct {
 
 	listen func(context.Context, netip.AddrPort, mptcp.ListenOptions) (*net.TCPListener, error)
 	dial   func(context.Context, netip.AddrPort, mptcp.DialOptions) (*net.TCPConn, error)
+	begin  func(netip.AddrPort, mptcp.DialOptions, []byte) (fd, sent int, err error) // dial without waiting, for the lane
 
 	listeners []*net.TCPListener
-	mu        sync.Mutex
-	live      map[*session]struct{}
-	sessions  sync.WaitGroup
+	engine    *engine.Engine
+	young     keeper
+	work      context.Context // ends when sessions must
+	scarce    atomic.Bool     // the last accept lacked descriptors or memory
+	failed    func(error)     // ends Run
+
+	mu    sync.Mutex
+	live  map[*session]struct{}
+	empty chan struct{} // when stopping: closed when the last session has ended
 }
 
 // New checks the configuration.
@@ -52,6 +64,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		supported: []uint8{convert.OptionMPTCP, convert.OptionTimestamps, convert.OptionSACKPermitted},
 		listen:    mptcp.Listen,
 		dial:      mptcp.Dial,
+		begin:     mptcp.Start,
 		live:      map[*session]struct{}{},
 	}, nil
 }
@@ -93,27 +106,59 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, at := range s.Addrs() {
 		s.log.Info("concentrator: listening", "address", at)
 	}
-	work, stop := context.WithCancel(context.WithoutCancel(ctx)) // sessions outlive ctx for a while
+	var stop context.CancelFunc
+	s.work, stop = context.WithCancel(context.WithoutCancel(ctx)) // sessions outlive ctx for a while
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var accepting sync.WaitGroup
-	for _, l := range s.listeners {
-		accepting.Go(func() {
-			if err := s.accept(ctx, work, l); err != nil {
-				cancel(err)
-			}
-		})
+	s.failed = cancel
+	var err error
+	if s.engine, err = engine.New(max(1, runtime.NumCPU()/2)); err != nil {
+		s.closeListeners()
+		return err
 	}
-	accepting.Go(func() { s.sweep(ctx) })
+	defer s.engine.Close()
+	shut, err := s.attend()
+	if err != nil {
+		shut()
+		return err
+	}
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { s.sweep(ctx) })
 	<-ctx.Done()
-	s.closeListeners()
-	accepting.Wait()
+	shut()
+	sweeping.Wait()
 	s.drain(stop)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// attend has the engine accept. shut closes all listening sockets.
+func (s *Server) attend() (shut func(), err error) {
+	var doors []*engine.Listener
+	shut = func() {
+		for _, d := range doors {
+			d.Close()
+		}
+		s.closeListeners()
+	}
+	for _, l := range s.listeners {
+		fd, err := duplicate(l)
+		if err != nil {
+			return shut, fmt.Errorf("listen on %v: %w", l.Addr(), err)
+		}
+		// Accepted sockets inherit it: a session's messages are small, and each is awaited.
+		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
+		d, err := s.engine.Listen(fd, s.arrive)
+		if err != nil {
+			unix.Close(fd)
+			return shut, fmt.Errorf("listen on %v: %w", l.Addr(), err)
+		}
+		doors = append(doors, d)
+	}
+	return shut, nil
 }
 
 func (s *Server) closeListeners() {

@@ -14,6 +14,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // lingerLimit is how long a refused client may take to read its Error TLV.
@@ -22,43 +23,74 @@ const lingerLimit = 5 * time.Second
 // session is one client connection from accept to end.
 type session struct {
 	s        *Server
-	client   *net.TCPConn
-	from     netip.Addr // without IPv4 mapping and zone
+	peer     netip.AddrPort // as accepted
+	from     netip.Addr     // without IPv4 mapping and zone
 	key      netip.Addr
 	accepted time.Time
+	entered  bool // counted at its client
 	pending  bool // counted as without server
+	push     bool // its answer may be stuck, see young.go
 
-	still    func() bool                 // ends what pushLater began; nil: nothing
-	warm     atomic.Bool                 // nothing has come yet; who clears it decides the session's fate
-	server   atomic.Pointer[net.TCPConn] // nil until connected
-	up, down atomic.Uint64               // octets copied
-	moved    uint64                      // up+down when the idle check last saw a change; only its own
-	quiet    time.Time                   // when that was
+	client, server *net.TCPConn // while a goroutine has them; set with the server's mutex held
+	warm           atomic.Bool  // nothing has come yet; who clears it decides the session's fate
+	begun          *begun       // what the lane had done; nil: nothing
+
+	conn  atomic.Pointer[engine.Conn] // nil until it is copied
+	early atomic.Uint32               // octets of the client's that came with its message
+	seen  uint64                      // octets moved when the idle check last saw a change; only its own
+	quiet time.Time                   // when that was
 }
 
 var openings = sync.Pool{New: func() any { return new([openingLen]byte) }}
 
-// serve follows the session. It closes the client's connection in every case.
-func (ses *session) serve(ctx context.Context) {
-	defer ses.client.Close()
+// proceed follows the session in a goroutine until the engine copies, or to its end.
+func (ses *session) proceed(fd int) {
+	client, err := connOf(fd)
+	if err != nil {
+		if ses.begun != nil && ses.begun.message != nil {
+			engine.Reset(ses.begun.server)
+		}
+		ses.s.forget(ses)
+		return
+	}
+	ses.s.mu.Lock()
+	ses.client = client
+	ses.warm.Store(ses.entered && ses.begun == nil)
+	stopping := ses.s.empty != nil
+	ses.s.mu.Unlock()
+	switch {
+	case stopping && ses.begun == nil:
+		abort(client)
+	case !ses.entered:
+		ses.refuse(&convert.Error{Code: convert.CodeResourceExceeded, Value: []byte{uint8(ses.s.cfg.RetryAfter / time.Second)}})
+	case ses.serve(ses.s.work):
+		return // the engine counts it out
+	}
+	client.Close()
+	ses.s.forget(ses)
+}
+
+// serve tells whether the session came to be copied. If not, its client knows why, and its connection is to be closed.
+func (ses *session) serve(ctx context.Context) bool {
 	buf := openings.Get().(*[openingLen]byte)
 	server, answer := ses.open(ctx, buf[:])
 	openings.Put(buf)
 	if server == nil {
-		return
+		return false
 	}
 	ses.connected()
-	if err := ses.answer(answer); err != nil {
-		ses.s.debug("answer", "client", ses.from, "err", err)
+	err := ses.answer(answer)
+	if err == nil {
+		ses.s.stats.sessions.Add(1)
+		if err = ses.carry(ses.client, server); err == nil {
+			return true
+		}
+	} else {
 		abort(ses.client)
 		abort(server)
-		return
 	}
-	ses.s.stats.sessions.Add(1)
-	relay(ses.client, server, &ses.up, &ses.down)
-	if ses.still != nil {
-		ses.still()
-	}
+	ses.s.debug("answer", "client", ses.from, "err", err)
+	return false
 }
 
 // connected tells that the session has its server.
@@ -72,6 +104,12 @@ func (ses *session) connected() {
 // open reads the client's message and connects to the server, to which it hands the user data that came along. A nil
 // server means that the session is over and the client was told why.
 func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, answer *convert.Message) {
+	if b := ses.begun; b != nil && b.message != nil {
+		if server = ses.await(ctx, b); server == nil || !ses.hand(server, b.data, b.message.Connect) {
+			return nil, nil
+		}
+		return server, ses.reply(b.message)
+	}
 	o, err := ses.readMessage(buf)
 	if err != nil {
 		ses.unreadable(err, o.raw)
@@ -86,30 +124,74 @@ func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, 
 		ses.refuse(e)
 		return nil, nil
 	}
-	answer = new(convert.Message)
-	if m.Info {
-		answer.Supported = ses.s.supported
-	}
-	if m.AsksSeen() {
-		answer.Unknown = []convert.TLV{convert.Seen(ses.client.RemoteAddr().(*net.TCPAddr).AddrPort())}
-	}
+	answer = ses.reply(m)
 	if m.Connect == nil {
 		ses.s.stats.infos.Add(1)
 		ses.finish(answer)
 		return nil, nil
 	}
-	if server = ses.dial(ctx, m.Connect, answer); server == nil {
+	if server = ses.dial(ctx, m.Connect, answer); server == nil || !ses.hand(server, o.data, m.Connect) {
 		return nil, nil
 	}
-	if len(o.data) > 0 {
-		if _, err := server.Write(o.data); err != nil {
-			server.Close()
-			ses.refuse(failure(err, m.Connect.Addr.Addr(), ses.s.cfg.RetryAfter))
-			return nil, nil
-		}
-		ses.up.Add(uint64(len(o.data)))
-	}
 	return server, answer
+}
+
+// reply is the answer to a message that was judged good, as far as it does not depend on the server.
+func (ses *session) reply(m *convert.Message) *convert.Message {
+	answer := new(convert.Message)
+	if m.Info {
+		answer.Supported = ses.s.supported
+	}
+	if m.AsksSeen() {
+		answer.Unknown = []convert.TLV{convert.Seen(ses.peer)}
+	}
+	return answer
+}
+
+// hand gives the server what came with the message; false when it did not take it, and the client was told.
+func (ses *session) hand(server *net.TCPConn, data []byte, c *convert.Connect) bool {
+	if len(data) == 0 {
+		return true
+	}
+	if _, err := server.Write(data); err != nil {
+		server.Close()
+		ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))
+		return false
+	}
+	ses.early.Add(uint32(len(data)))
+	return true
+}
+
+// await goes on with a connection to the server that the lane has begun; nil when the client was refused.
+func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
+	server, err := connOf(b.server)
+	if err == nil {
+		there, leave := whileThere(ctx, ses.client)
+		stop := context.AfterFunc(there, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
+		server.SetWriteDeadline(b.at.Add(ses.s.cfg.DialTimeout))
+		if err = whenConnected(server); err != nil && context.Cause(there) == errHungUp {
+			err = errHungUp
+		}
+		stop()
+		leave()
+		server.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		if server != nil {
+			abort(server)
+		}
+		ses.unreached(ctx, b.message.Connect, err)
+		return nil
+	}
+	ses.hold(server)
+	return server
+}
+
+// hold remembers the server's connection for those who end all sessions.
+func (ses *session) hold(server *net.TCPConn) {
+	ses.s.mu.Lock()
+	ses.server = server
+	ses.s.mu.Unlock()
 }
 
 // dial connects and completes the answer; nil when the client was refused.
@@ -121,16 +203,21 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 		}
 	}
 	if err != nil {
-		ses.s.debug("no server", "client", ses.from, "server", c.Addr, "err", err)
-		if ctx.Err() != nil || errors.Is(err, errHungUp) {
-			abort(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
-			return nil
-		}
-		ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))
+		ses.unreached(ctx, c, err)
 		return nil
 	}
-	ses.server.Store(server)
+	ses.hold(server)
 	return server
+}
+
+// unreached tells the client why it has no server.
+func (ses *session) unreached(ctx context.Context, c *convert.Connect, err error) {
+	ses.s.debug("no server", "client", ses.from, "server", c.Addr, "err", err)
+	if ctx.Err() != nil || errors.Is(err, errHungUp) {
+		abort(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
+		return
+	}
+	ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))
 }
 
 // readMessage waits for the message: long for its first octet, since a client may keep connections ready, then briefly. A
@@ -140,13 +227,19 @@ func (ses *session) readMessage(buf []byte) (opening, error) {
 	if !within(ses.s.cfg.AllowClients, ses.from) {
 		first = ses.s.cfg.MessageTimeout
 	}
-	ses.client.SetReadDeadline(ses.accepted.Add(first))
-	n, err := ses.client.Read(buf)
-	if !ses.warm.CompareAndSwap(true, false) {
-		return opening{}, net.ErrClosed // drain was faster
-	}
-	if err != nil {
-		return opening{}, err
+	var n int
+	if b := ses.begun; b != nil {
+		n = copy(buf, b.head)
+	} else {
+		var err error
+		ses.client.SetReadDeadline(ses.accepted.Add(first))
+		n, err = ses.client.Read(buf)
+		if !ses.warm.CompareAndSwap(true, false) {
+			return opening{}, net.ErrClosed // drain was faster
+		}
+		if err != nil {
+			return opening{}, err
+		}
 	}
 	m, used, err := convert.Parse(buf[:n])
 	if err == nil { // the usual case: all at once
@@ -185,12 +278,8 @@ func (ses *session) answer(m *convert.Message) error {
 	ses.count(out)
 	var room [64]byte
 	b, err := m.Append(room[:0])
-	if err != nil {
-		return err
-	}
-	_, err = ses.client.Write(b)
-	if ses.s.waits && out.SYNDataAcked && out.MPTCP {
-		ses.still = pushLater(ses.client)
+	if err == nil {
+		_, err = ses.client.Write(b)
 	}
 	return err
 }
@@ -200,14 +289,16 @@ func (ses *session) established() (mptcp.Outcome, error) {
 	if !ses.s.waits {
 		return mptcp.Inspect(ses.client)
 	}
-	out, err := ses.s.waitEstablished(ses.client, ses.accepted, ses.key)
+	out, err := ses.s.waitEstablished(ses.client, ses.accepted, ses.key, ses.begun != nil && ses.begun.waited)
 	if err != nil {
 		ses.s.stats.unfinished.Add(1)
 	}
 	return out, err
 }
 
+// count counts how a connection that is answered came to be.
 func (ses *session) count(out mptcp.Outcome) {
+	ses.push = ses.s.waits && out.SYNDataAcked && out.MPTCP
 	if out.SYNDataAcked {
 		ses.s.stats.synData.Add(1)
 	}
@@ -236,6 +327,9 @@ func (ses *session) finish(m *convert.Message) {
 	if err := ses.answer(m); err != nil {
 		abort(ses.client)
 		return
+	}
+	if ses.push {
+		ses.s.young.pushLater(young{t: ses.client})
 	}
 	ses.client.CloseWrite()
 	ses.client.SetReadDeadline(time.Now().Add(lingerLimit))

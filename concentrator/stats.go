@@ -62,8 +62,9 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	out.Up, out.Down = c.up.Load(), c.down.Load()
 	for ses := range s.live {
-		out.Up += ses.up.Load()
-		out.Down += ses.down.Load()
+		up, down := ses.moved()
+		out.Up += up
+		out.Down += down
 	}
 	return out
 }

@@ -26,32 +26,35 @@ func (s *Server) endIdle(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ses := range s.live {
-		server := ses.server.Load()
-		if server == nil {
+		c := ses.conn.Load()
+		if c == nil {
 			continue // bounded by its own deadlines
 		}
-		if moved := ses.up.Load() + ses.down.Load(); moved != ses.moved {
-			ses.moved, ses.quiet = moved, now
+		up, down := ses.moved()
+		if up+down != ses.seen {
+			ses.seen, ses.quiet = up+down, now
 		}
 		if now.Sub(ses.quiet) >= s.cfg.IdleTimeout {
 			s.stats.idle.Add(1)
-			abort(ses.client)
-			abort(server)
+			c.Abort()
 		}
 	}
 }
 
-// drain ends the connections without message, waits for the sessions to finish and resets those that don't.
+// drain ends the connections without message, waits for the sessions to finish and resets those that don't. No session begins any more.
 func (s *Server) drain(stop context.CancelFunc) {
+	done := make(chan struct{})
 	s.mu.Lock()
+	s.empty = done
+	if len(s.live) == 0 {
+		close(done)
+	}
 	for ses := range s.live {
 		if ses.warm.CompareAndSwap(true, false) {
 			abort(ses.client)
 		}
 	}
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() { s.sessions.Wait(); close(done) }()
 	limit := time.NewTimer(s.cfg.StopTimeout)
 	defer limit.Stop()
 	select {
@@ -65,11 +68,14 @@ func (s *Server) drain(stop context.CancelFunc) {
 		s.log.Warn("concentrator: reset the sessions that did not end", "sessions", n, "after", s.cfg.StopTimeout)
 	}
 	for ses := range s.live {
-		abort(ses.client)
-		if server := ses.server.Load(); server != nil {
-			abort(server)
+		if ses.client != nil {
+			abort(ses.client)
+		}
+		if ses.server != nil {
+			abort(ses.server)
 		}
 	}
 	s.mu.Unlock()
+	s.engine.Close()
 	<-done
 }

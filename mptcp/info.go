@@ -55,21 +55,27 @@ const (
 // ConnInfo reads MPTCP_INFO of a connection; errors.Is(err, ErrFallback) when it is plain TCP.
 func ConnInfo(c *net.TCPConn) (Info, error) {
 	var in Info
-	err := onConn(c, func(fd int) error {
-		var b [256]byte // more than any kernel has
-		n, err := getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
-		switch {
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT):
-			return ErrFallback
-		case err != nil:
-			return os.NewSyscallError("getsockopt MPTCP_INFO", err)
-		}
-		in, err = parseInfo(b[:n])
-		if err == nil && in.Fallback {
-			return ErrFallback
-		}
+	err := onConn(c, func(fd int) (err error) {
+		in, err = InfoFD(fd)
 		return err
 	})
+	return in, err
+}
+
+// InfoFD is ConnInfo for a bare descriptor.
+func InfoFD(fd int) (Info, error) {
+	var b [256]byte // more than any kernel has
+	n, err := getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT):
+		return Info{}, ErrFallback
+	case err != nil:
+		return Info{}, os.NewSyscallError("getsockopt MPTCP_INFO", err)
+	}
+	in, err := parseInfo(b[:n])
+	if err == nil && in.Fallback {
+		return in, ErrFallback
+	}
 	return in, err
 }
 

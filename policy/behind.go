@@ -14,7 +14,7 @@ const (
 	behindMost = 250 * time.Millisecond
 	behindFade = 2 * time.Second // two measures that differ a little must not add up for ever
 	// An overflow link has brought little when its mean is less than littleShare of what the primaries carry alone. It has time to
-	// begin: a sender needs eight round trips from its first packets to what a line of 20 Mbit/s carries over 0.3 s.
+	// begin, after each rest anew: a sender needs eight round trips from its first packets to what a line of 20 Mbit/s carries over 0.3 s.
 	littleMean  = 200 * time.Millisecond // and a round trip
 	littleAfter = 250 * time.Millisecond
 	littleTrips = 8
@@ -22,10 +22,12 @@ const (
 
 // behind is what is remembered of it towards the home, the only direction where it is known what arrives.
 type behind struct {
-	share float64       // of what the primaries carried when the overflow began, hosts were given so much; 0: unknown
-	bits  float64       // that arrived and that hosts were not given
-	mean  float64       // of what the overflow link carries, bit/s
-	at    time.Duration // brought up to date
+	share   float64       // of what the primaries carried when the overflow began, hosts were given so much; 0: unknown
+	bits    float64       // that arrived and that hosts were not given
+	mean    float64       // of what the overflow link carries, bit/s
+	turn    time.Duration // when its last turn began
+	carried time.Duration // ... and how long it has carried in it
+	at      time.Duration // brought up to date
 }
 
 // beginBehind notes how much of what arrives hosts are given while one link alone carries. Where most is not relayed nothing can be told.
@@ -49,10 +51,14 @@ func (s *step) guardBehind(d int, u *use) bool {
 	in := &s.in[u.last]
 	b.bits = max(0, b.bits*math.Exp(-float64(dt)/float64(behindFade))+(b.share*u.total-s.delivered)*dt.Seconds())
 	if !dm.turns.resting {
+		if dm.turns.since > b.turn {
+			b.turn, b.carried = dm.turns.since, 0
+		}
+		b.carried += dt
 		b.mean += (in.rate[d] - b.mean) * (1 - math.Exp(-float64(dt)/float64(littleMean+in.atRest())))
 	}
 	brings := max(b.mean, in.rate[d])
-	if s.clock-dm.enteredAt < littleAfter+littleTrips*in.atRest() || brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo {
+	if b.carried < littleAfter+littleTrips*in.atRest() || brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo {
 		return false
 	}
 	s.suspend(u.last, "%s holds up %s and brings only %s %s", s.cfg.Links[u.last].Name, s.leaders(), rate(brings), direction(d))

@@ -237,11 +237,11 @@ func (r *Relay) takeQueued(fd int) {
 			return
 		}
 		for range n {
-			c, from, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			c, from, err := engine.Accept(fd)
 			if err != nil {
 				return
 			}
-			r.welcome(engine.Arrival{FD: c, From: engine.AddrPort(from)}, engine.LocalAddr(c))
+			r.welcome(engine.Arrival{FD: c, From: from}, engine.LocalAddr(c))
 		}
 	}
 }

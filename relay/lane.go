@@ -256,7 +256,8 @@ func (q *quick) gone() {
 	q.r.farewell()
 }
 
-// connOf makes a connection of a socket, which it owns from then on, also when it fails.
+// connOf makes a connection of a socket, which it owns from then on, also when it fails. Keep-alive, which package net puts on, is off: it would
+// run on every subflow.
 func connOf(fd int) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close()
@@ -269,5 +270,6 @@ func connOf(fd int) (*net.TCPConn, error) {
 		c.Close()
 		return nil, os.ErrInvalid
 	}
+	t.SetKeepAlive(false) // an error means that the connection is over
 	return t, nil
 }

@@ -28,6 +28,9 @@ type Pair struct {
 	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
 	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int
+	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
+	// Up is the server.
+	Far bool
 }
 
 // Conn is a pair being copied.

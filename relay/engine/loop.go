@@ -40,6 +40,7 @@ type loop struct {
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 	openings []opening
+	take     int // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -70,7 +71,7 @@ func newLoop(hold bool) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery, take: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -91,7 +92,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.dir[0].drained, c.dir[1].drained = true, plain(p.Up)
+	c.dir[0].drained, c.dir[1].drained = !p.Far, plain(p.Up)
 	c.out = [2]bool{true, true}
 	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()

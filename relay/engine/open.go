@@ -13,7 +13,7 @@ import (
 
 const (
 	openFor   = int64(200 * time.Millisecond) // how long an opening may stay with a loop
-	mostTaken = 4                             // connections accepted before others get their turn
+	mostTaken = 4                             // connections accepted before others get their turn, while nobody waits in vain
 )
 
 // Arrival is a connection that a loop has accepted, or why it could not.
@@ -133,12 +133,14 @@ func (l *loop) accept(id int32) {
 	if ln == nil {
 		return
 	}
-	for range mostTaken {
+	for range l.take {
 		a := Arrival{loop: l, ln: ln}
-		var from unix.Sockaddr
-		open := ln.Control(func(fd int) { a.FD, from, a.Err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) })
+		open := ln.Control(func(fd int) { a.FD, a.From, a.Err = Accept(fd) })
 		switch {
-		case !open, a.Err == unix.EAGAIN:
+		case !open:
+			return
+		case a.Err == unix.EAGAIN:
+			l.take = 1 // to find nobody costs the kernel a file: next time one is taken, and the others the time after
 			return
 		case a.Err == unix.ECONNABORTED, a.Err == unix.EINTR:
 			continue
@@ -147,34 +149,15 @@ func (l *loop) accept(id int32) {
 			time.Sleep(time.Millisecond)
 			return
 		}
-		a.From = AddrPort(from)
 		ln.fn(a)
 	}
-}
-
-// AddrPort is a socket's address, an IPv4 one as such.
-func AddrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// LocalAddr is where a connection was made to: of an intercepted one, the server.
-func LocalAddr(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return AddrPort(sa)
+	l.take = min(2*l.take, mostTaken)
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
 type Opening struct {
 	Event func(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
+	Both  bool                          // the accepted socket's writability is told too: on MPTCP an edge of it says that the handshake is complete
 	Late  func()                        // it has been here for 200 ms: it must begin, end or leave now
 	Ended func(End)                     // the engine closes
 }
@@ -193,7 +176,7 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.out[1] = true // tells of the handshake's end
+	c.out = [2]bool{o.Both, true} // tells of the handshake's end
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {
@@ -209,7 +192,7 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
-	c.dir[0].drained, c.dir[1].drained = true, plain
+	c.dir[0].drained, c.dir[1].drained = !p.Far, plain
 	c.dir[1].room = int32(p.Room)
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
@@ -250,6 +233,18 @@ func (l *loop) want(c *Conn, side int) {
 	c.out[side] = true
 	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+}
+
+// Nudge has the loop told anew, and so an opening's Event called, of what a socket that is watched for writability is ready for. It may be
+// called from anywhere.
+func (c *Conn) Nudge(side int) {
+	c.loop.mu.Lock()
+	defer c.loop.mu.Unlock()
+	if c.over || !c.out[side] {
+		return
+	}
+	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+	unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
 }
 
 // lateOnes ends the wait of openings whose time has passed. All may stay equally long, so that they are in order.

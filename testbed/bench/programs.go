@@ -33,7 +33,7 @@ type Programs struct {
 // find gives the path of an installed peer, "" without.
 func (p Programs) find(name string) string { return p.others[name] }
 
-// Build makes what is missing below root/build (SPILLWAY_BIN names another directory for the daemon alone): the yardsticks, the two programs, and the peers written in Go, which may
+// Build makes what is missing below root/build (SPILLWAY_BIN names another directory for the daemon, and for the concentrator if it is there): the yardsticks, the two programs, and the peers written in Go, which may
 // take so long together. What can't be had is named when its turn comes.
 func Build(ctx context.Context, root string, patience time.Duration, log io.Writer) (p Programs, err error) {
 	p.root = root
@@ -56,6 +56,9 @@ func Build(ctx context.Context, root string, patience time.Duration, log io.Writ
 	}
 	if given := os.Getenv("SPILLWAY_BIN"); given != "" {
 		p.Spillway = filepath.Join(given, "spillway")
+		if far := filepath.Join(given, "spillway-concentrator"); exists(far) {
+			p.Concentrator = far
+		}
 	}
 	for _, path := range []string{p.Spillway, p.Concentrator} {
 		if _, err := os.Stat(path); err != nil {
@@ -78,6 +81,11 @@ func Build(ctx context.Context, root string, patience time.Duration, log io.Writ
 	}
 	p.versions = p.ask()
 	return p, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // install builds a program of a module, once.

@@ -2,7 +2,7 @@
 
 // Command matrix looks for pairs of links on which bonding is worse than the better link alone.
 //
-//	matrix [-for 8s] [-up] [-least 0.95] [-json FILE] [NAME...]     names of cells; none: all
+//	matrix [-for 8s] [-up] [-least 0.95] [-nominal] [-json FILE] [NAME...]     names of cells; none: all
 //
 // In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
 // other. It ends with 1 when both are less than so much of the better one. "late" is for how long the machine did something else while both
@@ -33,6 +33,7 @@ func main() {
 	flag.Float64Var(&m.least, "least", 0.95, "the least ratio of both links to the better one")
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	flag.BoolVar(&m.unguarded, "unguarded", false, "without the guard (never_worse = false): what the kernel alone makes of it")
+	flag.BoolVar(&m.nominal, "nominal", false, "play both links only, and take 15/16 of the better one's rate for what it carries alone")
 	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
@@ -41,6 +42,9 @@ func main() {
 
 // watchEvery is how often the subflows are looked at for -v.
 const watchEvery = 200 * time.Millisecond
+
+// nominalShare of a line's rate is payload: of 1514 octets with their framing 1448, and a transfer takes a moment to begin.
+const nominalShare = 15.0 / 16
 
 // between two transfers what is still in a queue of the one before goes by.
 const between = 3 * time.Second
@@ -107,7 +111,7 @@ type matrix struct {
 	up     bool
 	least  float64
 
-	verbose, unguarded bool
+	verbose, unguarded, nominal bool
 
 	sysctl string
 }
@@ -176,10 +180,17 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 	if err := (scenario.Scenario{}).Ready(w); err != nil {
 		return f, err
 	}
-	for _, step := range []struct {
+	for i, step := range []struct {
 		off, back string
 		into      *float64
 	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
+		if m.nominal && step.into != &f.Both {
+			*step.into = nominalShare * []float64{c.LTE, c.DSL}[i] // the better one loses nothing in any cell
+			continue
+		}
+		if m.nominal {
+			step.back = ""
+		}
 		time.Sleep(between)
 		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
 			if set.link == "" {

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/relay/engine"
+)
+
+// The lane is the short way of a session, from accept to being copied without leaving the engine's loop: no goroutine, no timer, no
+// hand-over. It is for what happens most: a message that came whole in the SYN, a server that answers, a client whose handshake ends
+// within 200 ms. Whatever else comes goes to a goroutine (session.proceed), which finds what was done in begun.
+
+// quick is a session on the lane.
+type quick struct {
+	*session
+	c       *engine.Conn
+	fd      int // the client's
+	server  int
+	message *convert.Message
+	data    []byte // of the client's, that came with the message
+	began   time.Time
+	there   bool        // the server has accepted
+	waited  bool        // for the client's handshake, as the server was faster
+	waits   atomic.Bool // and still does
+	self    engine.Opening
+}
+
+// begun is what a goroutine finds of a session that the lane gave up.
+type begun struct {
+	head    []byte // octets of the client's that were read; message is nil then
+	message *convert.Message
+	data    []byte
+	server  int
+	at      time.Time // when the server was asked
+	waited  bool
+}
+
+// onLane begins the session, and tells whether it could. Otherwise no server was asked.
+func (ses *session) onLane(a engine.Arrival) bool {
+	var buf [openingLen]byte
+	n, err := unix.Read(a.FD, buf[:])
+	if n <= 0 || err != nil {
+		return false // it comes later, or never: read again
+	}
+	m, used, err := convert.Parse(buf[:n])
+	if err != nil || m.Error != nil || m.Connect == nil || m.Connect.Options != nil || ses.s.judge(ses.from, m, buf[:used], ses.accepted) != nil {
+		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		return false
+	}
+	q := &quick{session: ses, fd: a.FD, message: m, data: append([]byte(nil), buf[used:n]...), began: ses.accepted}
+	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
+		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		return false // the goroutine will see the same, and knows what to say
+	}
+	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Ended: q.ended, Both: true}
+	if q.c, err = a.Open(q.server, &q.self); err != nil {
+		q.ended(engine.Aborted) // the engine closes, or is out of memory
+		engine.Reset(q.server)
+		engine.Reset(q.fd)
+	}
+	return true
+}
+
+// event is the engine's call.
+func (q *quick) event(side int, events uint32) {
+	const failed = unix.EPOLLERR | unix.EPOLLHUP
+	switch {
+	case side == 0 && events&failed != 0: // the client has reset it
+		q.drop()
+		return
+	case side == 1 && q.there: // read when the client has its answer
+		return
+	case side == 1 && events&failed != 0:
+		q.giveUp()
+		return
+	case side == 1 && events&unix.EPOLLOUT != 0:
+		q.there = true
+		q.connected()
+		if !q.pass() {
+			return
+		}
+	}
+	if q.there {
+		q.answer()
+	}
+}
+
+// pass is hand without waiting: what the server's socket does not take the engine writes.
+func (q *quick) pass() bool {
+	if len(q.data) == 0 {
+		return true
+	}
+	n, err := unix.Write(q.server, q.data)
+	if n > 0 {
+		q.early.Add(uint32(n))
+		q.data = q.data[n:]
+	}
+	if err != nil && err != unix.EAGAIN {
+		q.giveUp()
+		return false
+	}
+	return true
+}
+
+// answer answers when the client's handshake is complete (established.go says why not before). An edge of the client's socket tells of
+// that: the kernel wakes those who wait for it when the third ACK changes its state. A look now and then is for kernels that don't.
+func (q *quick) answer() {
+	out, err := mptcp.InspectFD(q.fd)
+	if err == nil && q.s.waits && !(out.Established && (!out.MPTCP || keyed(mptcp.InfoFD(q.fd)))) {
+		if q.waited = true; !q.waits.Swap(true) {
+			q.s.young.lookLater(q)
+		}
+		return
+	}
+	q.waits.Store(false)
+	if err != nil {
+		q.giveUp()
+		return
+	}
+	var room [64]byte
+	b, err := q.reply(q.message).Append(room[:0])
+	if err == nil {
+		_, err = unix.Write(q.fd, b) // a few octets: all or nothing
+	}
+	if err != nil {
+		q.s.debug("answer", "client", q.from, "err", err)
+		q.drop()
+		return
+	}
+	if q.waited {
+		q.s.stats.handshakeWaits.Add(1)
+		q.s.clients.sawHandshake(q.key, time.Since(q.accepted))
+	}
+	q.count(out)
+	q.s.stats.sessions.Add(1)
+	q.conn.Store(q.c)
+	if q.push {
+		q.s.young.pushLater(young{c: q.c})
+	}
+	q.c.Begin(q.pair(), q.data, true)
+}
+
+// giveUp leaves the lane. Nothing was read that the goroutine needs.
+func (q *quick) giveUp() {
+	q.waits.Store(false)
+	q.c.Release()
+	q.begun = &begun{message: q.message, data: q.data, server: q.server, at: q.began, waited: q.waited}
+	go q.proceed(q.fd)
+}
+
+// drop ends the session with a reset of both sides.
+func (q *quick) drop() {
+	q.waits.Store(false)
+	q.c.Drop()
+	q.s.forget(q.session)
+}
+
+// ended is the engine's call when it closes.
+func (q *quick) ended(engine.End) {
+	q.waits.Store(false)
+	q.s.forget(q.session)
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package concentrator
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/convert"
+	"spillway/mptcp"
+)
+
+// laned has the kernel hand connections over with their first octets, as those whose message is in the SYN come, so that all are
+// for the lane; and fails the test when a goroutine dials.
+func laned(t *testing.T) func(*Server) {
+	return func(s *Server) {
+		s.listen = func(ctx context.Context, at netip.AddrPort, _ mptcp.ListenOptions) (*net.TCPListener, error) {
+			l, err := mptcp.Listen(ctx, at, mptcp.ListenOptions{})
+			if err == nil {
+				onSocket(t, l, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 30) })
+			}
+			return l, err
+		}
+		s.dial = func(context.Context, netip.AddrPort, mptcp.DialOptions) (*net.TCPConn, error) {
+			t.Error("a goroutine has dialled")
+			return nil, unix.ECONNREFUSED
+		}
+	}
+}
+
+func onSocket(t *testing.T, l *net.TCPListener, fn func(fd int) error) {
+	rc, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := rc.Control(func(fd uintptr) { failed = fn(int(fd)) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+}
+
+func TestLaneCarriesFromMessageToEnd(t *testing.T) {
+	r := start(t, nil, laned(t))
+	at := origin(t, false, echo)
+	data := random(300 << 10)
+	c := r.connect()
+	go func() {
+		c.Write(append(to(t, at), data...)) // the first with the message
+		c.CloseWrite()
+	}()
+	if m := answer(t, c); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d octets echoed, %v; want %d", len(got), err, len(data))
+	}
+	eventually(t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
+	if st := r.server.Stats(); st.Sessions != 1 || st.Up != uint64(len(data)) || st.Down != uint64(len(data)) {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+// What the lane can't do a goroutine finishes, and says the same as ever.
+func TestLaneGivesUp(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	r := start(t, func(c *Config) { c.DenyDestinations = prefixes("127.0.0.9/32") }, laned(t))
+	r.refused(to(t, nobody), convert.CodeConnectionReset)
+	r.refused(to(t, netip.MustParseAddrPort("127.0.0.9:80")), convert.CodeNotAuthorized)
+	r.refused(unhex(t, "010222637f010000"), convert.CodeUnsupportedMessage)
+	if _, m := r.ask(message(t, &convert.Message{Info: true})); m.Supported == nil {
+		t.Errorf("info: %+v", m)
+	}
+	c := r.connect()
+	half := to(t, origin(t, false, echo))
+	c.Write(half[:5])
+	eventually(t, "it is accepted", func() bool { return r.server.Stats().Active > 0 })
+	abort(c)
+	eventually(t, "all have ended", func() bool { return r.server.Stats().Active == 0 })
+}
+
+// slowServer has each connection to the server begin only after a while that the lane does not wait.
+func slowServer(at netip.AddrPort) func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) {
+	return func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return -1, 0, err
+		}
+		late, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			unix.Close(fd)
+			return -1, 0, err
+		}
+		time.AfterFunc(400*time.Millisecond, func() {
+			if at.IsValid() {
+				unix.Connect(late, mptcp.Sockaddr(at, false))
+			}
+			unix.Close(late)
+		})
+		return fd, 0, nil
+	}
+}
+
+func TestLaneHandsASlowServerOver(t *testing.T) {
+	at := origin(t, false, echo)
+	r := start(t, nil, func(s *Server) { laned(t)(s); s.begin = slowServer(at) })
+	c, m := r.ask(append(to(t, at), "slow"...))
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); m.Error != nil || string(got) != "slow" || err != nil {
+		t.Errorf("answer %+v, %q, %v", m, got, err)
+	}
+	eventually(t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
+}
+
+func TestLaneHandsASilentServerOver(t *testing.T) {
+	r := start(t, func(c *Config) { c.DialTimeout = 300 * time.Millisecond }, func(s *Server) { laned(t)(s); s.begin = slowServer(netip.AddrPort{}) })
+	if e := r.refused(to(t, netip.MustParseAddrPort("127.0.0.1:9")), convert.CodeUnreachable); e.ICMPCode() != 1 {
+		t.Errorf("ICMP code %d", e.ICMPCode())
+	}
+}
+
+func TestLaneKeepsTheLimits(t *testing.T) {
+	r := start(t, func(c *Config) { c.MaxPerClient = 1 }, laned(t))
+	at := origin(t, false, echo)
+	first, m := r.ask(to(t, at))
+	if m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	r.refused(to(t, at), convert.CodeResourceExceeded)
+	abort(first)
+	eventually(t, "room again", func() bool { return r.server.Stats().Active == 0 })
+	if _, m := r.ask(to(t, at)); m.Error != nil {
+		t.Errorf("when there is room again: %v", m.Error)
+	}
+}
