@@ -26,6 +26,7 @@ const (
 	NAT      = "kernel NAT"
 	CRW      = "C read/write"
 	CSplice  = "C splice"
+	CNap     = "C by the clock"
 	Spillway = "Spillway"
 )
 
@@ -43,6 +44,10 @@ func Contestants() []Contestant {
 		{Name: CSplice, Kind: "yardstick", About: "the same with splice through pipes of 1 MiB", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) {
 				return []string{s.bin.C, "convert", "splice", port, hagAddr, fmt.Sprint(convertPort)}, nil
+			}},
+		{Name: CNap, Kind: "limit", About: "C read/write that looks at its sockets every 20 ms and is never woken: what the octets alone cost", intercept: "tproxy",
+			command: func(s *Stage) ([]string, error) {
+				return []string{s.bin.C, "convert", "nap", port, hagAddr, fmt.Sprint(convertPort)}, nil
 			}},
 		{Name: "Go io.Copy", Kind: "yardstick", About: "two goroutines a connection, RFC 8803 with the request in the SYN", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) { return []string{s.bin.Go, port, to}, nil }},
