@@ -7,7 +7,7 @@ import "time"
 const (
 	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
 	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
-	silence   = int64(80 * time.Millisecond) // and one that ends the bulk mood; what two links bring comes in bursts
+	silence   = int64(120 * time.Millisecond) // and one that ends the bulk mood; what two links bring comes in bursts
 	window    = int64(40 * time.Millisecond) // over which the rate is taken, for the same reason
 	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
 	leastMark = 16 << 10                     // SO_RCVLOWAT of a bulk direction, which follows its rate
@@ -48,7 +48,7 @@ func (g *gauge) read(now int64, n int) bool {
 	if g.run < g.need {
 		return false
 	}
-	elapsed := max(now-g.start, int64(time.Microsecond))
+	elapsed := max(now-g.start, maxPeriod*tick) // a run that came at once had waited for a gap to be filled: that is no rate
 	g.rate = perTick(int64(g.run), elapsed)
 	if g.rate*maxPeriod < worth { // too slow to gain; keep half of the run's memory
 		g.run, g.start = g.run/2, now-elapsed/2
