@@ -22,6 +22,9 @@ const (
 	penaltyMax  = 5
 )
 
+// beginning is how long a link may take to come after the first observation, as one that was there: a port negotiates for some seconds.
+const beginning = 5 * time.Second
+
 // How long a link must be too slow or too lossy before it counts: RFC 8157 asks for several measurements in a row.
 const (
 	slowFor = 2 * time.Second
@@ -78,7 +81,8 @@ func (s *step) tierOf(r Role) int {
 }
 
 // dampen notes falls and returns of link i, and trusts it when it has stayed up long enough. Links that are up at the first
-// observation are trusted: a restart of the daemon is no event of the line.
+// observation are trusted: a restart of the daemon is no event of the line. So are those that come soon after (beginning): they do
+// not return, the daemon only looked before the port had its carrier.
 func (s *step) dampen(i int) {
 	l, in := &s.mem.links[i], &s.in[i]
 	switch {
@@ -90,6 +94,7 @@ func (s *step) dampen(i int) {
 		l.trusted = false
 	case !l.usable && in.usable:
 		l.upAt = s.clock
+		l.trusted = l.trusted || l.penalty == 0 && s.clock < beginning
 	}
 	l.usable = in.usable
 	if in.usable && !l.trusted && s.clock-l.upAt >= s.wait(i) {

@@ -3,8 +3,8 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -123,47 +123,38 @@ func (w *world) obey(p policy.Plan) {
 
 // do lets an event happen.
 func (w *world) do(e Event) {
-	w.tell("! %s %s", e.Verb, strings.Join(e.Args, " "))
+	w.tell("! %s", e.Text)
 	if e.Verb == "demand" {
-		w.demand(e.Args)
+		w.demand(e.Demand)
 		return
 	}
 	for i := range w.lines {
-		if w.lines[i].Name == e.Args[0] {
+		if w.lines[i].Name == e.Link {
 			w.change(&w.lines[i], e)
 		}
 	}
 }
 
-// demand sets what wants to go in one direction: "down greedy", "up paced 4.5".
-func (w *world) demand(args []string) {
-	d := 0
-	if args[0] == "up" {
-		d = 1
+// demand sets what wants to go in one direction.
+func (w *world) demand(want Demand) {
+	d := &w.demands[0]
+	if want.Up {
+		d = &w.demands[1]
 	}
-	w.demands[d] = demand{}
-	switch args[1] {
-	case "greedy":
-		w.demands[d].greedy = true
+	*d = demand{paced: want.Paced, greedy: want.Kind == "greedy"}
+	switch want.Kind {
 	case "video":
-		w.demands[d].video = &video{quality: ladder[1], most: ladder[len(ladder)-1]}
+		d.video = &video{quality: ladder[1], most: ladder[len(ladder)-1]}
 	case "film":
-		w.demands[d].video = &video{quality: ladder[1], most: 16e6}
-	case "paced":
-		v, _ := strconv.ParseFloat(args[2], 64)
-		w.demands[d].paced = v * 1e6
+		d.video = &video{quality: ladder[1], most: 16e6}
 	}
 }
 
 // change lets an event happen to a line.
 func (w *world) change(l *line, e Event) {
-	arg := strings.Join(e.Args[1:], " ")
 	switch e.Verb {
 	case "down":
-		l.up, l.reason = false, arg
-		if arg == "" {
-			l.reason = "no carrier"
-		}
+		l.up, l.reason = false, cmp.Or(e.Reason, "no carrier")
 	case "up":
 		l.up, l.reason = true, ""
 	case "dead":
@@ -171,20 +162,17 @@ func (w *world) change(l *line, e Event) {
 	case "alive":
 		l.dead = false
 	case "rate":
-		l.Rate, _ = rates(arg)
+		l.Rate = e.Rate
 	case "rtt":
-		l.RTT, _ = time.ParseDuration(arg)
+		l.RTT = e.Time
 	case "queue":
-		l.Queue, _ = time.ParseDuration(arg)
+		l.Queue = e.Time
 	case "loss":
-		p, _ := strconv.ParseFloat(arg, 64)
-		l.loss = p / 100
+		l.loss = e.Share
 	case "drag":
-		l.drag, _ = strconv.ParseFloat(arg, 64)
+		l.drag = e.Share
 	case "set":
-		if r, err := policy.ParseRole(arg); err == nil {
-			_ = w.m.Set(l.Name, r)
-		}
+		_ = w.m.Set(l.Name, e.Role) // the link exists
 	case "clear":
 		_ = w.m.Clear(l.Name)
 	}

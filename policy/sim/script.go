@@ -36,13 +36,6 @@ type Link struct {
 	Unknown bool          // the policy is not told the rate
 }
 
-// Event changes the world at an instant.
-type Event struct {
-	At   time.Duration
-	Verb string
-	Args []string
-}
-
 // Expect is a demand on the outcome: a figure, how it compares, and with what.
 type Expect struct {
 	Figure, Op string
@@ -51,22 +44,6 @@ type Expect struct {
 
 // String returns the expectation as it is written.
 func (e Expect) String() string { return fmt.Sprintf("%s %s %v", e.Figure, e.Op, e.Value) }
-
-// verbs are the events of a script with their least number of arguments.
-var verbs = map[string]int{
-	"demand": 2, // down|up paced MBIT | greedy | video (up to 25 Mbit/s) | film (16) | none
-	"down":   1, // LINK [reason]
-	"up":     1, // LINK
-	"dead":   1, // LINK: a blackhole; seen by the health of the link after 400 ms
-	"alive":  1, // LINK
-	"rate":   2, // LINK MBIT/MBIT
-	"rtt":    2, // LINK DURATION
-	"queue":  2, // LINK DURATION
-	"loss":   2, // LINK PERCENT
-	"drag":   2, // LINK SHARE: whatever the reason, all links keep but this share of their rate while LINK carries beside others
-	"set":    2, // LINK ROLE
-	"clear":  1, // LINK
-}
 
 // Parse reads a script up to a line "----". An error names the line.
 func Parse(text string) (*Scenario, error) {
@@ -188,32 +165,15 @@ func (sc *Scenario) link(f []string) (err error) {
 	return nil
 }
 
-// event reads "TIME VERB ARGS".
-func (sc *Scenario) event(f []string) (err error) {
-	if len(f) < 2 {
-		return fmt.Errorf("at: want TIME VERB")
-	}
-	e := Event{Verb: f[1], Args: f[2:]}
-	if e.At, err = time.ParseDuration(f[0]); err != nil {
+// event adds an event, which must not be earlier than the one before.
+func (sc *Scenario) event(f []string) error {
+	e, err := event(f)
+	if err != nil {
 		return err
-	}
-	least, ok := verbs[e.Verb]
-	if !ok || len(e.Args) < least {
-		return fmt.Errorf("at %v: %q %v: no such event, or too few values", e.At, e.Verb, e.Args)
 	}
 	if n := len(sc.Events); n > 0 && sc.Events[n-1].At > e.At {
 		return fmt.Errorf("at %v: earlier than the event before", e.At)
 	}
 	sc.Events = append(sc.Events, e)
 	return nil
-}
-
-// rates reads "DOWN/UP" in Mbit/s.
-func rates(s string) (r [2]float64, err error) {
-	a, b, _ := strings.Cut(s, "/")
-	if r[0], err = strconv.ParseFloat(a, 64); err == nil {
-		r[1], err = strconv.ParseFloat(b, 64)
-	}
-	r[0], r[1] = r[0]*1e6, r[1]*1e6
-	return r, err
 }

@@ -45,6 +45,9 @@ func (l *loop) pump(c *Conn, d int) {
 	if n == 0 || c.over {
 		return
 	}
+	if l.onset.moved(l.now, n) {
+		l.tellBulk()
+	}
 	if x.room > 0 && x.moved.Load() >= roomAfter {
 		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
 		setLowat(c.fd[d], x.room)
@@ -124,13 +127,18 @@ func (l *loop) promote(c *Conn, d int) {
 	x := &c.dir[d]
 	if len(l.bulk) == 0 {
 		l.nextTick = x.gauge.due
-		if fn := l.onBulk.Load(); fn != nil {
-			(*fn)()
-		}
+		l.tellBulk()
 	}
 	x.place = int32(len(l.bulk))
 	l.bulk = append(l.bulk, entry{c, d})
 	l.follow(c, d)
+}
+
+// tellBulk calls what OnBulk has named.
+func (l *loop) tellBulk() {
+	if fn := l.onBulk.Load(); fn != nil {
+		(*fn)()
+	}
 }
 
 // demote makes a direction attentive. Raising the low mark raised no event for what came in between, so look once
@@ -194,7 +202,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			l.finish(c, Failed)
 			return total
 		}
-		x.moved.Store(x.moved.Load() + uint64(w))
+		l.tally(x, d, w)
 		if w < n {
 			x.buffer = l.buffers.hold(l.scratch[w:n])
 			x.held = x.buffer
@@ -217,6 +225,14 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 	return total
 }
 
+// tally adds octets that a direction has moved.
+func (l *loop) tally(x *direction, d, n int) {
+	x.moved.Store(x.moved.Load() + uint64(n))
+	if d == 1 {
+		l.delivered.Add(uint64(n))
+	}
+}
+
 // flush writes what is held and, when it is gone, goes on reading.
 func (l *loop) flush(c *Conn, d int) {
 	x := &c.dir[d]
@@ -225,7 +241,7 @@ func (l *loop) flush(c *Conn, d int) {
 		l.finish(c, Failed)
 		return
 	}
-	x.moved.Store(x.moved.Load() + uint64(w))
+	l.tally(x, d, w)
 	if w > 0 {
 		c.last = l.second()
 	}

@@ -48,8 +48,8 @@ func (e *Engine) Add(p Pair) (*Conn, error) {
 	return c, nil
 }
 
-// OnBulk names a function that is called, from a loop, when the first direction of a loop becomes bulk: much is about to move. It
-// must return at once.
+// OnBulk names a function that is called, from a loop, when the first direction of a loop becomes bulk, or a slower transfer begins:
+// rates are about to change. It must return at once.
 func (e *Engine) OnBulk(fn func()) {
 	for _, l := range e.loops {
 		l.onBulk.Store(&fn)
@@ -61,6 +61,15 @@ func (e *Engine) Wakeups() uint64 {
 	var n uint64
 	for _, l := range e.loops {
 		n += l.wakeups.Load()
+	}
+	return n
+}
+
+// Delivered counts the octets that LAN sides were given since New.
+func (e *Engine) Delivered() uint64 {
+	var n uint64
+	for _, l := range e.loops {
+		n += l.delivered.Load()
 	}
 	return n
 }

@@ -5,18 +5,18 @@ package engine
 import "time"
 
 const (
-	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
-	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
+	tick      = int64(5 * time.Millisecond)   // the loop's clock for bulk directions
+	pause     = int64(20 * time.Millisecond)  // a silence that ends a run of reads
 	silence   = int64(120 * time.Millisecond) // and one that ends the bulk mood; what two links bring comes in bursts
-	window    = int64(40 * time.Millisecond) // over which the rate is taken, for the same reason
-	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
-	leastMark = 16 << 10                     // SO_RCVLOWAT of a bulk direction, which follows its rate
-	mostMark  = 128 << 10                    // the kernel makes the window hold it (tcp_set_rcvlowat, mptcp_set_rcvlowat)
-	roomAfter = 32 << 10                     // octets that a direction has moved when it is given its room
-	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
-	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
-	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
-	target    = 48 << 10                     // octets that a look should find: what comes more often is dearer by the wake-up
+	window    = int64(40 * time.Millisecond)  // over which the rate is taken, for the same reason
+	maxPeriod = 4                             // ticks between two looks at a slow bulk direction
+	leastMark = 16 << 10                      // SO_RCVLOWAT of a bulk direction, which follows its rate
+	mostMark  = 128 << 10                     // the kernel makes the window hold it (tcp_set_rcvlowat, mptcp_set_rcvlowat)
+	roomAfter = 32 << 10                      // octets that a direction has moved when it is given its room
+	firstNeed = 64 << 10                      // octets of an unbroken run that make a direction bulk
+	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
+	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing
+	target    = 48 << 10                      // octets that a look should find: what comes more often is dearer by the wake-up
 )
 
 // gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).

@@ -3,7 +3,6 @@
 package scenario
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -117,11 +116,11 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 			}
 			continue
 		}
-		n := slices.IndexFunc(links, func(l sim.Link) bool { return l.Name == e.Args[0] })
+		n := slices.IndexFunc(links, func(l sim.Link) bool { return l.Name == e.Link })
 		if n < 0 {
-			return fmt.Errorf("at %v: %s: no link of that name", e.At, e.Args[0])
+			return fmt.Errorf("at %v: %s: no link of that name", e.At, e.Link)
 		}
-		x := Event{At: e.At, Link: e.Args[0]}
+		x := Event{At: e.At, Link: e.Link}
 		switch e.Verb {
 		case "down":
 			x.Do = Cut
@@ -131,8 +130,10 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 			x.Do = Blackhole
 		case "alive":
 			x.Do = Clear
-		case "set", "clear":
-			x.Do, x.Act = Action(e.Verb), setRole(e.Args)
+		case "set":
+			x.Do, x.Act = Action(e.Verb), setRole(e.Link, e.Role.String())
+		case "clear":
+			x.Do, x.Act = Action(e.Verb), setRole(e.Link, "")
 		default:
 			if err := change(&links[n], &loss[n], e); err != nil {
 				return err
@@ -145,42 +146,34 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 }
 
 // setRole is the command `spillway set`; without a role the configured one.
-func setRole(args []string) func(*world.World) error {
-	role := strings.Join(args[1:], "")
+func setRole(link, role string) func(*world.World) error {
 	return func(w *world.World) error {
-		_, err := w.Router.Control("set", map[string]string{"link": args[0], "role": role})
+		_, err := w.Router.Control("set", map[string]string{"link": link, "role": role})
 		return err
 	}
 }
 
 // change is an event that changes a line.
-func change(l *sim.Link, loss *float64, e sim.Event) (err error) {
+func change(l *sim.Link, loss *float64, e sim.Event) error {
 	switch e.Verb {
 	case "rate":
-		down, up, _ := strings.Cut(e.Args[1], "/")
-		for d, v := range []string{down, cmp.Or(up, down)} {
-			if l.Rate[d], err = strconv.ParseFloat(v, 64); err != nil {
-				return fmt.Errorf("at %v: rate: %w", e.At, err)
-			}
-			l.Rate[d] *= 1e6
-		}
+		l.Rate = e.Rate
 	case "rtt":
-		l.RTT, err = time.ParseDuration(e.Args[1])
+		l.RTT = e.Time
 	case "queue":
-		l.Queue, err = time.ParseDuration(e.Args[1])
+		l.Queue = e.Time
 	case "loss":
-		*loss, err = strconv.ParseFloat(e.Args[1], 64)
-		*loss /= 100
+		*loss = e.Share
 	default:
-		err = fmt.Errorf("at %v: %s: only the simulation has that", e.At, e.Verb)
+		return fmt.Errorf("at %v: %s: only the simulation has that", e.At, e.Verb)
 	}
-	return err
+	return nil
 }
 
 // until is when the demand of event i ends: with the next one in its direction.
 func until(sc *sim.Scenario, i int) time.Duration {
 	for _, e := range sc.Events[i+1:] {
-		if e.Verb == "demand" && e.Args[0] == sc.Events[i].Args[0] {
+		if e.Verb == "demand" && e.Demand.Up == sc.Events[i].Demand.Up {
 			return e.At
 		}
 	}
@@ -190,26 +183,19 @@ func until(sc *sim.Scenario, i int) time.Duration {
 // demand is a transfer in place of a demand.
 func (s *Scenario) demand(e sim.Event, end time.Duration) error {
 	d := traffic.Demand{Kind: traffic.Get, For: end - e.At, Timeout: end - e.At + time.Minute}
-	if e.Args[0] == "up" {
-		d.Kind = traffic.Put
+	name := fmt.Sprintf("down at %v", e.At)
+	if e.Demand.Up {
+		d.Kind, name = traffic.Put, fmt.Sprintf("up at %v", e.At)
 	}
-	switch e.Args[1] {
+	switch e.Demand.Kind {
 	case "none":
 		return nil
 	case "greedy":
 	case "paced":
-		if len(e.Args) < 3 {
-			return fmt.Errorf("at %v: demand paced: no rate", e.At)
-		}
-		mbit, err := strconv.ParseFloat(e.Args[2], 64)
-		if err != nil {
-			return fmt.Errorf("at %v: demand: %w", e.At, err)
-		}
-		d.Mbit = mbit * Goodput
+		d.Mbit = e.Demand.Paced / 1e6 * Goodput
 	default:
-		return fmt.Errorf("at %v: demand %s: only the simulation has that", e.At, e.Args[1])
+		return fmt.Errorf("at %v: demand %s: only the simulation has that", e.At, e.Demand.Kind)
 	}
-	name := fmt.Sprintf("%s at %v", e.Args[0], e.At)
 	s.Demands = append(s.Demands, Demand{Name: name, Start: e.At, Demand: d})
 	s.Expect = append(s.Expect, whole(name))
 	return nil

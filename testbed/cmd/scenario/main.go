@@ -3,7 +3,7 @@
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
-//	scenario [-v] [-keep DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
+//	scenario [-v] [-keep DIR] [-picture DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
 //	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,11 +27,18 @@ import (
 func main() {
 	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
+	picture := flag.String("picture", "", "draw NAME.svg in this directory: what the links carried, and what was decided")
 	flag.Parse()
-	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), *verbose, *keep) })
+	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), shown{*verbose, *keep, *picture}) })
 }
 
-func run(ctx context.Context, names []string, verbose bool, keep string) error {
+// shown is what is to be seen of a run: everything on the terminal, logs and pictures in directories, "" for none.
+type shown struct {
+	verbose       bool
+	keep, picture string
+}
+
+func run(ctx context.Context, names []string, show shown) error {
 	if len(names) == 0 || names[0] == "list" {
 		for _, s := range known() {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
@@ -42,7 +50,7 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 		return err
 	}
 	if names[0] == "stand" {
-		return stand(ctx, bin, keep)
+		return stand(ctx, bin, show.keep)
 	}
 	failed := 0
 	list := scenario.Every()
@@ -66,7 +74,7 @@ func run(ctx context.Context, names []string, verbose bool, keep string) error {
 		if ctx.Err() != nil {
 			break
 		}
-		ok, err := one(ctx, s, bin, verbose, keep)
+		ok, err := one(ctx, s, bin, show)
 		if errors.Is(err, world.ErrLacks) {
 			fmt.Printf("%s: skipped: %v\n", s.Name, err)
 			continue
@@ -89,16 +97,20 @@ func known() []scenario.Scenario {
 	return append(scenario.Every(), policybench.All(20*time.Second)...)
 }
 
-func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose bool, keep string) (ok bool, err error) {
-	dir, remove, err := directory(keep)
+func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, show shown) (ok bool, err error) {
+	dir, remove, err := directory(show.keep)
 	if err != nil {
 		return false, err
 	}
 	defer remove()
 	var broken []string
+	var drawn error
 	findings, err := s.InWorld(ctx, dir, bin, func(f string, args ...any) { fmt.Printf("  "+f+"\n", args...) }, func(w *world.World, run *scenario.Run) {
 		broken = run.Complaints()
-		if verbose {
+		if show.picture != "" {
+			drawn = draw(run, show.picture)
+		}
+		if show.verbose {
 			fmt.Print(w.Logs(20_000))
 			counters(w)
 			run.Timeline(os.Stdout, 250*time.Millisecond)
@@ -111,7 +123,22 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, verbose b
 	for _, line := range broken {
 		fmt.Println("  " + line)
 	}
+	if drawn != nil {
+		return false, drawn
+	}
 	return !slices.ContainsFunc(findings, func(f scenario.Finding) bool { return !f.Within }), nil
+}
+
+// draw writes the picture of a run.
+func draw(run *scenario.Run, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, run.Name+".svg"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(run.Picture(f), f.Close())
 }
 
 // directory is where logs go: one that is kept, or one that is removed.

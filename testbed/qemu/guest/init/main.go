@@ -186,6 +186,9 @@ func write(path, text string) error {
 // shell does lines as a person at the console would; the first that fails ends it. Busybox takes its own ip for the real one,
 // which knows MPTCP.
 func shell(lines string) error {
+	if _, err := os.Stat("/bin/sh"); err != nil {
+		return console(lines)
+	}
 	const ip = "/usr/sbin/ip"
 	if _, err := os.Stat(ip); err == nil {
 		lines = "ip() { " + ip + " \"$@\"; }\n" + lines

@@ -6,6 +6,7 @@
 //
 //	nft -f -           load, all of it or nothing
 //	nft -c -f -        only parse
+//	nft delete table inet NAME, nft flush table inet NAME
 //	nft list ruleset   each rule that the kernel has, as the names of its expressions
 package main
 
@@ -28,7 +29,7 @@ func main() {
 }
 
 func run(args []string) error {
-	switch strings.Join(args, " ") {
+	switch line := strings.Join(args, " "); line {
 	case "-f -", "-c -f -":
 		text, err := io.ReadAll(os.Stdin)
 		if err != nil {
@@ -46,6 +47,11 @@ func run(args []string) error {
 		return list(os.Stdout)
 	case "list flowtables":
 		return nil
+	default:
+		b := &batch{}
+		if len(args) == 4 && args[1] == "table" && parse(line, b) == nil {
+			return b.send()
+		}
 	}
 	return fmt.Errorf("arguments %q: this program can't", args)
 }

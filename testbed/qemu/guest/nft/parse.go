@@ -126,6 +126,9 @@ func parse(text string, b *batch) error {
 		case w.take("delete table inet"):
 			name := w.next()
 			b.add(unix.NFT_MSG_DELTABLE, 0, "delete table "+name, attributes{}.text(unix.NFTA_TABLE_NAME, name))
+		case w.take("flush table inet"): // the rules of all its chains
+			name := w.next()
+			b.add(unix.NFT_MSG_DELRULE, 0, "flush table "+name, attributes{}.text(unix.NFTA_RULE_TABLE, name))
 		case w.take("table inet"):
 			if err := b.parseTable(&w); err != nil {
 				return err
