@@ -52,6 +52,7 @@ type house struct {
 	steering    *steering // nil: the kernel makes the subflows
 	reached     []bool    // by link: some class has subflows there
 	snap        linkmon.Snapshot
+	delivered   linkmon.Rate // to LAN hosts
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
 	ruleset     kernel.Ruleset
@@ -115,6 +116,7 @@ func (h *house) control(ctx context.Context) error {
 			return nil
 		case s := <-h.snapshots:
 			h.snap = s
+			h.delivered.Add(s.At, h.relay.Delivered())
 		case e := <-h.joins:
 			if h.steering != nil && !h.subflowEvent(time.Now(), e) || h.steering == nil && !h.subflowJoined(e.Local.Addr()) {
 				continue // every connection says so, and nothing follows
@@ -249,6 +251,7 @@ func ourSubflows(links []linkmon.Link, f families) mptcp.Which {
 // decide asks the policy and does what it says.
 func (h *house) decide(now time.Time, fresh bool) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
+	seen.Delivered = h.delivered.Bit
 	before := h.plan.Links
 	h.plan = h.machine.Step(seen)
 	h.logTurns(before)

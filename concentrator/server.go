@@ -64,7 +64,7 @@ func (s *Server) Open(ctx context.Context) error {
 		s.supported = s.supported[1:]
 	}
 	for _, at := range s.cfg.Listen {
-		l, err := s.listen(ctx, at, mptcp.ListenOptions{MPTCP: true, FastOpenQueue: fastOpenQueue, NoCookie: true})
+		l, err := s.listen(ctx, at, mptcp.ListenOptions{MPTCP: true, FastOpenQueue: fastOpenQueue, NoCookie: true, NotSentLowat: notSent})
 		if err != nil {
 			s.closeListeners()
 			return fmt.Errorf("listen on %v: %w", at, err)

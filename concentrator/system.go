@@ -21,6 +21,16 @@ const subflowLimit = 8
 // 750 kB in flight, as much again unsent, and the kernel counts twice what it holds.
 const wmemMax = 4 << 20
 
+// wmemLeast is the least lower limit, octets. The kernel adds it to what a connection's subflows may hold together (net/mptcp/protocol.h,
+// __mptcp_sync_sndbuf), and that is all that a bonded connection has for what waits behind a slower link: with the usual 4096 a
+// line of 20 Mbit/s stands still when another keeps it waiting for 0.3 s, with this for 0.7 s. More than the client's receive window
+// would do harm: with that used up, the slower link's subflow stops as well. It is also what each connection may hold when the host's limit
+// for TCP (net.ipv4.tcp_mem) is reached: the limits for each client keep that small.
+const wmemLeast = 1 << 20
+
+// notSent is how much of a connection may wait unsent, so that wmemLeast holds what is on its way rather than a longer queue.
+const notSent = 256 << 10
+
 // setting is one kernel setting and what it should become. want returns "" when the value found is good.
 type setting struct {
 	name string
@@ -52,16 +62,18 @@ func fastOpenServer(have string) string {
 	return unless(n&2 != 0, strconv.FormatInt(n|2, 10))
 }
 
-// largerWmem raises the third of the three numbers.
+// largerWmem raises the first and the third of the three numbers.
 func largerWmem(have string) string {
 	f := strings.Fields(have)
 	if len(f) != 3 {
 		return ""
 	}
-	if n, err := strconv.Atoi(f[2]); err != nil || n >= wmemMax {
+	least, err := strconv.Atoi(f[0])
+	most, err2 := strconv.Atoi(f[2])
+	if err != nil || err2 != nil || least >= wmemLeast && most >= wmemMax {
 		return ""
 	}
-	return fmt.Sprintf("%s %s %d", f[0], f[1], wmemMax)
+	return fmt.Sprintf("%d %s %d", max(least, wmemLeast), f[1], max(most, wmemMax))
 }
 
 // Prepare puts the kernel's settings in place where this process may, and says in one line each what it may not, with the

@@ -11,13 +11,14 @@ const (
 	// rateWindow is the time over which a rate is taken. A mean over a window reaches a new rate in that time; exponential smoothing
 	// of the same quiet would take three times as long to come near it, and overflow waits for that.
 	rateWindow   = 250 * time.Millisecond
-	rateSamples  = 16 // kept: more than the window holds at the quickest cadence
+	rateSoon     = 100 * time.Millisecond // ... but after a rest, when the reading before is old
+	rateSamples  = 16                     // kept: more than the window holds at the quickest cadence
 	peakHalfLife = 10 * time.Second
 )
 
 // Rate turns one octet counter into bit/s. The zero value is ready.
 type Rate struct {
-	Bit  float64 // bit/s, the mean of the last rateWindow, or of the time between two readings if that is longer
+	Bit  float64 // bit/s, the mean of the last rateWindow, or of the time between two readings if that is longer; of at least rateSoon after a rest
 	Peak float64 // bit/s, the highest Bit of late, halved each 10 s
 
 	last    uint64 // counter
@@ -49,13 +50,7 @@ func (r *Rate) Add(at time.Time, counter uint64) {
 	r.total += grown(r.last, counter)
 	r.last, r.at = counter, at
 	r.push(at)
-	base := &r.window[1] // the newest that is as old as the window, else the oldest there is
-	for i := 1; i < r.n; i++ {
-		base = &r.window[i]
-		if at.Sub(base.at) >= rateWindow {
-			break
-		}
-	}
+	base := r.base(at)
 	if span := at.Sub(base.at).Seconds(); span > 0 {
 		r.Bit = float64(r.total-base.total) * 8 / span
 	}
@@ -63,6 +58,23 @@ func (r *Rate) Add(at time.Time, counter uint64) {
 	if r.Peak < 1 {
 		r.Peak = 0
 	}
+}
+
+// base is the sample from which the mean is taken: the newest that is as old as the window, else the oldest there is. A rest before does not
+// count: what came right after it tells of now.
+func (r *Rate) base(at time.Time) *rateSample {
+	base := &r.window[1]
+	for i := 1; i < r.n; i++ {
+		last := base
+		base = &r.window[i]
+		switch age := at.Sub(base.at); {
+		case age >= 2*rateWindow && at.Sub(last.at) >= rateSoon:
+			return last
+		case age >= rateWindow:
+			return base
+		}
+	}
+	return base
 }
 
 // push keeps a sample.

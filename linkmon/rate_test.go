@@ -61,6 +61,23 @@ func TestRateFollowsWithinItsWindow(t *testing.T) {
 	}
 }
 
+// TestRateAfterARest: the rest does not count for longer than rateSoon, though the reading before is seconds old.
+func TestRateAfterARest(t *testing.T) {
+	var r Rate
+	at, octets := start, uint64(0)
+	r.Add(at, 0)
+	at = at.Add(2 * time.Second)
+	r.Add(at, 0) // the first packets make somebody read
+	for d := time.Duration(0); d < rateSoon; d += 50 * time.Millisecond {
+		at = at.Add(50 * time.Millisecond)
+		octets += uint64(10e6 / 8 * 0.05)
+		r.Add(at, octets)
+	}
+	if !near(r.Bit, 10e6, 0.01) {
+		t.Errorf("%v after a rest: %.0f bit/s, want 10e6", rateSoon, r.Bit)
+	}
+}
+
 func TestCounterThatWrapsOrBeginsAnew(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -24,6 +24,7 @@ type ListenOptions struct {
 	Backlog       int    // 0: net.core.somaxconn
 	RecvBuffer    int    // octets, inherited by accepted connections; 0: the kernel tunes
 	SendBuffer    int    // octets, inherited by accepted connections; 0: the kernel tunes
+	NotSentLowat  int    // octets, TCP_NOTSENT_LOWAT, inherited by accepted connections; 0: the kernel's; ignored by kernels without it on MPTCP
 	V6Only        bool   // with an unspecified IPv6 address: no IPv4
 }
 
@@ -65,6 +66,7 @@ func prepareListen(fd int, v6 bool, o ListenOptions) error {
 	fast := o.FastOpenQueue > 0
 	return errors.Join(
 		common(fd, v6, o.Device, o.Transparent, o.SendBuffer, o.RecvBuffer),
+		optional(o.NotSentLowat > 0, fd, unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat),
 		listenFastOpen(fast, fd, unix.TCP_FASTOPEN, o.FastOpenQueue),
 		listenFastOpen(fast && o.NoCookie, fd, unix.TCP_FASTOPEN_NO_COOKIE, 1),
 	)

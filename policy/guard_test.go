@@ -267,3 +267,40 @@ func TestGuardIgnoresTheEnd(t *testing.T) {
 		t.Error(m.mem.links[1].suspension.why)
 	}
 }
+
+// TestGuardBehind: a link that brings next to nothing while hosts wait for it goes before anything is lost. One that brings enough may keep
+// them waiting, and so may one that has had no time to begin; and without a figure of what hosts are given nothing follows.
+func TestGuardBehind(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		lte, delivered float64 // Mbit/s
+		rtt            time.Duration
+		goes           bool
+	}{
+		{"little, and hosts wait", 1.5, 9, 30 * time.Millisecond, true},
+		{"little, but nobody waits", 1.5, 20, 30 * time.Millisecond, false},
+		{"enough, and hosts wait", 6, 9, 30 * time.Millisecond, false},
+		{"little, far away", 1.5, 9, 300 * time.Millisecond, false},
+		{"unknown", 1.5, 0, 30 * time.Millisecond, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, o := household()
+			m := New(c)
+			o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT = 19.6e6, true, tt.rtt
+			if tt.delivered > 0 {
+				o.Delivered = 18.6e6
+			}
+			for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
+				pass(m, &o, 50*time.Millisecond)
+			}
+			o.Links[1].DownRate, o.Delivered = tt.lte*1e6, tt.delivered*1e6
+			p := pass(m, &o, 2*time.Second)
+			if goes := !p.OverflowDown; goes != tt.goes {
+				t.Errorf("overflow %t: %s", p.OverflowDown, p.Links[1].Why)
+			}
+			if tt.goes && !strings.Contains(p.Links[1].Why, "lte holds up dsl and brings only 1.5 Mbit/s down") {
+				t.Errorf("it is not said: %s", p.Links[1].Why)
+			}
+		})
+	}
+}

@@ -94,14 +94,15 @@ type step struct {
 	clock     time.Duration
 	n         int // links
 
-	in      [MaxLinks]sense
-	role    [MaxLinks]Role
-	rank    [MaxLinks]int   // smaller carries sooner; noRank: not at all
-	hurdle  [MaxLinks]cause // what holds a link back
-	primary [MaxLinks]bool  // serves as a primary now
-	first   int
-	state   [MaxLinks]State
-	cause   [MaxLinks]cause
+	in        [MaxLinks]sense
+	delivered float64 // Observation.Delivered
+	role      [MaxLinks]Role
+	rank      [MaxLinks]int   // smaller carries sooner; noRank: not at all
+	hurdle    [MaxLinks]cause // what holds a link back
+	primary   [MaxLinks]bool  // serves as a primary now
+	first     int
+	state     [MaxLinks]State
+	cause     [MaxLinks]cause
 }
 
 // sense is LinkObs with each direction as an index: 0 towards the home, 1 from the home.
@@ -149,6 +150,7 @@ func (s *step) sense(o *Observation) {
 	}
 	mem.now = o.Now
 	s.now, s.clock = o.Now, mem.clock
+	s.delivered = sane(o.Delivered)
 	s.wall = o.Wall
 	if s.wall.IsZero() {
 		s.wall = o.Now

@@ -60,6 +60,7 @@ type dirMemory struct {
 	recovered  bool          // since the overflow link rests the primaries have been full
 	bonded     float64       // what the links carried together before the overflow was left
 	strikes    int           // times that the primaries carried more alone than together
+	behind     behind        // what hosts wait for
 	turns      turns         // of the overflow link
 	tried      bool          // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
 	triedLink  int
@@ -105,7 +106,7 @@ func (s *step) spill(d int) {
 	s.keep(d)
 	u := s.use(d)
 	s.mem.dirs[d].average(s.clock, u.total)
-	if u.overflowLinks > 0 && s.guardOverflow(d, &u) {
+	if u.overflowLinks > 0 && (s.guardOverflow(d, &u) || s.guardBehind(d, &u)) {
 		return
 	}
 	if !s.leave(d, &u) {
@@ -215,6 +216,9 @@ func (s *step) enter(d int, u *use) {
 	rateFor := dm.full.hold(s.clock, (byRate || stays) && enough)
 	queueFor := dm.queued.hold(s.clock, byQueue && enough)
 	need := s.cfg.OverflowEnterFor << dm.patience
+	if s.thin(u.next, d) {
+		need /= thinSooner
+	}
 	queueNeed := need
 	deep := byQueue
 	if u.capacity > 0 {
@@ -237,6 +241,7 @@ func (s *step) enter(d int, u *use) {
 			return
 		}
 		dm.byQueue = !full
+		dm.behind = s.beginBehind(u)
 		for i := range s.n {
 			s.mem.links[i].sat[d] = 0
 			if s.primary[i] {

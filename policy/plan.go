@@ -12,6 +12,8 @@ type Observation struct {
 	// Wall is civil time in the owner's location, for quotas and windows. Zero: Now. Before 2020: the clock is not set yet.
 	Wall  time.Time
 	Links []LinkObs // in the order of Config.Links; missing ones are not usable
+	// Delivered is what relayed connections give to hosts, bit/s, over all links, smoothed as the links' rates are. 0: unknown, or nothing.
+	Delivered float64
 }
 
 // LinkObs is one link at one instant. Rates and capacities are in bit/s, measured in the same way (both with or both

@@ -12,11 +12,23 @@ import (
 const (
 	// littleShare: a link with less than this share of what the others carry is not worth it.
 	littleShare = 0.125
-	// The primaries yield once the overflow links carry yieldFrom times what they carry alone, and no longer when these carry less than
-	// that alone for yieldFor.
+	// The primaries yield when an overflow link is taken, for what they have under way already holds it up, or once the overflow links
+	// carry yieldFrom times what they carry alone; and no longer when these carry less than that alone for yieldFor.
 	yieldFrom = 2.0
 	yieldFor  = time.Second
+	// thinSooner: so much sooner such primaries are left for an overflow link. What they carry in a moment of waiting is little beside
+	// what it would.
+	thinSooner = 8
 )
+
+// thin reports whether the primaries are known to carry next to nothing beside overflow link i in direction d.
+func (s *step) thin(i, d int) bool {
+	if s.cfg.NoGuard || i < 0 {
+		return false
+	}
+	sum := s.capacityOf(d, func(j int) bool { return s.primary[j] })
+	return sum > 0 && sum < littleShare*s.in[i].cap[d]
+}
 
 // addsLittle reports whether link i is known to be able to add next to nothing to the primaries in direction d.
 func (s *step) addsLittle(i, d int) bool {
@@ -89,9 +101,9 @@ func (s *step) yield() {
 		theirs, their, ours, alone := s.sides(d)
 		switch {
 		case alone <= 0:
-		case theirs > 0 && littleShare*max(theirs, their) > alone:
+		case littleShare*max(theirs, their) > alone:
 			yields = true
-			carries = carries || theirs >= yieldFrom*alone || m.on && theirs >= alone
+			carries = carries || theirs >= yieldFrom*alone || m.on && theirs >= alone || s.mem.dirs[d].enteredAt == s.clock
 		case ours > alone/2:
 			// This way the primaries are needed.
 			*m = yielding{}

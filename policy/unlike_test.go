@@ -59,15 +59,25 @@ func TestLittleServesAlone(t *testing.T) {
 	}
 }
 
-// TestPrimaryYields: a primary that is an eighth of the overflow link or less rests while that carries, and not when uploads need it.
+// TestPrimaryYields: a primary that is an eighth of the overflow link or less rests as soon as that is taken and while it carries, and not when
+// uploads need it.
 func TestPrimaryYields(t *testing.T) {
 	slow := func() (*Machine, Observation) {
 		c, o := household()
 		c.Links[0].DownBit, c.Links[0].UpBit = 2e6, 5e6
 		m := New(c)
 		o.Links[0].DownRate, o.Links[0].DownQueue = 2e6, true
-		if p := pass(m, &o, time.Second); !p.OverflowDown || p.Links[0].Resting {
-			t.Fatalf("overflow %t, DSL rests %t", p.OverflowDown, p.Links[0].Resting)
+		for until := o.Now.Add(time.Second); ; {
+			p := pass(m, &o, 50*time.Millisecond)
+			if p.Links[0].Resting != p.OverflowDown {
+				t.Fatalf("overflow %t, DSL rests %t", p.OverflowDown, p.Links[0].Resting)
+			}
+			if p.OverflowDown {
+				break
+			}
+			if !o.Now.Before(until) {
+				t.Fatal("no overflow")
+			}
 		}
 		o.Links[1].DownRate = 30e6
 		return m, o
@@ -84,6 +94,12 @@ func TestPrimaryYields(t *testing.T) {
 	o.Links[1].DownRate = 1e6
 	if p = pass(m, &o, 1500*time.Millisecond); p.Links[0].Resting {
 		t.Error("LTE carries less than DSL could, and DSL rests on")
+	}
+
+	m, o = slow()
+	o.Links[1].DownRate = 0
+	if p = pass(m, &o, 1500*time.Millisecond); p.Links[0].Resting {
+		t.Error("LTE was taken and carries nothing, and DSL rests")
 	}
 
 	m, o = slow()

@@ -42,6 +42,9 @@ func (r *Relay) Sessions() int { return r.guests.total() }
 // Accepted is how many connections have come so far.
 func (r *Relay) Accepted() int64 { return r.count.accepted.Load() }
 
+// Delivered counts the octets that LAN hosts were given.
+func (r *Relay) Delivered() uint64 { return r.engine.Delivered() }
+
 // Stats gives the counters.
 func (r *Relay) Stats() Stats {
 	c := &r.count

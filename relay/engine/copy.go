@@ -202,7 +202,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			l.finish(c, Failed)
 			return total
 		}
-		x.moved.Store(x.moved.Load() + uint64(w))
+		l.tally(x, d, w)
 		if w < n {
 			x.buffer = l.buffers.hold(l.scratch[w:n])
 			x.held = x.buffer
@@ -225,6 +225,14 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 	return total
 }
 
+// tally adds octets that a direction has moved.
+func (l *loop) tally(x *direction, d, n int) {
+	x.moved.Store(x.moved.Load() + uint64(n))
+	if d == 1 {
+		l.delivered.Add(uint64(n))
+	}
+}
+
 // flush writes what is held and, when it is gone, goes on reading.
 func (l *loop) flush(c *Conn, d int) {
 	x := &c.dir[d]
@@ -233,7 +241,7 @@ func (l *loop) flush(c *Conn, d int) {
 		l.finish(c, Failed)
 		return
 	}
-	x.moved.Store(x.moved.Load() + uint64(w))
+	l.tally(x, d, w)
 	if w > 0 {
 		c.last = l.second()
 	}

@@ -65,6 +65,15 @@ func (e *Engine) Wakeups() uint64 {
 	return n
 }
 
+// Delivered counts the octets that LAN sides were given since New.
+func (e *Engine) Delivered() uint64 {
+	var n uint64
+	for _, l := range e.loops {
+		n += l.delivered.Load()
+	}
+	return n
+}
+
 // Close resets every connection and ends the loops.
 func (e *Engine) Close() {
 	for _, l := range e.loops {

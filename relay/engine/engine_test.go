@@ -314,6 +314,33 @@ func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 }
 
 // A window that grew by what was read would hold some hundred kilobytes by then.
+// TestSlowLoadIsToldOf: what is too little to become bulk is told of all the same, and what a host was given is counted.
+func TestSlowLoadIsToldOf(t *testing.T) {
+	e := start(t, 1)
+	var told atomic.Int64
+	e.OnBulk(func() { told.Add(1) })
+	lan, up, _, _ := join(t, e, false)
+	part := make([]byte, 24<<10)
+	given := uint64(0)
+	for deadline := time.Now().Add(20 * time.Second); told.Load() == 0; given += uint64(len(part)) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d octets came, %d at a time, and nothing was told", given, len(part))
+		}
+		time.Sleep(2 * time.Duration(pause)) // no part goes on with the run of the one before, which would make it bulk
+		if _, err := up.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(lan, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); e.Delivered() != given; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d octets are counted, and %d were given", e.Delivered(), given)
+		}
+	}
+}
+
 func TestBulkIsOfferedItsRoom(t *testing.T) {
 	const room = 1 << 20
 	a, lan := pipe(t, false)

@@ -26,6 +26,7 @@ type loop struct {
 	epoll, event int
 	hold         bool // short waits keep the runtime's processor, see wait
 	wakeups      atomic.Uint64
+	delivered    atomic.Uint64 // octets written to LAN sides
 	origin       time.Time
 
 	now      int64 // of this wake-up, nanoseconds since origin

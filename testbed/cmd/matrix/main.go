@@ -5,7 +5,8 @@
 //	matrix [-for 8s] [-up] [-least 0.95] [-json FILE] [NAME...]     names of cells; none: all
 //
 // In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
-// other. It ends with 1 when both are less than so much of the better one.
+// other. It ends with 1 when both are less than so much of the better one. "late" is for how long the machine did something else while both
+// carried: a figure with much of it says little.
 package main
 
 import (
@@ -97,7 +98,8 @@ func (c cell) links() []world.Link {
 type figures struct {
 	Cell           cell
 	DSL, LTE, Both float64
-	Ratio          float64 // of both to the better one
+	Ratio          float64       // of both to the better one
+	Late           time.Duration // the machine had other things to do, while both carried
 }
 
 type matrix struct {
@@ -117,7 +119,7 @@ func (m matrix) run(ctx context.Context, names []string, out string) error {
 	}
 	var all []figures
 	var under []string
-	fmt.Printf("%-14s %6s %6s %7s %6s %7s   %8s %8s %8s %7s\n", "cell", "dsl", "lte", "delay", "loss", "buffer", "dsl", "lte", "both", "ratio")
+	fmt.Printf("%-14s %6s %6s %7s %6s %7s   %8s %8s %8s %7s %6s\n", "cell", "dsl", "lte", "delay", "loss", "buffer", "dsl", "lte", "both", "ratio", "late")
 	for _, c := range cells() {
 		if len(names) > 0 && !slices.Contains(names, c.Name) {
 			continue
@@ -129,7 +131,7 @@ func (m matrix) run(ctx context.Context, names []string, out string) error {
 		if err != nil {
 			return fmt.Errorf("cell %s: %w", c.Name, err)
 		}
-		fmt.Printf("%-14s %6g %6g %7v %5.1f%% %7v   %8.2f %8.2f %8.2f %6.2f%s\n", c.Name, c.DSL, c.LTE, c.Delay, 100*c.Loss, c.Buffer, f.DSL, f.LTE, f.Both, f.Ratio,
+		fmt.Printf("%-14s %6g %6g %7v %5.1f%% %7v   %8.2f %8.2f %8.2f %7.2f %4.0fms%s\n", c.Name, c.DSL, c.LTE, c.Delay, 100*c.Loss, c.Buffer, f.DSL, f.LTE, f.Both, f.Ratio, f.Late.Seconds()*1e3,
 			map[bool]string{true: "  under"}[f.Ratio < m.least])
 		all = append(all, f)
 		if f.Ratio < m.least {
@@ -188,7 +190,8 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 			}
 		}
 		time.Sleep(time.Second)
-		stop, recorded := make(chan struct{}), make(chan []world.Sample, 1)
+		stop, recorded, late := make(chan struct{}), make(chan []world.Sample, 1), make(chan time.Duration, 1)
+		go func() { late <- lateness(stop) }()
 		go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
 		watched := make(chan []string, 1)
 		if m.verbose && step.off == "" {
@@ -199,6 +202,7 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 		r, *step.into, err = m.transfer(w)
 		close(stop)
 		samples := <-recorded
+		f.Late = <-late
 		if err != nil {
 			return f, err
 		}
@@ -217,6 +221,26 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 	}
 	f.Ratio = f.Both / max(f.DSL, f.LTE)
 	return f, nil
+}
+
+// A sleep that ends so late tells of a machine that is busy with something else. The links' emulation sleeps likewise.
+const lateFrom = 20 * time.Millisecond
+
+// lateness is the sum of what sleeps took too long, of those that took lateFrom too long, until stop is closed.
+func lateness(stop <-chan struct{}) (sum time.Duration) {
+	const nap = 5 * time.Millisecond
+	for {
+		select {
+		case <-stop:
+			return sum
+		default:
+		}
+		begin := time.Now()
+		time.Sleep(nap)
+		if late := time.Since(begin) - nap; late >= lateFrom {
+			sum += late
+		}
+	}
 }
 
 // tune sets the sysctls that were asked for, after those of the world.
