@@ -97,7 +97,7 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 	alive := 0
 	for _, u := range up {
 		c := concentratorStatus(u)
-		c.RTTms = ms(h.rttTo(u))
+		c.RTTms = ms(h.rtts[u.Name])
 		s.Concentrators = append(s.Concentrators, c)
 		if u.Up {
 			alive++
@@ -162,23 +162,30 @@ func concentratorStatus(u relay.UpstreamStatus) ConcentratorStatus {
 	return c
 }
 
-// rttTo is the shortest round trip of the connections that there are to an upstream, or that there were when it was asked last.
-func (h *house) rttTo(u relay.UpstreamStatus) time.Duration {
-	least := time.Duration(0)
-	for i := range h.flows {
-		f := &h.flows[i]
-		if f.TCP.RTT > 0 && (least == 0 || f.TCP.RTT < least) && slices.Contains(u.Addrs, netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())) {
-			least = f.TCP.RTT
+// nearest notes a subflow's round trip for the concentrator that it goes to, if it is shorter than what was noted; 0: nothing.
+func nearest(rtts []time.Duration, addrs [][]netip.AddrPort, s *mptcp.Subflow) {
+	if s.TCP.RTT <= 0 {
+		return
+	}
+	to := netip.AddrPortFrom(s.Remote.Addr().Unmap(), s.Remote.Port())
+	for i := range rtts {
+		if (rtts[i] == 0 || s.TCP.RTT < rtts[i]) && slices.Contains(addrs[i], to) {
+			rtts[i] = s.TCP.RTT
 		}
 	}
-	if least == 0 {
-		return h.rtts[u.Name]
+}
+
+// noteRTTs keeps the round trips to the concentrators, in the order of the configuration, for who asks.
+func (h *house) noteRTTs(rtts []time.Duration) {
+	for i, d := range rtts {
+		if d == 0 || i >= len(h.cfg.Concentrators) {
+			continue
+		}
+		if h.rtts == nil {
+			h.rtts = map[string]time.Duration{}
+		}
+		h.rtts[h.cfg.Concentrators[i].Name] = d
 	}
-	if h.rtts == nil {
-		h.rtts = map[string]time.Duration{}
-	}
-	h.rtts[u.Name] = least
-	return least
 }
 
 // counters are the relay's, by names that metrics use.
@@ -247,15 +254,23 @@ func (h *house) flowsAnswer(ctx context.Context, p page) (*Flows, error) {
 	flows := h.relay.Flows(p.Offset, p.Limit)
 	answer := &Flows{Total: h.relay.Stats().Established, Offset: p.Offset, Flows: make([]FlowStatus, 0, len(flows))}
 	var links []linkmon.Link
-	var subflows []mptcp.Subflow
-	if err := h.call(ctx, func() {
-		links = h.snap.Links
-		h.lookAtSubflows(time.Now(), true)
-		subflows = h.flows
-	}); err != nil {
+	groups := make(map[uint32][]mptcp.Subflow, len(flows))
+	if err := h.call(ctx, func() { links = h.snap.Links }); err != nil {
 		return nil, err
 	}
-	groups := mptcp.Group(subflows)
+	for i := range flows {
+		groups[flows[i].Token] = nil
+	}
+	if h.diag != nil {
+		err := h.diag.Each(mptcp.Which{}, func(s *mptcp.Subflow) {
+			if group, asked := groups[s.Token]; asked {
+				groups[s.Token] = append(group, *s)
+			}
+		})
+		if err != nil {
+			h.log.Debug("look at the subflows", "error", err)
+		}
+	}
 	for _, f := range flows {
 		answer.Flows = append(answer.Flows, flowStatus(f, groups[f.Token], links))
 	}

@@ -56,9 +56,10 @@ type house struct {
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
 	ruleset     kernel.Ruleset
-	edge        time.Time // when a time window changes the ruleset
-	flows       []mptcp.Subflow
-	rtts        map[string]time.Duration // to the concentrators, by name, as told last
+	edge        time.Time                // when a time window changes the ruleset
+	flows       []mptcp.Subflow          // of the last look, while somebody needs them all: see keepsFlows
+	losing      bool                     // a link that is dead, or not wanted any more, still has subflows
+	rtts        map[string]time.Duration // to the concentrators, by name: the shortest of the last look that saw any
 	looked      time.Time                // at the subflows
 	rush        rush
 	moved       time.Time     // when a link carried something last
@@ -155,7 +156,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		h.lookAtSubflows(now, h.relay.Sessions() > 0 || h.steering != nil && len(h.inherited) > 0)
 		fresh = true
 	}
-	judge(now, h.senses, &h.snap, h.flows, fresh)
+	judge(now, h.senses, &h.snap, fresh)
 	if err := h.decide(now, fresh); err != nil {
 		return 0, err
 	}
@@ -209,30 +210,56 @@ func (h *house) calm(now time.Time) bool {
 	return now.Sub(since) >= calmAfter && (h.edge.IsZero() || h.edge.Sub(now) > lookCalm)
 }
 
-// lookAtSubflows dumps the namespace's subflows while there are any of ours.
+// lookAtSubflows looks at the namespace's subflows while there are any of ours, for judge. They are not kept, if nobody needs
+// them all: there are two of each idle connection, and the looks would make most of the garbage.
 func (h *house) lookAtSubflows(now time.Time, busy bool) {
 	h.looked = now
+	beginLook(now, h.senses, h.snap.Links)
 	if h.diag == nil || !busy {
-		h.flows, h.still.lost = nil, 0
+		h.flows, h.still.lost, h.still.ways = nil, 0, nil
 		return
 	}
-	which := mptcp.Which{} // what stands still may have lost its address
-	switch {
-	case h.still.due(now, h.history.last()) || h.transparent:
-	case h.steering != nil:
-		which = markedOurs(kernelNumbers(h.cfg))
-	default:
-		which = ourSubflows(h.snap.Links, familiesOf(h.addrs))
+	stands, keeps := h.still.due(now, h.history.last()), h.keepsFlows()
+	if h.flows = h.flows[:0]; !keeps {
+		h.flows = nil
 	}
-	flows, err := h.diag.Subflows(which)
+	rtts := make([]time.Duration, len(h.addrs))
+	err := h.diag.Each(h.which(stands), func(s *mptcp.Subflow) {
+		feed(h.senses, h.snap.Links, s)
+		nearest(rtts, h.addrs, s)
+		if stands {
+			h.still.see(s, h.snap.Links)
+		}
+		if keeps {
+			h.flows = append(h.flows, *s)
+		}
+	})
+	h.noteRTTs(rtts)
 	if err != nil {
 		h.log.Debug("look at the subflows", "error", err)
+		clear(h.still.ways)
 		return
 	}
-	h.flows = flows
-	h.resetStill(now)
+	if stands {
+		h.resetStill(now)
+	}
 	cost := time.Since(now)
 	h.look += (cost - h.look) / 8
+}
+
+// keepsFlows tells whether h.flows is to hold what was seen: for connections that are steered one by one, and to count whom a link's
+// end would leave without a way.
+func (h *house) keepsFlows() bool { return h.steering != nil || h.losing }
+
+// which are the subflows to look at.
+func (h *house) which(stands bool) mptcp.Which {
+	switch {
+	case stands || h.transparent: // what stands still may have lost its address
+		return mptcp.Which{}
+	case h.steering != nil:
+		return markedOurs(kernelNumbers(h.cfg))
+	}
+	return ourSubflows(h.snap.Links, familiesOf(h.addrs))
 }
 
 // ourSubflows leaves out what is none of the links': half of all sockets are the LAN's sides of connections.
@@ -320,12 +347,16 @@ func (h *house) views() []pathView {
 			}
 		}
 	}
-	losing := false // a link that is dead, or not wanted any more, still has subflows
+	missing := !h.keepsFlows()
+	h.losing = false
 	for i := range views {
-		losing = losing || (views[i].dead || views[i].plan == policy.Off || views[i].yields) && h.paths[i].want != endpointNone
+		h.losing = h.losing || (views[i].dead || views[i].plan == policy.Off || views[i].yields) && h.paths[i].want != endpointNone
 		views[i].stale = h.diag != nil && (h.paths[i].gone.IsZero() || !h.looked.After(h.paths[i].gone))
 	}
-	if losing {
+	if h.losing {
+		if missing && h.diag != nil && h.relay.Sessions() > 0 { // since now; the looks to come keep them
+			h.flows, _ = h.diag.Subflows(h.which(false))
+		}
 		countLonely(views, h.flows, h.snap.Links)
 	}
 	return views

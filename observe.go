@@ -3,7 +3,6 @@
 package main
 
 import (
-	"net/netip"
 	"time"
 
 	"spillway/linkmon"
@@ -23,45 +22,36 @@ type sense struct {
 	losses   uint64    // how often it could no longer
 }
 
-// samples sorts the namespace's subflows by the link that they use. The link is told by the local address.
-func samples(subflows []mptcp.Subflow, links []linkmon.Link) [][]linkmon.PathSample {
-	byAddr := make(map[netip.Addr]int, 2*len(links))
-	for i, l := range links {
-		for _, a := range []netip.Addr{l.Addr4, l.Addr6} {
-			if a.IsValid() {
-				byAddr[a] = i
-			}
-		}
+// beginLook prepares for a look at the subflows, each of which is fed.
+func beginLook(now time.Time, senses []sense, links []linkmon.Link) {
+	for i := range senses {
+		senses[i].health.Begin(now, links[i])
 	}
-	out := make([][]linkmon.PathSample, len(links))
-	for i := range subflows {
-		s := &subflows[i]
-		link, ours := byAddr[s.Local.Addr().Unmap()]
-		if !ours || !s.Established {
-			continue
-		}
-		t := &s.TCP
-		out[link] = append(out[link], linkmon.PathSample{
-			Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
-			Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
-			Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
-			DataSegs: t.DataSegsIn, AppLimited: t.AppLimited,
-		})
-	}
-	return out
 }
 
-// judge brings every link's memory up to date with a look at the subflows; fresh is false when only rates are new.
-func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, subflows []mptcp.Subflow, fresh bool) {
-	var paths [][]linkmon.PathSample
-	if fresh {
-		paths = samples(subflows, snap.Links)
+// feed gives a subflow of the namespace to the link that it uses. The link is told by the local address.
+func feed(senses []sense, links []linkmon.Link, s *mptcp.Subflow) {
+	link := linkOf(s.Local.Addr(), links)
+	if link < 0 || !s.Established {
+		return
 	}
+	t := &s.TCP
+	senses[link].health.Add(&linkmon.PathSample{
+		Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
+		Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
+		Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
+		DataSegs: t.DataSegsIn, AppLimited: t.AppLimited,
+	})
+}
+
+// judge brings every link's memory up to date, with a look at the subflows that was begun, or without (fresh is false) when only
+// rates are new.
+func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, fresh bool) {
 	for i := range senses {
 		s, l := &senses[i], &snap.Links[i]
 		if fresh {
-			s.verdict = s.health.Step(now, paths[i], *l)
-			s.subflows = len(paths[i])
+			s.verdict = s.health.End()
+			s.subflows = s.verdict.Subflows
 		}
 		if usable := l.Usable && !s.verdict.Dead; usable != s.usable || s.turned.IsZero() {
 			if s.usable {

@@ -38,7 +38,28 @@ type still struct {
 	since  map[uint64]standing // by Flow.ID
 	lost   int                 // connections of these with no live subflow at all
 	dark   bool                // no link carried
+	ways   map[uint32]uint8    // by token: what subflows are known of, until the step
 }
+
+const wayLost, wayLive = 1, 2 // live subflows with an address that is gone, and others
+
+// see takes note of one subflow, for the step that follows.
+func (s *still) see(l *mptcp.Subflow, links []linkmon.Link) {
+	if !alive(l.TCP.State) {
+		return
+	}
+	way := uint8(wayLost)
+	if linkOf(l.Local.Addr(), links) >= 0 {
+		way = wayLive
+	}
+	if s.ways == nil {
+		s.ways = map[uint32]uint8{}
+	}
+	s.ways[l.Token] = max(s.ways[l.Token], way)
+}
+
+// lives tells whether a connection was seen to have a live subflow on a link.
+func (s *still) lives(token uint32) bool { return s.ways[token] == wayLive }
 
 type standing struct {
 	at    time.Time
@@ -55,42 +76,32 @@ func (s *still) due(now, changed time.Time) bool {
 }
 
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or no local address for
-// goneFor, or for stillFor when their link has another by now; or anything of that for goneFor while no link carries. Its caller gives all flows and all subflows of an instant.
-func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link, carries bool) (doomed []*relay.Flow) {
-	const lost, live = 1, 2 // live subflows with an address that is gone, and others
+// goneFor, or for stillFor when their link has another by now; or anything of that for goneFor while no link carries. Its caller has
+// seen all subflows, and gives all flows of the same instant; it may leave out those that live.
+func (s *still) step(now time.Time, flows []relay.Flow, links []linkmon.Link, carries bool) (doomed []*relay.Flow) {
 	if s.dark && carries {
 		s.since = nil // now a subflow may come
 	}
 	s.dark = !carries
-	ways := make(map[uint32]int, len(subflows))
-	for i := range subflows {
-		if l := &subflows[i]; alive(l.TCP.State) {
-			way := lost
-			if linkOf(l.Local.Addr(), links) >= 0 {
-				way = live
-			}
-			ways[l.Token] = max(ways[l.Token], way)
-		}
-	}
 	since := map[uint64]standing{}
 	s.lost = 0
 	for i := range flows {
 		f := &flows[i]
-		way := ways[f.Token]
+		way := s.ways[f.Token]
 		switch {
 		case f.MPTCP && f.Token == 0, f.Local.Addr() == f.Src.Addr(): // not known; the LAN host's own address
 			continue
 		case !f.MPTCP:
-			way = lost
+			way = wayLost
 			if linkOf(f.Local.Addr(), links) >= 0 {
-				way = live
+				way = wayLive
 			}
 		}
 		most := stillFor
 		switch {
-		case way == live:
+		case way == wayLive:
 			continue
-		case !carries, way == lost && !readdressed(f, links):
+		case !carries, way == wayLost && !readdressed(f, links):
 			most = goneFor
 		}
 		was, known := s.since[f.ID]
@@ -107,6 +118,7 @@ func (s *still) step(now time.Time, flows []relay.Flow, subflows []mptcp.Subflow
 		}
 	}
 	s.since = since
+	clear(s.ways)
 	return doomed
 }
 
@@ -124,13 +136,10 @@ func readdressed(f *relay.Flow, links []linkmon.Link) bool {
 // under way (include/net/tcp_states.h: 1, 2, 3).
 func alive(state uint8) bool { return state >= 1 && state <= 3 }
 
-// resetStill looks for such connections now and then. h.flows must be of this instant.
+// resetStill looks for such connections. h.still has just seen all subflows.
 func (h *house) resetStill(now time.Time) {
-	if h.diag == nil || !h.still.due(now, h.history.last()) {
-		return
-	}
 	h.still.looked = now
-	for _, f := range h.still.step(now, h.relay.Flows(0, 1<<20), h.flows, h.snap.Links, h.plan.First >= 0) {
+	for _, f := range h.still.step(now, h.relay.FlowsBut(h.still.lives), h.snap.Links, h.plan.First >= 0) {
 		if h.relay.Abort(f.ID, f.MPTCP) {
 			h.log.Debug("a connection that has no way left is reset", "src", f.Src, "dst", f.Dst, "local", f.Local, "mptcp", f.MPTCP)
 		}

@@ -17,16 +17,16 @@ func TestRushEndsOnce(t *testing.T) {
 		want     int // ends so far
 	}{
 		{0, 0, 0},
-		{rushRest, 200, 0}, // not many
-		{rushRest, 200, 0},
-		{rushRest, 400, 0},     // many
-		{rushRest / 2, 401, 0}, // not asked yet
-		{rushRest, 402, 1},
-		{rushRest, 403, 1},
-		{time.Hour, 404, 1},
-		{rushRest, 404 + rushLeast, 1},
-		{rushRest, 404 + 2*rushLeast, 1}, // goes on
-		{rushRest, 404 + 2*rushLeast, 2},
+		{rushRest, rushLeast - 10, 0}, // not many
+		{rushRest, rushLeast - 10, 0},
+		{rushRest, rushLeast + 100, 0},     // many
+		{rushRest / 2, rushLeast + 101, 0}, // not asked yet
+		{rushRest, rushLeast + 102, 1},
+		{rushRest, rushLeast + 103, 1},
+		{time.Hour, rushLeast + 104, 1},
+		{rushRest, rushLeast + 104 + rushLeast, 1},
+		{rushRest, rushLeast + 104 + 3*rushLeast, 1}, // goes on
+		{rushRest, rushLeast + 104 + 3*rushLeast, 2},
 	} {
 		now = now.Add(step.after)
 		if r.over(now, step.accepted) {

@@ -31,6 +31,8 @@ type windowWatch struct {
 	known bool
 	times int  // in a row that windowLost were lost
 	bad   bool // it was seen: no more data in SYNs
+
+	counters mptcp.Counters
 }
 
 // step takes the counter and returns how many segments were lost since the last time, 0 for what is no loss.
@@ -60,12 +62,11 @@ func (h *house) watchWindow(now time.Time) {
 	if carrying < 2 || now.Sub(h.window.at) < windowEvery {
 		return
 	}
-	counters, err := mptcp.Counters()
-	if err != nil {
+	if err := h.window.counters.Read(); err != nil {
 		return
 	}
 	before := h.window.bad
-	lost := h.window.step(now, counters["NoDSSInWindow"])
+	lost := h.window.step(now, h.window.counters.Get("NoDSSInWindow"))
 	if lost == 0 {
 		return
 	}

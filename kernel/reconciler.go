@@ -218,15 +218,18 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
 	}
+	ops := Diff(have, want)
+	for _, op := range ops {
+		r.remember(op, have)
+	}
+	// One write for all: it waits for the disk. One that can't be written keeps nobody from bonding; it costs the restoring after a kill.
+	r.save() // an error is told at the end
 	var done []Op
-	for _, op := range Diff(have, want) {
+	for _, op := range ops {
 		if err := ctx.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			break
 		}
-		// A disk that can't be written keeps nobody from bonding; it costs the restoring after a kill.
-		r.remember(op, have)
-		r.save() // an error is told at the end
 		if err := r.do(ctx, op); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", op, err))
 			continue

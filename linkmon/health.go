@@ -65,9 +65,11 @@ const (
 // Call Step every 50 ms while data is out, less often else.
 type Health struct {
 	paths map[uint64]*path
-	row   []*path // of this step's samples, in their order
 	steps uint32
+	sum   summary // of the step that was begun
+	using Link    // the link, in that step
 
+	origin   time.Time // of the clock of paths
 	last     time.Time // of Step
 	progress time.Time // when the peer was last heard by any subflow
 	gap      time.Duration
@@ -96,20 +98,34 @@ type Health struct {
 	damp    Damp
 }
 
-// path is what Step remembers of one subflow.
+// path is what a step remembers of one subflow. There is one for each subflow of an idle connection: 48 octets, and no pointers.
 type path struct {
-	segs                           uint32 // DataSegs
-	repeat                         uint32 // of them since anything new came
-	acked, received, sent, retrans uint64
-	out                            time.Time // since when data is out without progress; zero: none is out
-	stale                          bool      // of before the link was gone: its timer may fire late, or never. Until it moves it tells nothing
-	step                           uint32
+	acked, received, sent uint64
+	out                   time.Duration // since when data is out without progress, on the clock of age; 0: none is out
+	retrans               uint32        // the low half of BytesRetrans
+	segs                  uint32        // DataSegs
+	step                  uint32
+	repeat                uint8 // of segs since anything new came, deafRepeats at most
+	stale                 bool  // of before the link was gone: its timer may fire late, or never. Until it moves it tells nothing
 }
+
+// age is a moment on the clock of paths, never 0.
+func (h *Health) age(t time.Time) time.Duration { return max(1, t.Sub(h.origin)) }
 
 // Step takes the figures of all established subflows that use the link, now, and gives the verdict.
 func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
+	h.Begin(now, link)
+	for i := range samples {
+		h.Add(&samples[i])
+	}
+	return h.End()
+}
+
+// Begin begins a Step whose samples come one by one: Add each, then End gives the verdict. So nobody has to keep the figures of
+// thousands of subflows at once.
+func (h *Health) Begin(now time.Time, link Link) {
 	if h.paths == nil {
-		h.paths = map[uint64]*path{}
+		h.paths, h.origin = map[uint64]*path{}, now
 	}
 	if h.last.IsZero() || now.Sub(h.last) > progressOld || now.Before(h.last) {
 		h.resume(now)
@@ -120,24 +136,46 @@ func (h *Health) Step(now time.Time, samples []PathSample, link Link) Verdict {
 	h.gone = !link.Usable
 	h.steps++
 	dt := now.Sub(h.last)
-	h.last = now
-	sum := h.gather(now, dt, samples)
-	if sum.moved {
-		h.heard(now, sum.heardAt, link)
+	h.last, h.using, h.sum = now, link, summary{dt: dt}
+	h.sent *= halved(dt, lossHalf)
+	h.bad *= halved(dt, lossHalf)
+	h.inBytes *= halved(dt, 250*time.Millisecond)
+	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
+}
+
+// Add takes the figures of one subflow, and keeps nothing of x.
+func (h *Health) Add(x *PathSample) {
+	p := h.one(x)
+	h.silence(x, p)
+	h.sum.delays(x)
+}
+
+// End gives the verdict of the Step that Begin began.
+func (h *Health) End() Verdict {
+	now, sum := h.last, h.sum
+	if sum.moved { // somebody on the link was heard, so that nobody's silence counts
+		sum.silent = 0
 	}
-	h.queues(now, samples)
-	h.suspect = h.stopped(now, sum, len(samples)) || sum.deaf && now.Sub(h.progress) >= max(silenceLeast, 3*sum.rttLeast(h.least))
-	h.late = dt > silenceLeast && !h.late // we ourselves were held up: the kernel may be as well, wait for a second look
-	h.judge(now, sum, link)
+	h.inPeak = max(h.inPeak, h.inBytes)
+	if len(h.paths) > sum.n {
+		maps.DeleteFunc(h.paths, func(_ uint64, p *path) bool { return p.step != h.steps })
+	}
+	if sum.moved {
+		h.heard(now, sum.heardAt, h.using)
+	}
+	h.queues(now, &sum)
+	h.suspect = h.stopped(now, sum, sum.n) || sum.deaf && now.Sub(h.progress) >= max(silenceLeast, 3*sum.rttLeast(h.least))
+	h.late = sum.dt > silenceLeast && !h.late // we ourselves were held up: the kernel may be as well, wait for a second look
+	h.judge(now, sum, h.using)
 	h.out = sum.out > 0
-	return h.verdict(now, sum, len(samples))
+	return h.verdict(now, sum, sum.n)
 }
 
 // resume forgets what is too old to compare with: counters stay, ages begin anew.
 func (h *Health) resume(now time.Time) {
 	for _, p := range h.paths {
-		if !p.out.IsZero() {
-			p.out = now
+		if p.out != 0 {
+			p.out = h.age(now)
 		}
 	}
 	h.last, h.progress, h.gap, h.inBytes, h.inPeak = now, now, 0, 0, 0
@@ -146,39 +184,25 @@ func (h *Health) resume(now time.Time) {
 
 // summary is one Step's view over all subflows.
 type summary struct {
-	deaf    bool      // the peer repeats itself on some subflow
-	moved   bool      // the peer was heard
-	heardAt time.Time // when, at the latest
-	out     int       // subflows with data out
-	silent  int       // of these, the ones silent for longer than they may be
+	n       int
+	dt      time.Duration // since the last step
+	deaf    bool          // the peer repeats itself on some subflow
+	moved   bool          // the peer was heard
+	heardAt time.Time     // when, at the latest
+	out     int           // subflows with data out
+	silent  int           // of these, the ones silent for longer than they may be
 	longest time.Duration
 	allowed time.Duration // of the one with the longest silence
 	backoff uint8
 	rtt     time.Duration
-}
 
-func (h *Health) gather(now time.Time, dt time.Duration, samples []PathSample) summary {
-	var s summary
-	h.sent *= halved(dt, lossHalf)
-	h.bad *= halved(dt, lossHalf)
-	h.inBytes *= halved(dt, 250*time.Millisecond)
-	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
-	h.row = h.row[:0]
-	for i := range samples {
-		h.row = append(h.row, h.one(now, dt, &samples[i], &s))
-	}
-	h.inPeak = max(h.inPeak, h.inBytes)
-	if len(h.paths) > len(samples) {
-		maps.DeleteFunc(h.paths, func(_ uint64, p *path) bool { return p.step != h.steps })
-	}
-	for i := range samples { // only now is the progress of the whole link known
-		h.silence(now, &samples[i], h.row[i], &s)
-	}
-	return s
+	least, up, rcv time.Duration // the least round trips: of all, of what is busy upwards, and as receivers see them; 0: unknown
 }
 
 // one compares a subflow with what it was one step ago.
-func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary) *path {
+func (h *Health) one(x *PathSample) *path {
+	s, now, dt := &h.sum, h.last, h.sum.dt
+	s.n++
 	p, known := h.paths[x.Key]
 	if !known {
 		p = &path{}
@@ -192,14 +216,14 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		case x.BytesReceived > p.received:
 			p.repeat = 0
 		case again < 1<<31:
-			p.repeat += again
+			p.repeat += uint8(min(again, deafRepeats-uint32(p.repeat)))
 		}
 		deaf := again > 0 && x.BytesReceived == p.received && x.BytesAcked == p.acked
 		s.deaf = s.deaf || p.repeat >= deafRepeats
 		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt && !deaf
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
-		h.bad += float64(grown(p.retrans, x.BytesRetrans))
+		h.bad += float64(uint32(x.BytesRetrans) - p.retrans)
 		if x.BytesReceived > p.received {
 			h.inBytes += float64(x.BytesReceived - p.received)
 			h.inAt = now
@@ -209,12 +233,12 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 		*p = path{}
 	}
 	p.segs = x.DataSegs
-	p.acked, p.received, p.sent, p.retrans, p.step = x.BytesAcked, x.BytesReceived, x.BytesSent, x.BytesRetrans, h.steps
+	p.acked, p.received, p.sent, p.retrans, p.step = x.BytesAcked, x.BytesReceived, x.BytesSent, uint32(x.BytesRetrans), h.steps
 	switch {
 	case x.Unacked == 0:
-		p.out = time.Time{}
-	case moved || p.out.IsZero():
-		p.out = now
+		p.out = 0
+	case moved || p.out == 0:
+		p.out = h.age(now)
 	}
 	if moved {
 		p.stale = false
@@ -229,16 +253,14 @@ func (h *Health) one(now time.Time, dt time.Duration, x *PathSample, s *summary)
 	return p
 }
 
-// silence judges one subflow with data out, knowing what the others of the link heard.
-func (h *Health) silence(now time.Time, x *PathSample, p *path, s *summary) {
-	if p.out.IsZero() || p.stale {
+// silence judges one subflow with data out. Whether others of the link were heard is known at the End.
+func (h *Health) silence(x *PathSample, p *path) {
+	if p.out == 0 || p.stale {
 		return
 	}
+	s := &h.sum
 	s.out++
-	quiet := now.Sub(later(p.out, h.progress))
-	if s.moved {
-		quiet = 0
-	}
+	quiet := min(h.age(h.last)-p.out, h.last.Sub(h.progress))
 	allowed := h.allowed(x)
 	if quiet < allowed {
 		return
@@ -324,8 +346,8 @@ func (h *Health) revive(now time.Time) {
 	h.probe = probe{}
 	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown, h.delay = now, 0, 0, 0, false, 0
 	for _, p := range h.paths {
-		if !p.out.IsZero() {
-			p.out, p.stale = now, true
+		if p.out != 0 {
+			p.out, p.stale = h.age(now), true
 		}
 	}
 }

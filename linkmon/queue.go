@@ -39,30 +39,31 @@ func (q *queue) step(now time.Time, rtt, least time.Duration) {
 	}
 }
 
-// queues updates the least round trips of the link and judges both directions. Upwards speaks the sender's round
-// trip of subflows that have data out and are not limited by their application; downwards the receiver's.
-func (h *Health) queues(now time.Time, samples []PathSample) {
-	if age := now.Sub(h.leastAt); h.leastAt.IsZero() || age > minRTTHalf {
+// delays notes a subflow's round trips. Upwards speaks the sender's round trip of subflows that have data out and are not limited by
+// their application; downwards the receiver's. The least delayed one is the link's: a queue of the link delays all.
+func (s *summary) delays(x *PathSample) {
+	s.least = lesser(lesser(s.least, x.MinRTT), x.RTT)
+	if x.Unacked > 0 && !x.AppLimited {
+		s.up = lesser(s.up, x.RTT)
+	}
+	s.rcv = lesser(s.rcv, x.RcvRTT)
+}
+
+// lesser is the lesser of two where 0 is unknown.
+func lesser(a, b time.Duration) time.Duration {
+	if b > 0 && (a == 0 || b < a) {
+		return b
+	}
+	return a
+}
+
+// queues updates the least round trips of the link and judges both directions.
+func (h *Health) queues(now time.Time, sum *summary) {
+	if since := now.Sub(h.leastAt); h.leastAt.IsZero() || since > minRTTHalf {
 		h.least, h.leastRcv, h.leastAt = 0, 0, now // a route may have become longer
 	}
-	var up, rcv time.Duration
-	for i := range samples {
-		x := &samples[i]
-		for _, d := range []time.Duration{x.MinRTT, x.RTT} {
-			if d > 0 && (h.least == 0 || d < h.least) {
-				h.least = d
-			}
-		}
-		if x.RcvRTT > 0 && (h.leastRcv == 0 || x.RcvRTT < h.leastRcv) {
-			h.leastRcv = x.RcvRTT
-		}
-		if x.Unacked > 0 && !x.AppLimited && x.RTT > 0 && (up == 0 || x.RTT < up) {
-			up = x.RTT // the least delayed one: a queue of the link delays all
-		}
-		if x.RcvRTT > 0 && (rcv == 0 || x.RcvRTT < rcv) {
-			rcv = x.RcvRTT
-		}
-	}
+	h.least, h.leastRcv = lesser(h.least, sum.least), lesser(h.leastRcv, sum.rcv)
+	up, rcv := sum.up, sum.rcv
 	if h.inBytes < downloadMin/4 || now.Sub(h.inAt) > queueSettle {
 		rcv = 0 // the receiver's figure stays when nothing comes any more
 	}

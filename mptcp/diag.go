@@ -30,12 +30,13 @@ type Subflow struct {
 // Diag dumps sockets by sock_diag(7). Safe for concurrent use.
 //
 // It speaks netlink by itself: the subflows are looked at many times a second, with one answer for each, and this way a look
-// allocates nothing but its result.
+// allocates next to nothing (Each), or its result (Subflows).
 type Diag struct {
 	mu     sync.Mutex
 	fd     int
 	seq    uint32
 	buffer []byte
+	found  Subflow // while fn of Each is called
 }
 
 const (
@@ -66,11 +67,18 @@ type Which struct {
 	Mark, Mask   uint32       // whose SO_MARK has these bits under the mask, and any local address; no mask: see Local
 }
 
-// Subflows returns the MPTCP subflows of the namespace, of every process, in no particular order. A connection that
-// fell back to plain TCP is one subflow without companions. It needs CAP_NET_ADMIN: without it the kernel withholds
-// the tokens.
-func (d *Diag) Subflows(which Which) ([]Subflow, error) {
-	var out []Subflow
+// Subflows returns what Each tells of.
+func (d *Diag) Subflows(which Which) (all []Subflow, err error) {
+	if err = d.Each(which, func(s *Subflow) { all = append(all, *s) }); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Each calls fn for the MPTCP subflows of the namespace, of every process, in no particular order. fn must not keep s, nor call d. A
+// connection that fell back to plain TCP is one subflow without companions. It needs CAP_NET_ADMIN: without it the kernel
+// withholds the tokens. After an error some may have been left out.
+func (d *Diag) Each(which Which, fn func(s *Subflow)) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		if family == unix.AF_INET6 && which.Only4 || family == unix.AF_INET && which.Only6 {
 			continue
@@ -84,9 +92,10 @@ func (d *Diag) Subflows(which Which) ([]Subflow, error) {
 			continue // no local address of this family
 		}
 		err := d.dump(request, func(b []byte) error {
-			s, ok, err := parseSubflow(b)
-			if ok {
-				out = append(out, s)
+			var ok bool
+			var err error
+			if d.found, ok, err = parseSubflow(b); ok {
+				fn(&d.found)
 			}
 			return err
 		})
@@ -94,10 +103,10 @@ func (d *Diag) Subflows(which Which) ([]Subflow, error) {
 			continue // the kernel has no such dump: Probe tells
 		}
 		if err != nil {
-			return nil, fmt.Errorf("dump TCP sockets: %w", err)
+			return fmt.Errorf("dump TCP sockets: %w", err)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // Connection is one MPTCP connection as a whole.

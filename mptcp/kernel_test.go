@@ -260,9 +260,10 @@ func TestFastOpenRefusedFallsBackAndIsSeen(t *testing.T) {
 		t.Errorf("info of a plain connection: %v, want ErrFallback", err)
 	}
 	must(t, w.cpe.Do(func() error {
-		counters, err := Counters()
-		if err == nil && counters["TCPFastOpenActiveFail"] == 0 {
-			t.Errorf("TCPFastOpenActiveFail didn't count: %v", counters)
+		var counters Counters
+		err := counters.Read()
+		if err == nil && counters.Get("TCPFastOpenActiveFail") == 0 {
+			t.Errorf("TCPFastOpenActiveFail didn't count: %s", counters.text)
 		}
 		return err
 	}))
@@ -317,9 +318,9 @@ func TestDialSaysWhy(t *testing.T) {
 		}
 		return nil
 	}))
-	counters := map[string]uint64{}
-	must(t, w.cpe.Do(func() (err error) { counters, err = Counters(); return err }))
-	if n := counters["MPCapableSYNTX"]; n != 1 {
+	var counters Counters
+	must(t, w.cpe.Do(counters.Read))
+	if n := counters.Get("MPCapableSYNTX"); n != 1 {
 		t.Errorf("a refused dial sent %d MP_CAPABLE SYNs, want exactly one", n)
 	}
 }

@@ -3,43 +3,73 @@
 package mptcp
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
-	"strings"
 )
 
-// Counters returns the counters MPTcpExt and TcpExt of the current thread's network namespace by name, without prefix
-// ("MPCapableSYNTX", "TCPFastOpenActiveFail"). Which ones are there depends on the kernel.
-func Counters() (map[string]uint64, error) {
+// Counters are the kernel's MPTcpExt and TcpExt of a network namespace. The zero value is ready for Read. It keeps the text that it read,
+// some 8 KiB: one counter is asked for each second, and a table of all would be most of an idle daemon's garbage.
+type Counters struct{ text []byte }
+
+// Read takes the counters of the current thread's namespace.
+func (c *Counters) Read() error {
 	// thread-self: /proc/net is that of the process's first thread, which may live in another namespace.
-	b, err := os.ReadFile("/proc/thread-self/net/netstat")
+	f, err := os.Open("/proc/thread-self/net/netstat")
 	if err != nil {
-		return nil, fmt.Errorf("read kernel counters: %w", err)
+		return fmt.Errorf("read kernel counters: %w", err)
 	}
-	return parseNetstat(string(b)), nil
+	defer f.Close()
+	if c.text == nil {
+		c.text = make([]byte, 0, 8<<10)
+	}
+	for c.text = c.text[:0]; ; {
+		n, err := f.Read(c.text[len(c.text):cap(c.text)])
+		c.text = c.text[:len(c.text)+n]
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read kernel counters: %w", err)
+		case len(c.text) == cap(c.text):
+			c.text = append(c.text, 0)[:len(c.text)]
+		}
+	}
 }
 
-// parseNetstat reads pairs of lines, "Group: names..." and "Group: values...". What isn't such a pair, and a value
-// that isn't a number, is skipped: counters are never worth failing for.
-func parseNetstat(text string) map[string]uint64 {
-	out := make(map[string]uint64, 256)
-	lines := strings.Split(text, "\n")
-	for i := 0; i+1 < len(lines); i += 2 {
-		group, names, _ := strings.Cut(lines[i], ":")
-		again, values, _ := strings.Cut(lines[i+1], ":")
-		if group != again || group != "TcpExt" && group != "MPTcpExt" {
+// Get returns a counter by its name without prefix ("MPCapableSYNTX", "TCPFastOpenActiveFail"). Which ones are there depends on the
+// kernel; one that is not, or is no number, is 0: counters are never worth failing for.
+func (c *Counters) Get(name string) uint64 {
+	for text := c.text; len(text) > 0; {
+		var names, values []byte // of pairs of lines, "Group: names..." and "Group: values..."
+		names, text, _ = bytes.Cut(text, []byte("\n"))
+		values, text, _ = bytes.Cut(text, []byte("\n"))
+		group, names, _ := bytes.Cut(names, []byte(":"))
+		again, values, _ := bytes.Cut(values, []byte(":"))
+		if string(group) != string(again) || string(group) != "TcpExt" && string(group) != "MPTcpExt" {
 			continue
 		}
-		vs := strings.Fields(values)
-		for j, name := range strings.Fields(names) {
-			if j >= len(vs) {
-				break
-			}
-			if v, err := strconv.ParseUint(vs[j], 10, 64); err == nil {
-				out[name] = v
+		for len(names) > 0 && len(values) > 0 {
+			var n, v []byte
+			n, names = nextWord(names)
+			v, values = nextWord(values)
+			if string(n) == name {
+				number, err := strconv.ParseUint(string(v), 10, 64)
+				if err != nil {
+					return 0
+				}
+				return number
 			}
 		}
 	}
-	return out
+	return 0
+}
+
+// nextWord splits the first word off b.
+func nextWord(b []byte) (word, rest []byte) {
+	b = bytes.TrimLeft(b, " ")
+	word, rest, _ = bytes.Cut(b, []byte(" "))
+	return word, rest
 }

@@ -270,14 +270,10 @@ MPTcpExt: 18446744073709551615 3 -1
 `
 
 func TestParseNetstat(t *testing.T) {
-	got := parseNetstat(netstatText)
-	want := map[string]uint64{"SyncookiesSent": 0, "TCPFastOpenActiveFail": 5, "MPCapableSYNTX": 1<<64 - 1, "DssFallback": 3}
-	if len(got) != len(want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	for k, v := range want {
-		if got[k] != v {
-			t.Errorf("%s = %d, want %d", k, got[k], v)
+	c := Counters{[]byte(netstatText)}
+	for k, v := range map[string]uint64{"SyncookiesSent": 0, "TCPFastOpenActiveFail": 5, "MPCapableSYNTX": 1<<64 - 1, "DssFallback": 3, "Negative": 0, "InOctets": 0, "NoSuch": 0} {
+		if got := c.Get(k); got != v {
+			t.Errorf("%s = %d, want %d", k, got, v)
 		}
 	}
 }

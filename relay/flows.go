@@ -4,6 +4,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -109,7 +110,7 @@ func (fs *flows) compact() {
 func (fs *flows) page(offset, limit int) []*flow {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	var page []*flow
+	page := make([]*flow, 0, min(limit, len(fs.list)))
 	for _, f := range fs.list {
 		if f.r == nil {
 			continue
@@ -154,6 +155,20 @@ func (r *Relay) Flows(offset, limit int) []Flow {
 	list := make([]Flow, 0, len(page))
 	for _, f := range page {
 		list = append(list, f.status())
+	}
+	return list
+}
+
+// FlowsBut lists established connections in the order of their start, without those whose MPTCP token but tells to leave out. Of these
+// little is asked, so that it costs little where they are most.
+func (r *Relay) FlowsBut(but func(token uint32) bool) (list []Flow) {
+	for _, f := range r.flows.page(0, math.MaxInt) {
+		if c := f.conn.Load(); c != nil {
+			f.askToken(c)
+		}
+		if !f.mptcp.Load() || !but(f.token.Load()) {
+			list = append(list, f.status())
+		}
 	}
 	return list
 }

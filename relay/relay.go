@@ -85,7 +85,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.knocks.drain()
 	end := time.Now().Add(r.settings.Load().DrainTimeout)
 	for r.guests.total() > 0 && time.Now().Before(end) {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 	r.engine.Close()
 	return nil

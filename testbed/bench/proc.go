@@ -23,6 +23,8 @@ type Proc struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
+
+	account, field, grouped string // see group
 }
 
 // Start runs a program in a namespace, its output in a log of its name.
@@ -49,6 +51,9 @@ func (s *Stage) Start(ns *netns.NS, name string, args ...string) (*Proc, error) 
 // Stop ends it, with force after ten seconds.
 func (p *Proc) Stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	if p.grouped != "" {
+		defer os.Remove(p.grouped)
+	}
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):

@@ -97,7 +97,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 		if round > 0 || o.Quick && n > 1000 || !wanted("memory") || !slices.Contains(remembered, c.Name) {
 			continue
 		}
-		user, kernel, err := s.Memory(min(n, s.most), p)
+		f, err := s.Memory(min(n, s.most), p)
 		if err != nil {
 			fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: %v\n", c.Name, "memory", n, err)
 			e.Trouble = append(e.Trouble, fmt.Sprintf("memory%d: %s", n, firstLine(err)))
@@ -107,10 +107,13 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 			continue
 		}
 		if p != nil {
-			e.Add(fmt.Sprintf("memory%d.user", n), user)
+			e.Add(fmt.Sprintf("memory%d.user", n), f.User)
 		}
-		e.Add(fmt.Sprintf("memory%d.kernel", n), kernel)
-		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f octets each\n", c.Name, "memory", min(n, s.most), user, kernel)
+		e.Add(fmt.Sprintf("memory%d.kernel", n), f.Kernel)
+		if f.Charged > 0 {
+			e.Add(fmt.Sprintf("memory%d.charged", n), f.Charged)
+		}
+		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f, of it charged to the relay %.0f octets each\n", c.Name, "memory", min(n, s.most), f.User, f.Kernel, f.Charged)
 		time.Sleep(time.Second)
 	}
 	for _, w := range Works(o.Scale) {

@@ -59,7 +59,8 @@ func tables() []table {
 			plain("same connection after 512 KiB of bulk: p50", "small.mixed50", "%.2f"), plain("p99", "small.mixed99", "%.2f")}},
 		{"memory", "Octets for each idle connection (the kernel's: all sockets on the way, host's and server's too)", []column{
 			plain("user, 100", "memory100.user", "%.0f"), plain("user, 1,000", "memory1000.user", "%.0f"), plain("user, 10,000", "memory10000.user", "%.0f"),
-			plain("kernel, 1,000", "memory1000.kernel", "%.0f"), plain("kernel, 10,000", "memory10000.kernel", "%.0f")}},
+			plain("kernel, 1,000", "memory1000.kernel", "%.0f"), plain("kernel, 10,000", "memory10000.kernel", "%.0f"),
+			plain("of it the relay's, 1,000", "memory1000.charged", "%.0f"), plain("of it the relay's, 10,000", "memory10000.charged", "%.0f")}},
 		{"queues", "Links of 50+30 Mbit/s down and 10+5 up whose queues hold a second, 16 transfers: ms of a small request through the relay, and past it through the first link's queue", []column{
 			plain("down: relayed p50", "queues.down_ask50", "%.0f"), plain("past it p50", "queues.down_other50", "%.0f"),
 			plain("relayed p99", "queues.down_ask99", "%.0f"), plain("past it p99", "queues.down_other99", "%.0f"), plain("Mbit/s", "queues.down_mbit", "%.1f"),

@@ -169,16 +169,26 @@ func (s *Stage) Do(w Work, p *Proc) (map[string]float64, error) {
 	return f, nil
 }
 
-// Memory opens connections, lets them fall idle, and returns octets each: the relay's own, and the kernel's objects, of all
-// sockets on the machine, with those of the host and the server.
-func (s *Stage) Memory(connections int, p *Proc) (user, kernel float64, err error) {
+// Footprint is octets for each idle connection.
+type Footprint struct {
+	User    float64 // the relay's own
+	Kernel  float64 // the kernel's objects, of all sockets on the machine, with those of the host, the server and whoever else there is
+	Charged float64 // what the kernel holds for the relay alone; 0: it does not tell
+}
+
+// Memory opens connections and lets them fall idle.
+func (s *Stage) Memory(connections int, p *Proc) (f Footprint, err error) {
 	if err := s.shape(Lines{}); err != nil {
-		return 0, 0, err
+		return f, err
 	}
-	var u0, u1 int64
+	var u0, u1, c1 int64
 	if p != nil {
+		if p.grouped == "" {
+			p.group()
+		}
 		u0 = p.memory()
 	}
+	c0, told := p.charged()
 	k0 := slab()
 	var k1 int64
 	o := outcome{}
@@ -187,6 +197,12 @@ func (s *Stage) Memory(connections int, p *Proc) (user, kernel float64, err erro
 		if k1 = slab(); p != nil {
 			u1 = p.memory()
 		}
+		c1, _ = p.charged()
 	}, &o)
-	return float64(u1-u0) / float64(connections), float64(k1-k0) / float64(connections), err
+	each := func(before, after int64) float64 { return float64(after-before) / float64(connections) }
+	f.User, f.Kernel = each(u0, u1), each(k0, k1)
+	if told {
+		f.Charged = each(c0, c1)
+	}
+	return f, err
 }

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"spillway/mptcp"
 	"spillway/relay"
 	"spillway/testbed/linkemu"
 	"spillway/testbed/qemu/guest"
@@ -145,7 +147,9 @@ type Figures struct {
 	Connections int           `json:"connections"`
 	Failed      int           `json:"failed"`
 	OOM         int64         `json:"oom"`
-	Available   int64         `json:"available"` // octets that programs could still have had, with all connections
+	Available   int64         `json:"available"`  // octets that programs could still have had, with all connections
+	Start       time.Duration `json:"start_ns"`   // from the daemon's start to the first connection that it relays; 0: not measured
+	Restart     time.Duration `json:"restart_ns"` // the same from SIGTERM of its predecessor, which puts everything back
 }
 
 // Cost is what carrying octets took: seconds of processor time per GiB.
@@ -212,7 +216,69 @@ func (b Bench) Measure(dir string, transfer time.Duration) (f Figures, err error
 	if f.Relayed, err = b.cost(w, m, traffic.Demand{Kind: traffic.Get, For: transfer}); err != nil {
 		return f, err
 	}
-	return f, b.crowd(w, m, &f)
+	if err := b.crowd(w, m, &f); err != nil {
+		return f, err
+	}
+	f.Start, f.Restart, err = starts(w, m)
+	return f, err
+}
+
+// starts restarts the daemon three times while a LAN host makes one small request after the other, and returns the medians of Figures.Start
+// and Restart. The first relayed connection is seen where it arrives, so that the guest has nothing else to do.
+func starts(w *world.World, m *Machine) (start, restart time.Duration, err error) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			w.Demand(traffic.Demand{Kind: traffic.Web, Octets: 200, For: time.Second, Timeout: 5 * time.Second}) // some fail while the rules change
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	arrived := func() (n uint64) {
+		w.HAG.Do(func() error {
+			var c mptcp.Counters
+			err := c.Read()
+			n = c.Get("MPCapableSYNRX")
+			return err
+		})
+		return n
+	}
+	var starts, restarts []time.Duration
+	for range 3 {
+		ended := ""
+		signalled := time.Now()
+		if err := m.Ask(guest.Request{Do: guest.Signal, Signal: 15}, nil); err != nil {
+			return 0, 0, err
+		}
+		for ended == "" {
+			if time.Since(signalled) > 2*time.Minute {
+				return 0, 0, errors.New("the daemon does not end")
+			}
+			if err := m.Ask(guest.Request{Do: guest.Ended}, &ended); err != nil {
+				return 0, 0, err
+			}
+		}
+		before, begun := arrived(), time.Now()
+		if err := m.Ask(guest.Request{Do: guest.Start, Path: filepath.Join(w.Dir, "spillway.toml"), Text: w.TOML()}, nil); err != nil {
+			return 0, 0, err
+		}
+		if err := world.WaitFor("the first connection that a new daemon relays", time.Minute, func() bool { return arrived() > before }); err != nil {
+			return 0, 0, err
+		}
+		starts, restarts = append(starts, time.Since(begun)), append(restarts, time.Since(signalled))
+		time.Sleep(time.Second) // the next one is to find a daemon that has settled
+	}
+	slices.Sort(starts)
+	slices.Sort(restarts)
+	return starts[1], restarts[1], nil
 }
 
 // cost does a transfer and measures what it took. The yardstick's first transfer waits until it listens.

@@ -34,6 +34,7 @@ func (f Figures) Print(w io.Writer) {
 	}
 	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%s%s; %.1f left to others; %d connections failed, %d processes killed",
 		memory(f.Connected), aim, mb(f.Available), f.Failed, f.OOM)
+	row("first relayed connection, ms", "%d from the daemon's start, %d from SIGTERM of the one before", f.Start.Milliseconds(), f.Restart.Milliseconds())
 }
 
 // Relative is what relaying costs as a multiple of the yardstick's cost. A guest counts by the ticks of its timer, and a short transfer may

@@ -162,8 +162,8 @@ func namesOf(all []record) (guests, scenarios []string) {
 
 // machines is a row for each guest that was measured: its last figures.
 func machines(all []record, guests []string) {
-	fmt.Println("| guest | kernel, machine | memory | boot, s | forward, Mbit/s | yardstick | Spillway | ratio: process, machine | RSS idle, MB | RSS with N connections | failed |")
-	fmt.Println("|" + strings.Repeat("---|", 11))
+	fmt.Println("| guest | kernel, machine | memory | boot, s | forward, Mbit/s | yardstick | Spillway | ratio: process, machine | RSS idle, MB | RSS with N connections | failed | start, restart to the first relayed connection, ms |")
+	fmt.Println("|" + strings.Repeat("---|", 12))
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
 	for _, g := range guests {
 		var f *qemu.Figures
@@ -176,10 +176,18 @@ func machines(all []record, guests []string) {
 			continue
 		}
 		process, machine := f.Relative()
-		fmt.Printf("| %s | %s, %s | %d MB | %.1f | %.0f | %.0f Mbit/s, %.0f s/GiB | %.0f Mbit/s, %.0f s/GiB | %s, %s | %.1f | %.1f, %d | %d |\n", g, f.About.Kernel, f.About.Machine, f.Memory,
+		fmt.Printf("| %s | %s, %s | %d MB | %.1f | %.0f | %.0f Mbit/s, %.0f s/GiB | %.0f Mbit/s, %.0f s/GiB | %s, %s | %.1f | %.1f, %d | %d | %s |\n", g, f.About.Kernel, f.About.Machine, f.Memory,
 			f.About.Boot, f.Forward, f.Spliced.Mbit, f.Spliced.Process, f.Relayed.Mbit, f.Relayed.Process, process, machine,
-			mb(f.Idle.RSS), mb(f.Connected.RSS), f.Connections, f.Failed)
+			mb(f.Idle.RSS), mb(f.Connected.RSS), f.Connections, f.Failed, began(f))
 	}
+}
+
+// began is how long a daemon takes to relay its first connection, and one after another.
+func began(f *qemu.Figures) string {
+	if f.Start == 0 {
+		return "?"
+	}
+	return fmt.Sprintf("%d, %d", f.Start.Milliseconds(), f.Restart.Milliseconds())
 }
 
 // outcome is a scenario's table: a row for each guest, a column for each expectation, medians of all runs.
