@@ -35,7 +35,7 @@ func takeOver(path string) ([]*os.File, error) {
 	if err := rootsOwn(c); err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second)) // a busy router
 	if _, err := c.Write([]byte(`{"method":"` + handoverMethod + `"}` + "\n")); err != nil {
 		return nil, fmt.Errorf("ask the daemon to hand over: %w", err)
 	}

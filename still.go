@@ -23,8 +23,8 @@ const (
 	stillOften = time.Second
 	stillWatch = 15 * time.Second
 	// stillFor is how long a connection may be without a subflow and without progress while a link carries: its endpoint would have made
-	// a new subflow by then.
-	stillFor = 10 * time.Second
+	// a new subflow by then, or the peer has refused it: Linux takes no further subflow once it has sent its end, as after a short answer.
+	stillFor = 5 * time.Second
 	// goneFor is how long a connection may be without its local address and without progress, while its link has none. A
 	// line that is dialled again may get the same address, and then the connection goes on. It is also how long one is kept while no
 	// link carries at all, since a lost line or an exhausted quota is not the connection's fault; the kernel itself gives one without
@@ -49,8 +49,8 @@ func (s *still) see(l *mptcp.Subflow, links []linkmon.Link) {
 		return
 	}
 	way := uint8(wayLost)
-	if linkOf(l.Local.Addr(), links) >= 0 {
-		way = wayLive
+	if i := linkOf(l.Local.Addr(), links); i >= 0 && (l.IfIndex == 0 || links[i].Index == 0 || l.IfIndex == links[i].Index) {
+		way = wayLive // else it is bound to a device that was removed
 	}
 	if s.ways == nil {
 		s.ways = map[uint32]uint8{}

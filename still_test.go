@@ -23,7 +23,7 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 	left := func(token uint32, state uint8) mptcp.Subflow {
 		return mptcp.Subflow{Token: token, Local: gone, TCP: mptcp.TCPInfo{State: state}}
 	}
-	links := []linkmon.Link{{Name: "dsl", Addr4: here.Addr()}, {Name: "lte"}}
+	links := []linkmon.Link{{Name: "dsl", Index: 4, Addr4: here.Addr()}, {Name: "lte"}}
 	flows := []relay.Flow{
 		{ID: 1, Token: 11, MPTCP: true, Down: 100},                            // alive
 		{ID: 2, Token: 12, MPTCP: true, Down: 100},                            // half open alone
@@ -38,13 +38,15 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 		{ID: 11, Token: 21, MPTCP: true, Down: 100, Local: gone, Link: "lte"}, // its one subflow has an address that is gone
 		{ID: 12, Token: 22, MPTCP: true, Down: 100, Local: gone, Link: "dsl"}, // and whose link has another
 		{ID: 13, Token: 23, MPTCP: true, Down: 100, Local: gone, Link: "dsl"}, // and there is another subflow
+		{ID: 15, Token: 25, MPTCP: true, Down: 100, Local: here, Link: "dsl"}, // its device was removed, and made anew with the same address
 		{ID: 14, Down: 100, Local: host, Link: "dsl"},                         // plain TCP from the LAN host's own address
 	}
 	for i := range flows {
 		flows[i].Src = host
 	}
 	subflows := []mptcp.Subflow{sub(11, established), sub(12, finWait2), sub(14, finWait2), sub(14, synSent),
-		left(21, established), left(22, established), left(23, established), sub(23, established)}
+		left(21, established), left(22, established), left(23, established), sub(23, established),
+		{Token: 25, Local: here, IfIndex: 3, TCP: mptcp.TCPInfo{State: established}}}
 	first := len(subflows)
 	var s still
 	step := func(now time.Time) []*relay.Flow {
@@ -76,7 +78,7 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 		}
 		subflows = append(subflows[:first:first], sub(18, established))
 	}
-	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor}; !maps.Equal(found, want) {
+	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor, 15: stillFor}; !maps.Equal(found, want) {
 		t.Errorf("found %v, want %v", found, want)
 	}
 }

@@ -108,7 +108,7 @@ func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
 	out := relay.Plan{First: startOn(plan), Primary: -1}
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &plan.Links[i]
-		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Addr4: l.Addr4, Addr6: l.Addr6,
+		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Index: l.Index, Addr4: l.Addr4, Addr6: l.Addr6,
 			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered})
 		if out.Primary < 0 && p.Primary && p.Role >= policy.Active {
 			out.Primary = i

@@ -43,7 +43,7 @@ type Config struct {
 
 	WarmTimeout    time.Duration // a connection may wait for its message's first octet; default 10 min
 	MessageTimeout time.Duration // from the first octet to the whole message; default 5 s
-	DialTimeout    time.Duration // to connect to the server; default 20 s
+	DialTimeout    time.Duration // to connect to the server; default 75 s, within which a SYN is sent seven times
 	IdleTimeout    time.Duration // no octet either way; default 3 h, at least 2 h 4 min (RFC 5382 REQ-5)
 	StopTimeout    time.Duration // sessions may finish after the end of Run's context; default 30 s
 }
@@ -63,7 +63,7 @@ func (c *Config) fill() error {
 	def(&c.RetryAfter, 5*time.Second)
 	def(&c.WarmTimeout, 10*time.Minute)
 	def(&c.MessageTimeout, 5*time.Second)
-	def(&c.DialTimeout, 20*time.Second)
+	def(&c.DialTimeout, 75*time.Second)
 	def(&c.IdleTimeout, 3*time.Hour)
 	def(&c.StopTimeout, 30*time.Second)
 	switch {

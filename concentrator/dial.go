@@ -17,11 +17,65 @@ import (
 	"spillway/mptcp"
 )
 
+// hangUpEvery is how often a client is looked at while its server keeps it waiting.
+const hangUpEvery = time.Second
+
+// errHungUp: nobody wants the server any more.
+var errHungUp = errors.New("the client has hung up")
+
 // dialServer connects to the server, with MPTCP if the client asked for it.
-func (s *Server) dialServer(ctx context.Context, c *convert.Connect) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
+	wanted, enough := whileWanted(ctx, client)
+	defer enough()
+	ctx, cancel := context.WithTimeout(wanted, s.cfg.DialTimeout)
 	defer cancel()
-	return s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	server, err := s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	return server, whyNot(wanted, err)
+}
+
+// whileWanted is ctx until the client hangs up (errHungUp): dead servers are waited for long, and LAN hosts try many of them. enough
+// ends the looking.
+func whileWanted(ctx context.Context, client *net.TCPConn) (wanted context.Context, enough func()) {
+	wanted, cancel := context.WithCancelCause(ctx)
+	look := time.AfterFunc(hangUpEvery, func() {
+		tick := time.NewTicker(hangUpEvery)
+		defer tick.Stop()
+		for wanted.Err() == nil {
+			if hungUp(client) {
+				cancel(errHungUp)
+			}
+			select {
+			case <-wanted.Done():
+			case <-tick.C:
+			}
+		}
+	})
+	return wanted, func() {
+		look.Stop()
+		cancel(nil)
+	}
+}
+
+// whyNot is the error of a connection to a server, or that nobody wanted it any more.
+func whyNot(wanted context.Context, err error) error {
+	if err != nil && context.Cause(wanted) == errHungUp {
+		return errHungUp
+	}
+	return err
+}
+
+// hungUp tells whether a client has reset its connection.
+func hungUp(client *net.TCPConn) (gone bool) {
+	raw, err := client.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone || err != nil
 }
 
 // whenConnected waits until a connection that was begun elsewhere is complete.

@@ -257,6 +257,40 @@ func TestSilentServerIsUnreachable(t *testing.T) {
 	r.refused(to(t, netip.MustParseAddrPort("192.0.2.1:80")), convert.CodeUnreachable)
 }
 
+// A client that hangs up while its server keeps it waiting gives its place back; one that has only ended its side waits on.
+func TestHangingUpEndsTheWaitForAServer(t *testing.T) {
+	dialling, given := make(chan struct{}), make(chan error, 1)
+	r := start(t, func(c *Config) { c.DialTimeout = time.Hour }, func(s *Server) {
+		s.dial = func(ctx context.Context, _ netip.AddrPort, _ mptcp.DialOptions) (*net.TCPConn, error) {
+			close(dialling)
+			<-ctx.Done()
+			given <- context.Cause(ctx)
+			return nil, ctx.Err()
+		}
+	})
+	c := r.connect()
+	c.Write(to(t, netip.MustParseAddrPort("192.0.2.1:80")))
+	<-dialling
+	c.CloseWrite()
+	select {
+	case err := <-given:
+		t.Fatalf("given up though the client waits: %v", err)
+	case <-time.After(2*hangUpEvery + hangUpEvery/2):
+	}
+	c.SetLinger(0)
+	c.Close()
+	select {
+	case <-given:
+	case <-time.After(patience):
+		t.Fatal("still waits for the server")
+	}
+	for end := time.Now().Add(patience); r.server.Stats().Active > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", r.server.Stats())
+		}
+	}
+}
+
 func TestErrorsAreRateLimited(t *testing.T) {
 	r := start(t, func(c *Config) { c.ErrorRate = 1 }, nil)
 	bad := unhex(t, "010222637f010000")

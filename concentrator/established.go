@@ -14,8 +14,9 @@ import (
 // errNoHandshake means that the client's third ACK never came: a spoofed or vanished client.
 var errNoHandshake = errors.New("the client's handshake doesn't end")
 
-// handshakeLimit is how long the third ACK may take: a lost one comes again with the SYN+ACK's repetitions at 1, 3 and 7 s.
-const handshakeLimit = 10 * time.Second
+// handshakeLimit is how long the third ACK may take when the answer is there: a lost one comes again with the SYN+ACK's repetitions at 1, 3, 7, 15
+// and 31 s. On a line that loses a quarter of its packets a shorter wait would end connections whose clients never hear of that.
+const handshakeLimit = 35 * time.Second
 
 // tcpClose is TCP_CLOSE of include/net/tcp_states.h.
 const tcpClose = 7
@@ -26,7 +27,7 @@ const tcpClose = 7
 // again: first when the client's last handshake suggests it, then in steps. (The engine's edge-triggered events do tell, and the lane is content with
 // them.) waited: that was done already.
 func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.Addr, waited bool) (mptcp.Outcome, error) {
-	polled, usual := waited, s.clients.usualHandshake(key)
+	polled, usual, began := waited, s.clients.usualHandshake(key), time.Now()
 	for {
 		out, err := mptcp.Inspect(c)
 		elapsed := time.Since(accepted)
@@ -39,7 +40,7 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 				s.clients.sawHandshake(key, elapsed)
 			}
 			return out, nil
-		case out.State == tcpClose || elapsed > handshakeLimit:
+		case out.State == tcpClose || time.Since(began) > handshakeLimit:
 			return out, errNoHandshake
 		case !polled && usual > elapsed:
 			time.Sleep(usual - elapsed)
@@ -58,12 +59,12 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 func keyed(in mptcp.Info, err error) bool { return err != nil || in.RemoteKey } // an error: plain TCP by now
 
 // pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
-// that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms. A client that is less than a millisecond
-// away is looked at oftener.
+// that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms, or a sixty-fourth, up to 100 ms. A client
+// that is less than a millisecond away is looked at oftener.
 func pollStep(elapsed, usual time.Duration) time.Duration {
 	least := min(max(elapsed/4, 50*time.Microsecond), 300*time.Microsecond)
 	if elapsed < 2*usual {
 		return min(max(usual/64, least), time.Millisecond)
 	}
-	return min(max(elapsed/16, least), 5*time.Millisecond)
+	return max(min(max(elapsed/16, least), 5*time.Millisecond), min(elapsed/64, 100*time.Millisecond))
 }

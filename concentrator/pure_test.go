@@ -4,6 +4,7 @@ package concentrator
 
 import (
 	"bytes"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -73,6 +74,34 @@ func TestCookiesRotateAndBelongToOneClient(t *testing.T) {
 	}
 	if bytes.Equal(cookie, j.make(a, now.Add(time.Hour))) {
 		t.Error("the cookie doesn't change with time")
+	}
+}
+
+// The converter's clock is set a day back, 46 days forward and right again. A client's cookie is refused when it is of another time, and the client,
+// asking without, is given one that is good then.
+func TestCookiesUnderAChangedClock(t *testing.T) {
+	s, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, AllowClients: prefixes("192.0.2.0/24"),
+		CookieSecret: []byte("0123456789abcdef")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, begin := netip.MustParseAddr("192.0.2.1"), time.Unix(1_800_000_000, 0)
+	ask := func(cookie []byte, now time.Time) *convert.Error {
+		return s.judge(client, &convert.Message{Info: true, Cookie: cookie}, nil, now)
+	}
+	held := s.jar.make(client, begin)
+	for _, days := range []int{-1, 46, -1, 0} {
+		now := begin.Add(time.Duration(days) * 24 * time.Hour)
+		if e := ask(held, now); (e == nil) != (days == 0) || e != nil && e.Code != convert.CodeNotAuthorized {
+			t.Errorf("%d days: the cookie of before: %v", days, e)
+		}
+		e := ask(nil, now)
+		if e == nil || e.Code != convert.CodeMissingCookie {
+			t.Fatalf("%d days: no cookie: %v", days, e)
+		}
+		if e := ask(e.Cookie(), now); e != nil {
+			t.Errorf("%d days: the cookie that was given: %v", days, e)
+		}
 	}
 }
 

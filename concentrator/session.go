@@ -166,10 +166,12 @@ func (ses *session) hand(server *net.TCPConn, data []byte, c *convert.Connect) b
 func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
 	server, err := connOf(b.server)
 	if err == nil {
-		stop := context.AfterFunc(ctx, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
+		wanted, enough := whileWanted(ctx, ses.client)
+		stop := context.AfterFunc(wanted, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
 		server.SetWriteDeadline(b.at.Add(ses.s.cfg.DialTimeout))
-		err = whenConnected(server)
+		err = whyNot(wanted, whenConnected(server))
 		stop()
+		enough()
 		server.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {
@@ -192,7 +194,7 @@ func (ses *session) hold(server *net.TCPConn) {
 
 // dial connects and completes the answer; nil when the client was refused.
 func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *convert.Message) *net.TCPConn {
-	server, err := ses.s.dialServer(ctx, c)
+	server, err := ses.s.dialServer(ctx, ses.client, c)
 	if err == nil && c.Options != nil {
 		if answer.ExtendedHeader, err = synAck(server); err != nil {
 			server.Close()
@@ -209,8 +211,8 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 // unreached tells the client why it has no server.
 func (ses *session) unreached(ctx context.Context, c *convert.Connect, err error) {
 	ses.s.debug("no server", "client", ses.from, "server", c.Addr, "err", err)
-	if ctx.Err() != nil {
-		abort(ses.client) // we are stopping: nothing true can be said about the server
+	if ctx.Err() != nil || errors.Is(err, errHungUp) {
+		abort(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
 		return
 	}
 	ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))

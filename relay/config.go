@@ -36,7 +36,7 @@ type Config struct {
 	MaxPerHost  int // connections of one LAN address; more are reset [MaxSessions/2]
 
 	ConnectTimeout    time.Duration // from SYN to the upstream's whole answer, 1 s to 2 min [5 s]
-	ServerTimeout     time.Duration // the same while the converter answers others: the server is slow then; 1 s to 2 min [25 s]
+	ServerTimeout     time.Duration // the same while the converter answers others: the server is slow then; 1 s to 2 min [80 s, which a SYN's sixth repetition, after 63 s, is within]
 	IdleTimeout       time.Duration // no octet either way; at least MinIdleTimeout [MinIdleTimeout]
 	HalfClosedTimeout time.Duration // no octet and one side has closed, at least 4 min [30 min]
 	DrainTimeout      time.Duration // how long Run waits for connections when its context ends [0: not at all]
@@ -113,6 +113,7 @@ type Plan struct {
 type PlanLink struct {
 	Name         string
 	Device       string
+	Index        int        // the kernel's number of the device, to which connections are bound; 0: not known
 	Addr4, Addr6 netip.Addr // source addresses, zero where there is none
 	Usable       bool
 	Metered      bool
@@ -209,7 +210,7 @@ func (c Config) withDefaults() Config {
 	setInt(&c.LANBuffer, 256<<10)
 	setInt(&c.NotSentLowat, 128<<10)
 	setDuration(&c.ConnectTimeout, 5*time.Second)
-	setDuration(&c.ServerTimeout, 25*time.Second)
+	setDuration(&c.ServerTimeout, 80*time.Second)
 	setDuration(&c.IdleTimeout, MinIdleTimeout)
 	setDuration(&c.HalfClosedTimeout, 30*time.Minute)
 	setDuration(&c.FastOpenRetry, 10*time.Minute)

@@ -310,6 +310,9 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
+	if err := engine.EndsInReset(fd); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
 	if !s.IgnoreDSCP {
 		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_SAVE_SYN, 1) // absent: the DSCP is not kept
 	}

@@ -22,14 +22,15 @@ const (
 // early are the LAN host's first octets, read before the upstream has answered and kept until it has, so that another
 // upstream can be given the same.
 type early struct {
-	lan  *net.TCPConn // nil: nothing can have come yet
-	b    []byte
-	sent atomic.Bool   // the upstream may have some of b: it can be said to no other any more
-	open bool          // the upstream's handshake is complete: what is written leaves
-	done chan struct{} // closed by pump's end
-	gone atomic.Bool   // the LAN host failed, as err says once pump has ended
-	err  error
-	lost error // upstream did not take what is in b
+	lan   *net.TCPConn // nil: nothing can have come yet
+	b     []byte
+	sent  atomic.Bool   // the upstream may have some of b: it can be said to no other any more
+	open  bool          // the upstream's handshake is complete: what is written leaves
+	done  chan struct{} // closed by pump's end
+	gone  atomic.Bool   // the LAN host failed, as err says once pump has ended
+	ended atomic.Bool   // the LAN host has ended its side
+	err   error
+	lost  error // upstream did not take what is in b
 }
 
 // peek takes what is there already, without waiting.
@@ -78,8 +79,11 @@ func (e *early) pump(up *net.TCPConn, first int) {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
-			return // an end is read again by the engine
+		case errors.Is(err, io.EOF):
+			e.ended.Store(true) // it is read again by the engine
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return
 		default:
 			e.err = err
 			e.gone.Store(true)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,7 +128,11 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 		<-thaw
 		say(convert.Message{}, func(c *net.TCPConn) { c.Write(said) })(c, m)
 	})
-	next := newFake(t, accepted)
+	var came atomic.Int64 // without questions
+	next := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		came.Add(1)
+		accepted(c, m)
+	})
 	r := newRelay(t, Config{Upstreams: upstreams(frozen, next), ConnectTimeout: 2 * time.Minute})
 	said, silent := lanDial(t, r, server), lanDial(t, r, server)
 	said.Write([]byte("POST"))
@@ -135,7 +140,7 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 	<-asked
 	<-heard
 	r.settings.Load().upstreams[0].rest(time.Hour, "frozen")
-	until(t, "who has said nothing at the next converter", func() bool { return next.conns.Load() == 1 })
+	until(t, "who has said nothing at the next converter", func() bool { return came.Load() == 1 })
 	silent.Write([]byte("hello"))
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(silent, got); err != nil || string(got) != "hello" {
@@ -145,7 +150,7 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 	if _, err := io.ReadFull(said, got[:4]); err != nil || string(got[:4]) != "POST" {
 		t.Errorf("who had said something: %q, %v", got[:4], err)
 	}
-	if n := next.conns.Load(); n != 1 {
+	if n := came.Load(); n != 1 {
 		t.Errorf("%d connections went to the next converter, want 1", n)
 	}
 }
@@ -181,7 +186,7 @@ func TestSlowServerIsWaitedFor(t *testing.T) {
 		}
 		accepted(c, m)
 	})
-	const most = 3 * time.Second
+	const most = 6 * time.Second
 	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
 	c := lanDial(t, r, slow)
 	c.Write([]byte("x"))
@@ -191,6 +196,39 @@ func TestSlowServerIsWaitedFor(t *testing.T) {
 	close(accept)
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// So is one while nobody else is served: then the converter is asked now and then. A LAN host that has ended its side is waited for once more.
+func TestSlowServerIsWaitedForByOneAlone(t *testing.T) {
+	t.Parallel()
+	const most = 6 * time.Second
+	for name, ends := range map[string]bool{"open": false, "ended": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			accept := make(chan struct{})
+			f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+				<-accept
+				accepted(c, m)
+			})
+			r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
+			c := lanDial(t, r, server)
+			c.SetDeadline(time.Now().Add(50 * time.Second))
+			c.Write([]byte("x"))
+			if ends {
+				c.CloseWrite()
+			}
+			if ends {
+				defer close(accept)
+				isReset(t, c) // long before the minute is over
+				return
+			}
+			time.Sleep(2*most + most/4)
+			close(accept)
+			if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

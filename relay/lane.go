@@ -113,6 +113,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	var err error
 	var local netip.Addr
 	var ok bool
+	q.cookie = u.theCookie()
 	if q.hello, _, err = u.opening(s.dst, q.ask); err != nil {
 		return false
 	}

@@ -36,8 +36,7 @@ type reaction struct {
 	link        bool          // the link's fault
 	pair        bool          // something between this link and the upstream answers for it
 	cookie      []byte        // use this one from now on
-	dropCookie  bool
-	noOptions   bool // no Extended Connect from now on
+	noOptions   bool          // no Extended Connect from now on
 }
 
 // react decides from the error alone. exposed: octets of the LAN host may have reached the server, so that trying
@@ -107,7 +106,7 @@ func reactConvert(e *convert.Error) reaction {
 		}
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
 	case convert.CodeNotAuthorized:
-		return reaction{retry: otherUpstream, denied: true, dropCookie: true}
+		return reaction{retry: otherUpstream, denied: true}
 	case convert.CodeUnsupportedOption:
 		return reaction{retry: sameUpstream, noOptions: true}
 	case convert.CodeResourceExceeded, convert.CodeNetworkFailure:
@@ -142,9 +141,6 @@ func (u *upstream) apply(re reaction, err error) {
 	}
 	if re.cookie != nil {
 		u.setCookie(re.cookie)
-	}
-	if re.dropCookie && u.Cookie == "" {
-		u.setCookie(nil)
 	}
 	if re.noOptions {
 		u.noOptions()

@@ -30,6 +30,7 @@ type Relay struct {
 	engine   *engine.Engine
 	settings atomic.Pointer[settings]
 	plan     atomic.Pointer[Plan]
+	planned  planned
 	onState  atomic.Pointer[func()]
 	probe    chan struct{} // one slot: an upstream went out
 	chill    chan struct{} // one slot: warm connections may lack
@@ -61,7 +62,7 @@ func New(cfg Config, log *journal.Logger) (*Relay, error) {
 	}
 	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1), chill: make(chan struct{}, 1)}
 	r.settings.Store(r.settle(cfg, nil))
-	r.plan.Store(&Plan{First: -1, Primary: -1})
+	r.SetPlan(Plan{First: -1, Primary: -1})
 	return r, nil
 }
 
@@ -94,6 +95,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // SetPlan tells on which links new connections go. Established ones are not touched.
 func (r *Relay) SetPlan(p Plan) {
 	r.plan.Store(&p)
+	r.planned.follow(&p, time.Now())
 	r.warmSoon()
 }
 

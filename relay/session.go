@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -37,19 +38,21 @@ var (
 
 // session is one LAN connection until the engine has it.
 type session struct {
-	r     *Relay
-	set   *settings
-	lan   *net.TCPConn // nil: not accepted yet, its SYN is held
-	src   netip.AddrPort
-	dst   netip.AddrPort
-	rule  *Rule
-	act   Action
-	dscp  uint8
-	early early
-	ask   bool   // whether the server speaks MPTCP
-	begun *begun // what the lane has begun; nil: nothing, or taken up
-	warm  bool   // the attempt goes over a warm connection
-	cold  bool   // no warm connection: one was dead already
+	r      *Relay
+	set    *settings
+	lan    *net.TCPConn // nil: not accepted yet, its SYN is held
+	src    netip.AddrPort
+	dst    netip.AddrPort
+	rule   *Rule
+	act    Action
+	dscp   uint8
+	early  early
+	cookie []byte      // that the upstream was shown
+	ask    bool        // whether the server speaks MPTCP
+	begun  *begun      // what the lane has begun; nil: nothing, or taken up
+	warm   bool        // the attempt goes over a warm connection
+	cold   bool        // no warm connection: one was dead already
+	moved  atomic.Bool // the attempt's link has another address by now
 }
 
 // path is what an attempt used.
@@ -134,7 +137,7 @@ func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
 
 // connect gets an upstream connection that is ready for data.
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
-	links, ups := s.r.plan.Load().links(s.act), s.set.order()
+	links, ups := s.soon(), s.set.order()
 	if s.begun != nil {
 		p := s.begun.p
 		ups = slices.DeleteFunc(slices.Clone(ups), func(u *upstream) bool { return u == p.u })
@@ -232,8 +235,11 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		re := p.u.react(err, s.early.sent.Load())
 		// Silent, or talking nonsense, on every link: the upstream's fault.
 		re.weak = re.weak || (errors.Is(err, errSilent) || re.pair) && link+1 == len(links)
-		if ups[u].served.Load() > began.UnixNano() {
+		if ups[u].servedSince(began) {
 			re.weak = false // it took others meanwhile: the server is slow, or we are
+		}
+		if re.denied && ups[u].forget(s.cookie) {
+			re = reaction{retry: sameUpstream}
 		}
 		if re.pair {
 			s.r.log.Warn("relay: what answers is no converter", "upstream", p.u.Name, "link", p.link.Name, "err", err)
@@ -246,7 +252,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		switch {
 		case other && re.retry != never:
 			link = 0
-		case re.retry == sameUpstream && same == 0:
+		case re.retry == sameUpstream && same < 2: // an old cookie, then none
 			same++
 		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
 			link++
@@ -273,6 +279,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	if b != nil && !b.sent && !p.u.up() {
 		reset(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
+	}
+	if b == nil {
+		s.cookie = p.u.theCookie()
 	}
 	opening, follow, err := p.u.opening(s.dst, s.ask)
 	if err != nil {
@@ -307,6 +316,10 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 			s.r.examine(p.u, true)
 		}
 	}).Stop()
+	if p.u.Protocol != Transparent {
+		s.moved.Store(false)
+		defer s.r.planned.enter(s, up, p.link)()
+	}
 	before := unknown
 	if s.warm {
 		before = taken(up)
@@ -324,6 +337,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		if ended && before != unknown && taken(up) == before {
 			// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
 			err, s.cold = errCold, true
+		}
+		if s.moved.Load() {
+			err = errMoved
 		}
 		reset(up)
 		return nil, err
@@ -455,6 +471,13 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	}
 	if len(opening) > 0 {
 		n, err := up.Write(opening)
+		if b != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && shaken(up) {
+			// A SYN's repetition was answered while patience ended, as both are a second after the first.
+			up.SetWriteDeadline(deadline)
+			var more int
+			more, err = up.Write(opening[n:])
+			n += more
+		}
 		if b != nil && n > 0 {
 			s.early.sent.Store(b.sent || b.hears)
 		}
@@ -498,22 +521,61 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 			return false, errSilent
 		}
 	}
-	began := deadline.Add(-s.set.ConnectTimeout)
-	if u.Protocol == Convert && s.set.ServerTimeout > s.set.ConnectTimeout {
-		if came, err := s.readable(ctx, up, deadline); err != nil {
+	if u.Protocol == Convert && s.lan != nil { // whose SYN is held repeats it, and asks anew
+		var err error
+		if deadline, err = s.awaitServer(ctx, up, u, deadline); err != nil {
 			return false, err
-		} else if !came && u.heardSince(began) && shaken(up) {
-			deadline = began.Add(s.set.ServerTimeout)
 		}
 	}
 	s.readUntil(ctx, up, deadline)
 	return u.answer(up, s.dst)
 }
 
+// awaitServer waits for a converter's answer beyond the deadline while the converter is well, so that it is the server that is slow: as
+// long as a host would repeat its SYN. It tells until when the answer is to be read. A LAN host that has ended its side, as one
+// does that has given up, is waited for only once more.
+func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream, deadline time.Time) (time.Time, error) {
+	began := deadline.Add(-s.set.ConnectTimeout)
+	asked := false
+	defer func() {
+		if asked {
+			up.SetKeepAlive(false)
+		}
+	}()
+	last, ended := began.Add(s.set.ServerTimeout), began.Add(2*s.set.ConnectTimeout)
+	for deadline.Before(last) {
+		for _, t := range [2]time.Time{deadline.Add(-s.set.ConnectTimeout / 2), deadline} {
+			if came, err := s.readable(ctx, up, t); came || err != nil {
+				return deadline, err
+			}
+			if t == deadline {
+				continue
+			}
+			up.SetKeepAliveConfig(patient)
+			asked = true
+			if !u.heardSince(began) {
+				go s.r.suspect(u) // others may have asked by then
+			}
+		}
+		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.moved.Load() {
+			break
+		}
+		began, deadline = deadline, deadline.Add(s.set.ConnectTimeout)
+		if deadline.After(last) {
+			deadline = last
+		}
+	}
+	return deadline, nil
+}
+
+// patient has the kernel ask whether the converter still knows a connection on which nothing moves: one that was started again, while the line was
+// cut, says no. Kernels that cannot do that with MPTCP (before 6.14) ask nobody; the connection then waits for its deadline.
+var patient = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 9}
+
 // readUntil sets the deadline for reading: now, if nobody waits any more.
 func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
 	up.SetReadDeadline(t)
-	if s.early.gone.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+	if s.early.gone.Load() || s.moved.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
 	}
 }

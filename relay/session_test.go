@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +147,30 @@ func TestErrorCodes(t *testing.T) {
 				t.Fatalf("the second upstream was asked %d times", n)
 			}
 		})
+	}
+}
+
+// A cookie that the converter gave is refused when it has grown old, or somebody has set the converter's clock. The same connection is
+// served with another one.
+func TestOldCookieIsReplacedAtOnce(t *testing.T) {
+	var good atomic.Pointer[string]
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		switch want := *good.Load(); {
+		case m.Cookie == nil:
+			refuse(convert.CodeMissingCookie, append([]byte{0}, want...)...)(c, m)
+		case string(m.Cookie) != want:
+			refuse(convert.CodeNotAuthorized)(c, m)
+		default:
+			accepted(c, m)
+		}
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
+	for i, cookie := range []string{"today's cookie..", "yesterday's.....", "of next month..."} { // 16 octets: whole words, no padding
+		good.Store(&cookie)
+		echoes(t, r)
+		if s, u := r.Stats(), r.Upstreams()[0]; !u.Up || u.Failures != 0 || s.Retried != []int64{1, 3, 5}[i] {
+			t.Fatalf("%q: %+v, tried again %d times", cookie, u, s.Retried)
+		}
 	}
 }
 

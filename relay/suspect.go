@@ -19,14 +19,20 @@ const (
 )
 
 // heardNow notes a sign of life.
-func (u *upstream) heardNow() { u.heard.Store(time.Now().UnixNano()) }
+func (u *upstream) heardNow() { u.heard.Store(u.age(time.Now())) }
 
-func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= t.UnixNano() }
+func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= u.age(t) }
+
+// servedSince tells whether it has taken a connection since t.
+func (u *upstream) servedSince(t time.Time) bool { return u.served.Load() > u.age(t) }
+
+// age is an instant as ns after made. Both have monotonic readings, so that nothing is heard in the future when somebody sets the clock back.
+func (u *upstream) age(t time.Time) int64 { return int64(t.Sub(u.made)) }
 
 // answered notes how long an answer took. Part of it may have been the server's, so that more than two seconds are not
 // believed.
 func (u *upstream) answered(took time.Duration) {
-	u.served.Store(time.Now().UnixNano())
+	u.served.Store(u.age(time.Now()))
 	took = min(took, 2*time.Second)
 	old := time.Duration(u.usual.Load())
 	if old == 0 {
@@ -200,7 +206,7 @@ func (r *Relay) askIdle(ctx context.Context, u *upstream, now time.Time) time.Du
 	if u.Protocol == Transparent || u.Protocol == SOCKS4a {
 		return time.Hour
 	}
-	if left := time.Unix(0, u.heard.Load()).Add(idleProbe).Sub(now); left > 0 {
+	if left := u.made.Add(time.Duration(u.heard.Load()) + idleProbe).Sub(now); left > 0 {
 		return left
 	}
 	links := r.plan.Load().links(NoLTE)

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -33,8 +34,9 @@ type upstream struct {
 	sessions atomic.Int64
 	failures atomic.Int64
 	refusals atomic.Int64 // Errors 32 though a cookie is configured
-	heard    atomic.Int64 // Unix ns of the last sign of life, or of the last question
-	served   atomic.Int64 // Unix ns of the last connection that it took
+	made     time.Time
+	heard    atomic.Int64 // age of the last sign of life, or of the last question
+	served   atomic.Int64 // age of the last connection that it took
 
 	usual atomic.Int64 // ns that an answer takes
 
@@ -74,7 +76,7 @@ func (s *settings) keep(u Upstream, r *Relay) *upstream {
 			}
 		}
 	}
-	n := &upstream{Upstream: u, relay: r, since: time.Now(), syn: map[string]*synVerdict{}, cookie: []byte(u.Cookie)}
+	n := &upstream{Upstream: u, relay: r, made: time.Now(), since: time.Now(), syn: map[string]*synVerdict{}, cookie: []byte(u.Cookie)}
 	if u.Cookie == "" {
 		n.cookie = nil
 	}
@@ -89,7 +91,7 @@ func (o *upstream) with(u Upstream) *upstream {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	twin := &upstream{Upstream: u, relay: o.relay, out: o.out, since: o.since, until: o.until, backoff: o.backoff,
+	twin := &upstream{Upstream: u, relay: o.relay, made: o.made, out: o.out, since: o.since, until: o.until, backoff: o.backoff,
 		reason: o.reason, weak: o.weak, cookie: o.cookie, noExtended: o.noExtended, syn: map[string]*synVerdict{}}
 	for link, v := range o.syn {
 		copied := *v
@@ -276,6 +278,20 @@ func (u *upstream) setCookie(c []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.cookie = c
+}
+
+// forget drops a cookie that the converter gave and now refuses: its clock was set, or the cookie has grown old. It asks for another then. A
+// configured one stays, and so does one that was given meanwhile. It tells whether one was refused that may be asked for anew.
+func (u *upstream) forget(refused []byte) bool {
+	if len(refused) == 0 || u.Cookie != "" {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if bytes.Equal(u.cookie, refused) {
+		u.cookie = nil
+	}
+	return true
 }
 
 func (u *upstream) extended() bool {

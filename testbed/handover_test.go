@@ -25,8 +25,8 @@ func TestNewBinaryTakesOver(t *testing.T) {
 	}
 	meanwhile := make(chan traffic.Result, 2)
 	for _, d := range []traffic.Demand{
-		{Kind: traffic.Get, Mbit: 4, For: 15 * time.Second, Timeout: time.Minute},
-		{Kind: traffic.Web, Octets: 1000, Connections: 300, Every: 50 * time.Millisecond, Parallel: 300, Timeout: 30 * time.Second},
+		{Kind: traffic.Get, Mbit: 4, For: 15 * time.Second, Timeout: 2 * time.Minute},
+		{Kind: traffic.Web, Octets: 1000, Connections: 300, Every: 50 * time.Millisecond, Parallel: 300, Timeout: 2 * time.Minute},
 	} {
 		go func() {
 			r, err := w.Demand(d)
@@ -46,7 +46,7 @@ func TestNewBinaryTakesOver(t *testing.T) {
 		}
 		defer p.Stop(15 * time.Second)
 		line = append(line, p)
-		if err := world.WaitFor("the successor's door", 30*time.Second, func() bool { return !p.Running() || strings.Contains(p.Text(), "link dsl off -> first") }); err != nil || !p.Running() {
+		if err := world.WaitFor("the successor's door", 2*time.Minute, func() bool { return !p.Running() || strings.Contains(p.Text(), "link dsl off -> first") }); err != nil || !p.Running() {
 			t.Fatalf("successor %d: %v\n%s", i+1, err, p.Text())
 		}
 	}
@@ -62,7 +62,7 @@ func TestNewBinaryTakesOver(t *testing.T) {
 		t.Errorf("the last one's door: %+v, %v", s, err)
 	}
 	const over = "the rest is the successor's"
-	if err := world.WaitFor("the old processes to end", 30*time.Second, func() bool {
+	if err := world.WaitFor("the old processes to end", 2*time.Minute, func() bool {
 		all := strings.Contains(w.Router.Log(), over)
 		for _, p := range line[:times-1] {
 			all = all && strings.Contains(p.Text(), over) && !p.Running()

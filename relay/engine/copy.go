@@ -268,6 +268,9 @@ func (l *loop) passEnd(c *Conn, d int) {
 		return
 	}
 	x.shut = true
+	if d == 1 {
+		lingers(int(c.fd[0]), false) // what is on its way to the LAN host arrives, whatever becomes of us
+	}
 	if c.dir[1-d].shut {
 		l.finish(c, Closed)
 		return

@@ -63,12 +63,25 @@ func Reset(fd int) {
 
 // Abort is Reset without the close of the descriptor.
 func Abort(fd int) {
-	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+	lingers(fd, true)
 	if !plain(fd) {
 		// mptcp_close sends DATA_FIN even so; only mptcp_disconnect (net/mptcp/protocol.c) sends MP_FASTCLOSE.
 		var unspec [16]byte // AF_UNSPEC is 0
 		unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), uintptr(len(unspec)))
 	}
+}
+
+// EndsInReset makes a TCP socket's close a reset, also the kernel's own when the process dies: what was cut short must not look whole.
+// Sockets that a listener accepts inherit it. What ends as it should has it taken back (passEnd).
+func EndsInReset(fd int) error { return lingers(fd, true) }
+
+// lingers sets SO_LINGER with a time of 0 (net/ipv4/tcp.c, __tcp_close: disconnect instead of FIN), or takes it back.
+func lingers(fd int, on bool) error {
+	var l unix.Linger
+	if on {
+		l.Onoff = 1
+	}
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l)
 }
 
 // plain tells TCP from MPTCP. An MPTCP socket that fell back still counts as MPTCP here: its reads go the same way.

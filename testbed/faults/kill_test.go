@@ -108,7 +108,7 @@ func (k *killing) start() {
 func (k *killing) whole() {
 	k.Helper()
 	var out string
-	if err := world.WaitFor("rules and routes of both links", 20*time.Second, func() bool {
+	if err := world.WaitFor("rules and routes of both links", time.Minute, func() bool {
 		out = k.sh("ip -d rule; ip -6 -d rule; ip route show table all; ip -6 route show table all")
 		return strings.Count(out, "proto 213") >= 16
 	}); err != nil {
@@ -145,7 +145,7 @@ func (k *killing) traced(dead int64) *traced {
 // up waits until a traced daemon has made everything, and goes on until it makes no more steps.
 func (k *killing) up(d *traced) {
 	k.Helper()
-	if err := world.WaitFor("the traced daemon's door", 30*time.Second, func() bool {
+	if err := world.WaitFor("the traced daemon's door", 2*time.Minute, func() bool {
 		s, err := k.w.Router.Status()
 		return err == nil && s.Doors.Open
 	}); err != nil {
@@ -167,7 +167,7 @@ func (k *killing) steps() (starts, stops []string) {
 	unix.Kill(int(d.pid.Load()), unix.SIGTERM)
 	select {
 	case <-d.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		k.Fatal("a traced daemon does not stop")
 	}
 	return starts, k.taken(d)
@@ -195,7 +195,7 @@ func (k *killing) point(of string, n int64, name string, d *traced) {
 		d.kill()
 	}
 	what := fmt.Sprintf("a kill at step %d of the %s (%s)", n, of, name)
-	r, err := k.w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2000, Timeout: 10 * time.Second})
+	r, err := k.w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2000, Timeout: time.Minute})
 	if err != nil || r.Failed+r.Bad > 0 {
 		k.Errorf("%s: the LAN is cut off: %+v, %v", what, r, err)
 	}

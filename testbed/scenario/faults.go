@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -12,7 +13,7 @@ import (
 )
 
 // Every scenario there is: the stories, the faults, the loads.
-func Every() []Scenario { return append(append(All(), Faults()...), Loads()...) }
+func Every() []Scenario { return slices.Concat(All(), Faults(), lateServers(), Loads()) }
 
 // fault is what goes wrong while a LAN host does two things: requests of 20 kB, a new connection each, ten a second; and a
 // download of 12 MB, under way when it happens at 1.5 s. When all is expected to be well again a third begins: 10 MB.

@@ -156,12 +156,14 @@ func RouterKilled() Scenario {
 	return Scenario{
 		Name: "router-killed", About: "SIGKILL of the daemon: the next connection works at once, natively; a restart relays again", Links: world.Two(),
 		Demands: []Demand{
+			{Name: "cut short", Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000, Timeout: 20 * time.Second}},
 			{Name: "during", After: 1, Demand: traffic.Demand{Kind: traffic.Get, Octets: 200_000}},
 			{Name: "after", After: 2, Start: 500 * time.Millisecond, Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000}},
 		},
 		Events: []Event{{At: killed, Do: KillRouter}, {At: again, Do: StartRouter}},
 		Expect: []Expectation{
 			whole("during"), whole("after"),
+			{What: "of 1 download cut short by the kill, ended as if whole", Measure: WithError("cut short", "ended after"), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "time to the first octet right after the kill", Unit: "ms", Measure: First("during"), Is: AtMost, Aim: 200, Bound: 5000},
 			{What: "LTE octets of a relayed download after the restart", Unit: "B", Measure: Octets("lte", again, 0), Is: AtLeast, Aim: 1_000_000, Bound: 100_000},
 		},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"spillway/testbed/world"
@@ -37,6 +38,19 @@ func (r *Run) Complaints() (lines []string) {
 // Refused counts connections of a demand that failed.
 func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }
+}
+
+// WithError counts connections of a demand that failed with certain words, among the first few.
+func WithError(demand, words string) func(*Run) float64 {
+	return func(r *Run) float64 {
+		n := 0
+		for _, e := range r.Results[demand].Errors {
+			if strings.Contains(e, words) {
+				n++
+			}
+		}
+		return float64(n)
+	}
 }
 
 // FailedShare is the part of a demand's connections that failed, in percent.

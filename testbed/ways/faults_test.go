@@ -55,7 +55,7 @@ func TestFaultyConcentrators(t *testing.T) {
 			}
 			u := Upstream{Name: fmt.Sprintf("fault-%d", i), Keys: keys("convert", port)}
 			must(h.Router.Reload(u.TOML(h)))
-			must(world.WaitFor("the configuration", 15*time.Second, func() bool {
+			must(world.WaitFor("the configuration", time.Minute, func() bool {
 				states, err := h.Concentrators()
 				return err == nil && states[u.Name] != ""
 			}))
@@ -67,7 +67,7 @@ func TestFaultyConcentrators(t *testing.T) {
 					select {
 					case <-stop:
 						return
-					case <-time.After(100 * time.Millisecond):
+					case <-time.After(200 * time.Millisecond):
 						go func() {
 							if talk, err := h.Dial(Server("4", 9000), 0); err == nil {
 								talk.Close()
@@ -81,8 +81,8 @@ func TestFaultyConcentrators(t *testing.T) {
 			select {
 			case <-works:
 				t.Logf("works after %v (aim 3 s)", time.Since(began).Round(10*time.Millisecond))
-			case <-time.After(30 * time.Second):
-				t.Errorf("does not work after 30 s")
+			case <-time.After(2 * time.Minute): // on a machine that has no time for us; what it takes is printed
+				t.Errorf("does not work after 2 min")
 			}
 		})
 	}

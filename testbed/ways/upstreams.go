@@ -79,7 +79,7 @@ func (h Home) background(name, port string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	return world.WaitFor(name+" on port "+port, 15*time.Second, func() bool {
+	return world.WaitFor(name+" on port "+port, time.Minute, func() bool {
 		out, _ := h.HAG.Output("ss", "-Hltn", "sport = :"+port)
 		return !p.Running() || strings.Contains(out, "LISTEN")
 	})

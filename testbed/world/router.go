@@ -46,7 +46,7 @@ func (w *World) local() Router {
 				return err
 			}
 			running.Store(p)
-			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 30*time.Second, func() bool {
+			err = WaitFor("the daemon's control socket, its door and the rules that lead there", 2*time.Minute, func() bool {
 				s, err := r.Status()
 				return !p.Running() || err == nil && s.Doors.Open && w.leadsToDoor()
 			})
@@ -58,7 +58,7 @@ func (w *World) local() Router {
 			}
 			return nil
 		},
-		Stop:   func() error { return p.Stop(15 * time.Second) },
+		Stop:   func() error { return p.Stop(time.Minute) },
 		Kill:   func() error { p.Kill(); return nil },
 		Freeze: func(on bool) error { return p.Signal(stopOrGo(on)) },
 		Reload: func(text string) error {
@@ -101,7 +101,7 @@ func call(socket, method string, args any) (json.RawMessage, error) {
 		return nil, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if args == nil {
 		args = struct{}{}
 	}

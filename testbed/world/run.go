@@ -59,7 +59,7 @@ func (w *World) FreezeConcentrator(freeze bool) error {
 }
 
 func (w *World) awaitPort(p *Process, ns *netns.NS, port int) error {
-	err := WaitFor(fmt.Sprintf("a listener on port %d", port), 15*time.Second, func() bool {
+	err := WaitFor(fmt.Sprintf("a listener on port %d", port), time.Minute, func() bool {
 		out, _ := ns.Output("ss", "-Hltn", fmt.Sprintf("sport = :%d", port))
 		return !p.Running() || strings.Count(out, "LISTEN") >= 2
 	})

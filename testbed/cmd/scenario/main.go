@@ -3,7 +3,7 @@
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
 //	scenario list
-//	scenario [-v] [-keep DIR] [-picture DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
+//	scenario [-v] [-debug] [-keep DIR] [-picture DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
 //	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
 package main
 
@@ -26,15 +26,19 @@ import (
 
 func main() {
 	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
+	debug := flag.Bool("debug", false, "have the daemon log every connection that fails")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	picture := flag.String("picture", "", "draw NAME.svg in this directory: what the links carried, and what was decided")
 	flag.Parse()
-	world.Main("scenario", func(ctx context.Context) error { return run(ctx, flag.Args(), shown{*verbose, *keep, *picture}) })
+	world.Main("scenario", func(ctx context.Context) error {
+		return run(ctx, flag.Args(), shown{*verbose, *debug, *keep, *picture})
+	})
 }
 
 // shown is what is to be seen of a run: everything on the terminal, logs and pictures in directories, "" for none.
 type shown struct {
 	verbose       bool
+	debug         bool // the daemon tells of each connection that fails
 	keep, picture string
 }
 
@@ -73,6 +77,9 @@ func run(ctx context.Context, names []string, show shown) error {
 	for _, s := range list {
 		if ctx.Err() != nil {
 			break
+		}
+		if show.debug {
+			s.Settings.LogLevel = "debug"
 		}
 		ok, err := one(ctx, s, bin, show)
 		if errors.Is(err, world.ErrLacks) {

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"spillway/convert"
+)
+
+// at is a plan with one link that has an address of loopback; "": none.
+func at(addr string) Plan {
+	if addr == "" {
+		return Plan{First: -1, Primary: -1}
+	}
+	return Plan{Links: []PlanLink{{Name: "dsl", Addr4: netip.MustParseAddr(addr), Usable: true}}, Primary: 0}
+}
+
+// Who comes right after the last link was lost waits for it, with what it has said.
+func TestNewConnectionsWaitForALinkThatWasJustLost(t *testing.T) {
+	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
+	r.SetPlan(at(""))
+	r.planned.mu.Lock()
+	r.planned.lost[Bond] = time.Now().Add(time.Hour) // as long as this test may take
+	r.planned.mu.Unlock()
+	c := lanDial(t, r, server)
+	c.Write([]byte("x"))
+	until(t, "the session", func() bool { return r.guests.total() == 1 })
+	r.SetPlan(at("")) // nothing better
+	r.SetPlan(at("127.0.0.1"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// After that it is told at once, and so is one whose action no link serves though others are there.
+func TestWithoutLinkForLongConnectionsAreReset(t *testing.T) {
+	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
+	r.SetPlan(at(""))
+	r.planned.mu.Lock()
+	r.planned.lost[Bond] = time.Now().Add(-outage)
+	r.planned.mu.Unlock()
+	isReset(t, lanDial(t, r, server))
+	if s := r.Stats(); s.NoLink != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// Each action has its own time: since when no link serves it.
+func TestLostSince(t *testing.T) {
+	var w planned
+	begin := time.Now()
+	metered := at("127.0.0.1")
+	metered.Links[0].Metered, metered.Primary = true, -1
+	for i, step := range []struct {
+		plan Plan
+		want [Block]int // seconds after begin; -1: a link serves
+	}{
+		{at(""), [Block]int{0, 0, 0}},
+		{at(""), [Block]int{0, 0, 0}},
+		{at("127.0.0.1"), [Block]int{-1, -1, -1}},
+		{metered, [Block]int{-1, 3, 3}},
+		{at(""), [Block]int{4, 3, 3}},
+	} {
+		w.follow(&step.plan, begin.Add(time.Duration(i)*time.Second))
+		for a, want := range step.want {
+			_, lost := w.next(Action(a))
+			if want < 0 && !lost.IsZero() || want >= 0 && !lost.Equal(begin.Add(time.Duration(want)*time.Second)) {
+				t.Errorf("step %d, %v: %v after the begin, want %d s", i, Action(a), lost.Sub(begin), want)
+			}
+		}
+	}
+}
+
+// A connection that waits for an answer when its link gets another address is told: the answer cannot come.
+func TestReplacedAddressEndsTheWait(t *testing.T) {
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) { io.Copy(io.Discard, c) })
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Block: true})
+	other, made, anew := at("127.0.0.2"), at("127.0.0.1"), at("127.0.0.1")
+	made.Links[0].Index, anew.Links[0].Index = 3, 4 // its device was removed and made anew
+	for _, next := range []Plan{other, anew} {
+		r.SetPlan(made)
+		c := lanDial(t, r, server)
+		c.Write([]byte("x"))
+		until(t, "it waits", func() bool { return waiting(r) == 1 })
+		r.SetPlan(next)
+		isReset(t, c)
+	}
+}
+
+// One whose address is merely gone waits on, and so does one whose address another link has.
+func TestLostAddressIsWaitedFor(t *testing.T) {
+	answer := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		<-answer
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute})
+	r.SetPlan(at("127.0.0.1"))
+	stays, goes := lanDial(t, r, server), lanDial(t, r, server)
+	stays.Write([]byte("x"))
+	until(t, "both wait", func() bool { return waiting(r) == 2 })
+	r.SetPlan(at(""))
+	swapped := at("127.0.0.2")
+	swapped.Links = append(swapped.Links, PlanLink{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.1"), Usable: true})
+	r.SetPlan(swapped)
+	if waiting(r) != 2 {
+		t.Fatal("an address that is gone, or another link's, is not replaced")
+	}
+	r.SetPlan(at("127.0.0.1"))
+	close(answer)
+	if _, err := io.ReadFull(stays, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	goes.Write([]byte("x"))
+	if _, err := io.ReadFull(goes, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waiting counts the connections that wait for an answer, with what their hosts have said on its way.
+func waiting(r *Relay) (n int) {
+	r.planned.mu.Lock()
+	defer r.planned.mu.Unlock()
+	return len(r.planned.pending)
+}
