@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	rushLeast = 64         // connections that make a rush
+	rushLeast = 64          // connections that make a rush
 	rushStep  = 8           // more than so many in rushRest: it goes on
 	rushRest  = time.Second // how often that is asked
 )

@@ -23,38 +23,45 @@ const hangUpEvery = time.Second
 // errHungUp: nobody wants the server any more.
 var errHungUp = errors.New("the client has hung up")
 
-// whileThere is ctx until the client hangs up, which is its cause then: dead servers are waited for long, and LAN hosts try many of them.
-// Most servers answer before anybody looks. leave ends it.
-func whileThere(ctx context.Context, client *net.TCPConn) (there context.Context, leave func()) {
-	there, cancel := context.WithCancelCause(ctx)
-	t := time.AfterFunc(hangUpEvery, func() {
+// dialServer connects to the server, with MPTCP if the client asked for it.
+func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
+	wanted, enough := whileWanted(ctx, client)
+	defer enough()
+	ctx, cancel := context.WithTimeout(wanted, s.cfg.DialTimeout)
+	defer cancel()
+	server, err := s.dial(ctx, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
+	return server, whyNot(wanted, err)
+}
+
+// whileWanted is ctx until the client hangs up (errHungUp): dead servers are waited for long, and LAN hosts try many of them. enough
+// ends the looking.
+func whileWanted(ctx context.Context, client *net.TCPConn) (wanted context.Context, enough func()) {
+	wanted, cancel := context.WithCancelCause(ctx)
+	look := time.AfterFunc(hangUpEvery, func() {
 		tick := time.NewTicker(hangUpEvery)
 		defer tick.Stop()
-		for there.Err() == nil {
+		for wanted.Err() == nil {
 			if hungUp(client) {
 				cancel(errHungUp)
-				return
 			}
 			select {
-			case <-there.Done():
+			case <-wanted.Done():
 			case <-tick.C:
 			}
 		}
 	})
-	return there, func() { t.Stop(); cancel(nil) }
+	return wanted, func() {
+		look.Stop()
+		cancel(nil)
+	}
 }
 
-// dialServer connects to the server, with MPTCP if the client asked for it.
-func (s *Server) dialServer(ctx context.Context, client *net.TCPConn, c *convert.Connect) (*net.TCPConn, error) {
-	there, leave := whileThere(ctx, client)
-	defer leave()
-	within, cancel := context.WithTimeout(there, s.cfg.DialTimeout)
-	defer cancel()
-	server, err := s.dial(within, c.Addr, mptcp.DialOptions{PlainTCP: !wantsMPTCP(c)})
-	if err != nil && context.Cause(there) == errHungUp {
-		err = errHungUp
+// whyNot is the error of a connection to a server, or that nobody wanted it any more.
+func whyNot(wanted context.Context, err error) error {
+	if err != nil && context.Cause(wanted) == errHungUp {
+		return errHungUp
 	}
-	return server, err
+	return err
 }
 
 // hungUp tells whether a client has reset its connection.

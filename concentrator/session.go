@@ -166,14 +166,12 @@ func (ses *session) hand(server *net.TCPConn, data []byte, c *convert.Connect) b
 func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
 	server, err := connOf(b.server)
 	if err == nil {
-		there, leave := whileThere(ctx, ses.client)
-		stop := context.AfterFunc(there, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
+		wanted, enough := whileWanted(ctx, ses.client)
+		stop := context.AfterFunc(wanted, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
 		server.SetWriteDeadline(b.at.Add(ses.s.cfg.DialTimeout))
-		if err = whenConnected(server); err != nil && context.Cause(there) == errHungUp {
-			err = errHungUp
-		}
+		err = whyNot(wanted, whenConnected(server))
 		stop()
-		leave()
+		enough()
 		server.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {

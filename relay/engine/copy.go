@@ -38,16 +38,16 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 	}
 }
 
-// pump copies an attentive direction until its source is empty or its destination full.
+// pump copies an attentive direction until its source is empty or its destination full, or goes on with a bulk one.
 func (l *loop) pump(c *Conn, d int) {
-	n := l.move(c, d, false)
+	x := &c.dir[d]
+	n := l.move(c, d, x.gauge.bulk && !x.hup)
 	if n == 0 || c.over {
 		return
 	}
 	if l.onset.moved(l.now, n) {
 		l.tellBulk()
 	}
-	x := &c.dir[d]
 	if x.room > 0 && x.moved.Load() >= roomAfter {
 		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
 		setLowat(c.fd[d], x.room)

@@ -42,17 +42,17 @@
 //
 // Attentive: the kernel wakes us for the first octet. Every direction begins so, and interactive ones stay so.
 //
-// Bulk: after 64 KiB without a pause of 20 ms the direction is put on the loop's clock, and the loop reads it when some 16 KiB
-// should have come, every 5 ms to 20 ms by its rate. Looks of one period fall together: one wake-up for all of them.
-// SO_RCVLOWAT is twice what a look should find, 16 to 64 KiB, so that the kernel stays silent until then unless the flow
-// speeds up. It is no higher, because a window that is smaller than the mark would stand still until the next look; and at two links of
-// different delay much comes at once, when the slower one has filled a gap. The last octets of a burst wait for the
-// period at most, an end for nothing.
+// Bulk: after 64 KiB without a pause of 20 ms the direction is put on the loop's clock, and the loop reads it when some 48 KiB
+// should have come, every 5, 10 or 20 ms by its rate: powers of two, so that looks fall together, one wake-up for all of them.
+// The rate is taken over 40 ms, because two links bring in bursts: nothing while the slower one has a gap to fill, then all at once.
+// SO_RCVLOWAT is twice what a look should find, 16 to 128 KiB, so that the kernel stays silent until then unless the flow
+// speeds up. The kernel makes the window hold twice the mark. The last octets of a burst wait for the period at most, an end
+// for nothing.
 //
 // Where several paths deliver (Pair.Room), the window is made large after 32 KiB. It grows by what was read otherwise,
 // and would be too small for what two paths have under way when the second one begins.
 //
-// Back to attentive: nothing came for 30 ms; or the flow became slow; or the other direction spoke (a
+// Back to attentive: nothing came for 120 ms; or the flow became slow; or the other direction spoke (a
 // request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response
 // patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion
 // needs a longer run next time.

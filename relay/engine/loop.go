@@ -246,7 +246,7 @@ func (l *loop) timeout() int {
 	}
 	if len(l.bulk) > 0 {
 		left := l.nextTick - int64(time.Since(l.origin))
-		return int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
 	busy := l.count > 0

@@ -5,28 +5,30 @@ package engine
 import "time"
 
 const (
-	tick      = int64(5 * time.Millisecond)  // the loop's clock for bulk directions
-	pause     = int64(20 * time.Millisecond) // a silence that ends a run of reads
-	silence   = int64(30 * time.Millisecond) // and one that ends the bulk mood; flows that share a line come in bursts
-	maxPeriod = 4                            // ticks between two looks at a slow bulk direction
-	leastMark = 16 << 10                     // SO_RCVLOWAT of a bulk direction, which follows its rate
-	mostMark  = 64 << 10                     // what a window holds in its youth: a flow that fills it must wake us
-	roomAfter = 32 << 10                     // octets that a direction has moved when it is given its room
-	firstNeed = 64 << 10                     // octets of an unbroken run that make a direction bulk
-	mostNeed  = 1 << 20                      // what that grows to for directions that were promoted in vain
-	worth     = 4 << 10                      // octets that the longest period must bring, else waiting saves nothing
-	target    = 16 << 10                     // octets that a look should find
+	tick      = int64(5 * time.Millisecond)   // the loop's clock for bulk directions
+	pause     = int64(20 * time.Millisecond)  // a silence that ends a run of reads
+	silence   = int64(120 * time.Millisecond) // and one that ends the bulk mood; what two links bring comes in bursts
+	window    = int64(40 * time.Millisecond)  // over which the rate is taken, for the same reason
+	maxPeriod = 4                             // ticks between two looks at a slow bulk direction
+	leastMark = 16 << 10                      // SO_RCVLOWAT of a bulk direction, which follows its rate
+	mostMark  = 128 << 10                     // the kernel makes the window hold it (tcp_set_rcvlowat, mptcp_set_rcvlowat)
+	roomAfter = 32 << 10                      // octets that a direction has moved when it is given its room
+	firstNeed = 64 << 10                      // octets of an unbroken run that make a direction bulk
+	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
+	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing
+	target    = 48 << 10                      // octets that a look should find: what comes more often is dearer by the wake-up
 )
 
 // gauge decides for one direction when the kernel shall wake us (attentive) and when the clock shall (bulk).
 // Times are nanoseconds of one monotonic clock. The zero value is attentive.
 type gauge struct {
-	start  int64  // of the run; in bulk: of the promotion
+	start  int64  // of the run; in bulk: of what got counts
 	last   int64  // when octets were last found
 	due    int64  // in bulk: the next look
 	run    uint32 // octets since start, saturating
 	need   uint32 // octets of a run that promote; 0: firstNeed
 	rate   uint32 // in bulk: octets per tick, smoothed
+	got    uint32 // in bulk: octets since start, saturating
 	mark   int32  // in bulk: the low-water mark
 	period uint8  // in bulk: ticks between looks
 	empty  uint8  // looks in a row that found nothing
@@ -46,13 +48,13 @@ func (g *gauge) read(now int64, n int) bool {
 	if g.run < g.need {
 		return false
 	}
-	elapsed := max(now-g.start, int64(time.Microsecond))
+	elapsed := max(now-g.start, maxPeriod*tick) // a run that came at once had waited for a gap to be filled: that is no rate
 	g.rate = perTick(int64(g.run), elapsed)
 	if g.rate*maxPeriod < worth { // too slow to gain; keep half of the run's memory
 		g.run, g.start = g.run/2, now-elapsed/2
 		return false
 	}
-	g.bulk, g.empty, g.run, g.start, g.mark = true, 0, 0, now, leastMark
+	g.bulk, g.empty, g.run, g.got, g.start, g.mark = true, 0, 0, 0, now, leastMark
 	g.schedule(now)
 	return true
 }
@@ -72,11 +74,12 @@ func (g *gauge) look(now int64, n int, clock bool) bool {
 		g.schedule(now)
 		return true
 	}
-	elapsed := max(now-g.last, int64(100*time.Microsecond))
-	r := perTick(int64(n), elapsed)
-	g.rate += r/4 - g.rate/4
 	g.empty, g.last = 0, now
-	g.run = saturate(g.run, n)
+	g.run, g.got = saturate(g.run, n), saturate(g.got, n)
+	if elapsed := now - g.start; elapsed >= window {
+		g.rate = g.rate/2 + perTick(int64(g.got), elapsed)/2
+		g.got, g.start = 0, now
+	}
 	if g.run >= mostNeed {
 		g.need = firstNeed
 	}
@@ -102,9 +105,8 @@ func (g *gauge) calm() { g.bulk, g.run, g.start = false, 0, g.last }
 // schedule sets the next look so that it will find target octets at the present rate, and the mark to twice that, so that the
 // kernel stays silent until then unless the flow becomes faster. Looks of one period fall together.
 func (g *gauge) schedule(now int64) {
-	g.period = maxPeriod
-	if g.rate > 0 {
-		g.period = uint8(min(maxPeriod, max(1, (target+int64(g.rate)-1)/int64(g.rate))))
+	for g.period = maxPeriod; g.period > 1 && int64(g.rate)*int64(g.period) > target*4/3; {
+		g.period /= 2
 	}
 	every := int64(g.period) * tick
 	g.due = (now + every + tick/2) / every * every

@@ -18,6 +18,7 @@ type Contestant struct {
 	needs       []string
 	intercept   string // how connections come to it: "tproxy", "redirect", "" by itself or not at all
 	own         bool   // it adds the second link itself
+	rhythm      bool   // it does only what has a line's rhythm
 	command     func(s *Stage) ([]string, error)
 }
 
@@ -26,6 +27,7 @@ const (
 	NAT      = "kernel NAT"
 	CRW      = "C read/write"
 	CSplice  = "C splice"
+	CNap     = "C by the clock"
 	Spillway = "Spillway"
 )
 
@@ -44,6 +46,10 @@ func Contestants() []Contestant {
 			command: func(s *Stage) ([]string, error) {
 				return []string{s.bin.C, "convert", "splice", port, hagAddr, fmt.Sprint(convertPort)}, nil
 			}},
+		{Name: CNap, Kind: "limit", About: "C read/write that looks at its sockets every 20 ms and is never woken: what the octets alone cost", intercept: "tproxy", rhythm: true,
+			command: func(s *Stage) ([]string, error) {
+				return []string{s.bin.C, "convert", "nap", port, hagAddr, fmt.Sprint(convertPort)}, nil
+			}},
 		{Name: "Go io.Copy", Kind: "yardstick", About: "two goroutines a connection, RFC 8803 with the request in the SYN", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) { return []string{s.bin.Go, port, to}, nil }},
 		{Name: "HAProxy", Kind: "peer", About: "one thread, splice, mptcpize; to a forwarder", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy", command: haproxy},
@@ -56,6 +62,11 @@ func Contestants() []Contestant {
 		{Name: "sing-box", Kind: "peer", About: "redirect, SOCKS5 with tcp_multi_path; to microsocks", needs: []string{"sing-box", "microsocks"}, intercept: "redirect", command: singBoxCommand},
 		{Name: "xray", Kind: "peer", About: "dokodemo-door, SOCKS5 with tcpMptcp; to microsocks", needs: []string{"xray", "microsocks"}, intercept: "redirect", command: xrayCommand},
 	}
+}
+
+// does tells whether a work is for this contestant.
+func (c Contestant) does(w Work) bool {
+	return !c.rhythm || (w.Rate > 0 || w.Lines.Buffer > 0) && !w.Ask
 }
 
 // Missing names what a contestant lacks on this machine; "" if nothing.

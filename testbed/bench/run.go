@@ -120,7 +120,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if o.Quick && !w.Quick || !wanted(w.Key) {
+		if o.Quick && !w.Quick || !wanted(w.Key) || !c.does(w) {
 			continue
 		}
 		figures, err := s.Do(w, p)

@@ -3,10 +3,12 @@
 /*
  * The yardstick: what a relay costs in C when it is written straightforwardly, one thread, level-triggered epoll.
  *
- *	relay convert rw|splice PORT ADDRESS PORT   transparent listener; MPTCP to an RFC 8803 converter, request in the SYN
- *	relay forward rw|splice PORT ADDRESS PORT   MPTCP listener; plain TCP to one fixed place (the far end of peers)
+ *	relay convert rw|splice|nap PORT ADDRESS PORT   transparent listener; MPTCP to an RFC 8803 converter, request in the SYN
+ *	relay forward rw|splice PORT ADDRESS PORT       MPTCP listener; plain TCP to one fixed place (the far end of peers)
  *
  * rw copies through one buffer of 128 KiB; splice through a pipe of 1 MiB that a direction has only while octets are in it.
+ * nap is rw that sleeps 20 ms before each look at all sockets: nothing wakes it, so this is what the octets alone cost. It is no relay to
+ * have, since everybody waits for it, but the floor under all that copy.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -191,9 +193,10 @@ static void handle(struct conn *c, int fd, unsigned events) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 6) { fputs("usage: relay convert|forward rw|splice PORT ADDRESS PORT\n", stderr); return 2; }
+	if (argc != 6) { fputs("usage: relay convert|forward rw|splice|nap PORT ADDRESS PORT\n", stderr); return 2; }
 	convert = !strcmp(argv[1], "convert");
 	splicing = !strcmp(argv[2], "splice");
+	int nap = !strcmp(argv[2], "nap");
 	target.sin_family = AF_INET;
 	target.sin_port = htons(atoi(argv[5]));
 	inet_aton(argv[4], &target.sin_addr);
@@ -209,7 +212,8 @@ int main(int argc, char **argv) {
 	struct epoll_event e = { .events = EPOLLIN, .data.fd = l }, events[128];
 	epoll_ctl(epfd, EPOLL_CTL_ADD, l, &e);
 	for (;;) {
-		int n = epoll_wait(epfd, events, 128, -1), knock = 0;
+		if (nap) usleep(20000);
+		int n = epoll_wait(epfd, events, 128, nap ? 0 : -1), knock = 0;
 		for (int i = 0; i < n; i++) {
 			struct conn *c = events[i].data.fd == l ? 0 : conns[events[i].data.fd];
 			if (events[i].data.fd == l) knock = 1; /* after the others: no descriptor is used anew in this round */
