@@ -63,9 +63,12 @@ var Build = sync.OnceValues(func() (b Binaries, err error) {
 // Root is the directory of the module.
 func Root() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module's directory: %w", err)
+	}
 	mod := strings.TrimSpace(string(out))
-	if err != nil || mod == "" || mod == os.DevNull {
-		return "", fmt.Errorf("find the module's directory (run inside the source tree): %w", err)
+	if mod == "" || mod == os.DevNull {
+		return "", errors.New("this is no directory of the source tree: run it there")
 	}
 	return filepath.Dir(mod), nil
 }

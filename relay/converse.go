@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// converse says the opening and waits for the answer, while the LAN host's first octets already follow where the
+// protocol permits. They never leave in a SYN (fast): one that gets no answer may have been taken all the same, and what the LAN host
+// said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help. With b the
+// lane has begun: the opening is what it had not said yet, some of the LAN host's octets perhaps, and waits for the handshake.
+func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, b *begun, patience, deadline time.Time) error {
+	up.SetWriteDeadline(deadline)
+	defer context.AfterFunc(ctx, func() {
+		if !s.early.sent.Load() {
+			up.SetDeadline(time.Unix(1, 0))
+		}
+	})()
+	first := len(s.early.b)
+	s.early.open = !fast && b == nil
+	switch {
+	case b != nil:
+		first = 0
+		up.SetWriteDeadline(patience)
+	case follow && !fast && first > 0:
+		s.early.sent.Store(true)
+		opening, first = append(opening, s.early.b...), 0
+	}
+	if len(opening) > 0 {
+		n, err := up.Write(opening)
+		if b != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && shaken(up) {
+			// A SYN's repetition was answered while patience ended, as both are a second after the first.
+			up.SetWriteDeadline(deadline)
+			var more int
+			more, err = up.Write(opening[n:])
+			n += more
+		}
+		if b != nil && n > 0 {
+			s.early.sent.Store(b.sent || b.hears)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if b != nil && ctx.Err() == nil {
+		up.SetWriteDeadline(deadline)
+	}
+	if follow {
+		s.early.start(up, first)
+	}
+	server, err := s.await(ctx, up, u, patience, deadline)
+	if err != nil {
+		up.SetWriteDeadline(time.Unix(1, 0)) // the pump may be waiting for a handshake that will not come
+		s.early.stop()
+		return err
+	}
+	if server {
+		s.r.native.learn(s.dst, time.Now().Add(s.set.NativeLife))
+	}
+	s.early.stop()
+	if err := errors.Join(s.early.err, s.early.lost); err != nil {
+		return err
+	}
+	if !follow && len(s.early.b) > 0 {
+		s.early.sent.Store(true)
+		_, err = up.Write(s.early.b)
+	}
+	return err
+}
+
+// await is answer with all deadlines: patience holds only until the handshake is complete, and a converter that answers others meanwhile may
+// wait for a slow server longer than deadline.
+func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
+	if patience.Before(deadline) {
+		if came, err := s.readable(ctx, up, patience); err != nil {
+			return false, err
+		} else if !came && !shaken(up) {
+			return false, errSilent
+		}
+	}
+	if u.Protocol == Convert && s.lan != nil { // whose SYN is held repeats it, and asks anew
+		var err error
+		if deadline, err = s.awaitServer(ctx, up, u, deadline); err != nil {
+			return false, err
+		}
+	}
+	s.readUntil(ctx, up, deadline)
+	return u.answer(up, s.dst)
+}
+
+// awaitServer waits for a converter's answer beyond the deadline while the converter is well, so that it is the server that is slow: as
+// long as a host would repeat its SYN. It tells until when the answer is to be read. A LAN host that has ended its side, as one
+// does that has given up, is waited for only once more.
+func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream, deadline time.Time) (time.Time, error) {
+	began := deadline.Add(-s.set.ConnectTimeout)
+	asked := false
+	defer func() {
+		if asked {
+			up.SetKeepAlive(false)
+		}
+	}()
+	last, ended := began.Add(s.set.ServerTimeout), began.Add(2*s.set.ConnectTimeout)
+	for deadline.Before(last) {
+		for _, t := range [2]time.Time{deadline.Add(-s.set.ConnectTimeout / 2), deadline} {
+			if came, err := s.readable(ctx, up, t); came || err != nil {
+				return deadline, err
+			}
+			if t == deadline {
+				continue
+			}
+			up.SetKeepAliveConfig(patient)
+			asked = true
+			if !u.heardSince(began) {
+				go s.r.suspect(u) // others may have asked by then
+			}
+		}
+		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.moved.Load() {
+			break
+		}
+		began, deadline = deadline, deadline.Add(s.set.ConnectTimeout)
+		if deadline.After(last) {
+			deadline = last
+		}
+	}
+	return deadline, nil
+}
+
+// patient has the kernel ask whether the converter still knows a connection on which nothing moves: one that was started again, while the line was
+// cut, says no. Kernels that cannot do that with MPTCP (before 6.14) ask nobody; the connection then waits for its deadline.
+var patient = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 9}
+
+// readUntil sets the deadline for reading: now, if nobody waits any more.
+func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
+	up.SetReadDeadline(t)
+	if s.early.gone.Load() || s.moved.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+		up.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readable waits until there is something to read, an answer or an end, or until t.
+func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
+	rc, err := up.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	s.readUntil(ctx, up, t)
+	var seen error
+	err = rc.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, seen = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return seen != unix.EAGAIN
+	})
+	if err == nil && seen != nil {
+		return false, os.NewSyscallError("recvfrom", seen) // the kernel tells it once
+	}
+	return err == nil || s.early.gone.Load(), nil // the answer, whatever it is, is read next
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/relay/engine"
+)
+
+// reset drops an upstream connection so that the peer sees it (RFC 8803 section 6.2.8: the client must reset).
+func reset(c *net.TCPConn) {
+	if rc, err := c.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { engine.Abort(int(fd)) })
+	}
+	c.Close()
+}
+
+// getsockopt reads an option that is not a number. unix.GetsockoptString ends at a zero octet.
+func getsockopt(fd, level, name int, b []byte) (int, error) {
+	n := uint32(len(b))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
+	if e != 0 {
+		return 0, os.NewSyscallError("getsockopt", e)
+	}
+	return min(int(n), len(b)), nil
+}
+
+// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original. On an error the
+// connection is reset.
+func detach(c *net.TCPConn) (fd int, err error) {
+	defer func() {
+		if err != nil {
+			c.SetLinger(0)
+		}
+		c.Close()
+	}()
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
+	if cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return -1, fmt.Errorf("detach socket: %w", err)
+	}
+	return fd, nil
+}
+
+// savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.
+func savedDSCP(fd int) uint8 {
+	var h [60]byte
+	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:])
+	if err != nil {
+		return 0
+	}
+	return dscpOf(h[:n])
+}
+
+// dscpOf takes the DSCP from an IPv4 or IPv6 header.
+func dscpOf(h []byte) uint8 {
+	switch {
+	case len(h) < 2:
+	case h[0]>>4 == 4:
+		return h[1] >> 2
+	case h[0]>>4 == 6:
+		return (h[0]<<4 | h[1]>>4) >> 2
+	}
+	return 0
+}
