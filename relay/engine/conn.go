@@ -29,7 +29,7 @@ type Pair struct {
 	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
-	// Up is the server.
+	// Up is the server, and what comes from it is passed on as it comes (direction.prompt).
 	Far bool
 }
 
@@ -61,10 +61,17 @@ type direction struct {
 	room    int32  // Pair.Room, until it was offered
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
+	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one
 	hup     bool   // the source told of its end: read until it comes
 	eof     bool   // the source's end was read
 	shut    bool   // and passed on
 	queued  bool   // in loop.again
+}
+
+// toward says which end of the lines the pair is at, and whether upstream is plain TCP.
+func (c *Conn) toward(far, plain bool) {
+	c.dir[0].drained, c.dir[1].drained = !far, plain
+	c.dir[1].prompt = far
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

@@ -58,7 +58,7 @@ func (l *loop) pump(c *Conn, d int) {
 		l.found(c, d, n)
 		return
 	}
-	if x.gauge.read(l.now, n) && !x.eof && !x.hup {
+	if !x.prompt && x.gauge.read(l.now, n) && !x.eof && !x.hup {
 		l.promote(c, d)
 		return
 	}

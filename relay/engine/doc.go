@@ -57,6 +57,9 @@
 // patterns prompt on connections that alternate with bulk; a direction that was caught so soon after its promotion
 // needs a longer run next time.
 //
+// What a concentrator sends down several lines (direction.prompt) is never bulk: a burst of 20 ms fills the first line's share, and
+// the kernel gives the rest to the next one, so that DSL was used to 94 instead of 98 % and LTE carried 17 % more than the overflow.
+//
 // Kernels whose MPTCP sockets ignore SO_RCVLOWAT (6.1) wake us as ever: nothing is gained, nothing lost.
 //
 // # Ends

@@ -371,3 +371,33 @@ func TestBulkIsOfferedItsRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestFarEndPassesOnAsItComes: what goes onto several lines must not come in bursts. The same stream is bulk elsewhere.
+func TestFarEndPassesOnAsItComes(t *testing.T) {
+	e := start(t, 1)
+	for _, far := range []bool{false, true} {
+		a, lan := pipe(t, false)
+		b, up := pipe(t, false)
+		c, err := e.Add(Pair{LAN: a, Up: b, Far: far})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bulk := false
+		part := make([]byte, firstNeed)
+		for moved, deadline := 0, time.Now().Add(20*time.Second); moved < 64*firstNeed || !far && !bulk && time.Now().Before(deadline); moved += len(part) {
+			if _, err := up.Write(part); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(lan, part); err != nil {
+				t.Fatal(err)
+			}
+			c.Control(func(_, fd int) {
+				mark, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT)
+				bulk = bulk || mark > 1
+			})
+		}
+		if bulk == far {
+			t.Errorf("far end %v: a low-water mark %v", far, bulk)
+		}
+	}
+}

@@ -92,7 +92,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.dir[0].drained, c.dir[1].drained = !p.Far, plain(p.Up)
+	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
 	c.dir[1].room = int32(p.Room)
 	l.mu.Lock()

@@ -192,7 +192,7 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
-	c.dir[0].drained, c.dir[1].drained = !p.Far, plain
+	c.toward(p.Far, plain)
 	c.dir[1].room = int32(p.Room)
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
