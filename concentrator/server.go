@@ -145,7 +145,7 @@ func (s *Server) attend() (shut func(), err error) {
 		s.closeListeners()
 	}
 	for _, l := range s.listeners {
-		fd, err := duplicate(l)
+		fd, err := engine.Duplicate(l)
 		if err != nil {
 			return shut, fmt.Errorf("listen on %v: %w", l.Addr(), err)
 		}

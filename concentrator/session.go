@@ -45,7 +45,7 @@ var openings = sync.Pool{New: func() any { return new([openingLen]byte) }}
 
 // proceed follows the session in a goroutine until the engine copies, or to its end.
 func (ses *session) proceed(fd int) {
-	client, err := connOf(fd)
+	client, err := engine.ConnOf(fd)
 	if err != nil {
 		if ses.begun != nil && ses.begun.message != nil {
 			engine.Reset(ses.begun.server)
@@ -164,7 +164,7 @@ func (ses *session) hand(server *net.TCPConn, data []byte, c *convert.Connect) b
 
 // await goes on with a connection to the server that the lane has begun; nil when the client was refused.
 func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
-	server, err := connOf(b.server)
+	server, err := engine.ConnOf(b.server)
 	if err == nil {
 		wanted, enough := whileWanted(ctx, ses.client)
 		stop := context.AfterFunc(wanted, func() { server.SetWriteDeadline(time.Unix(1, 0)) })

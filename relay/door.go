@@ -352,24 +352,12 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 	return files, nil
 }
 
-// duplicate gives another descriptor of a file. File.Fd would make it blocking, for who shares it too.
-func duplicate(f *os.File) (fd int, err error) {
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	if e := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); e != nil {
-		return -1, e
-	}
-	return fd, err
-}
-
 // AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
 func (r *Relay) AdoptListeners(files []*os.File) error {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
 	for _, f := range files {
-		fd, err := duplicate(f)
+		fd, err := engine.Duplicate(f)
 		if err == nil {
 			err = unix.SetNonblock(fd, true)
 		}

@@ -517,7 +517,7 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 		select {
 		case a := <-came:
 			var err error
-			if c, err = connOf(a.FD); err != nil {
+			if c, err = engine.ConnOf(a.FD); err != nil {
 				t.Fatalf("%q: %v", word, err)
 			}
 		case <-time.After(15 * time.Second):

@@ -5,7 +5,6 @@ package relay
 import (
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -237,7 +236,7 @@ func (q *quick) giveUp() {
 	s := q.session
 	s.early.b = q.hello[q.head:]
 	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, sent: q.said > q.head, hears: q.said < len(q.hello)}
-	up, err := connOf(q.up)
+	up, err := engine.ConnOf(q.up)
 	if err != nil {
 		engine.Reset(q.fd)
 		q.gone()
@@ -254,22 +253,4 @@ func (q *quick) ended(engine.End) { q.gone() }
 func (q *quick) gone() {
 	q.r.guests.rise(q.src.Addr())
 	q.r.farewell()
-}
-
-// connOf makes a connection of a socket, which it owns from then on, also when it fails. Keep-alive, which package net puts on, is off: it would
-// run on every subflow.
-func connOf(fd int) (*net.TCPConn, error) {
-	f := os.NewFile(uintptr(fd), "socket")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		c.Close()
-		return nil, os.ErrInvalid
-	}
-	t.SetKeepAlive(false) // an error means that the connection is over
-	return t, nil
 }

@@ -63,7 +63,7 @@ type path struct {
 func (s *session) proceed(fd int, held *knock) {
 	var up *net.TCPConn
 	var p path
-	lan, err := connOf(fd)
+	lan, err := engine.ConnOf(fd)
 	if err != nil {
 		held.discard()
 		if b := s.begun; b != nil {
@@ -313,12 +313,12 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 			f.uncount()
 		}
 	}()
-	a, err := detach(s.lan)
+	a, err := engine.Detach(s.lan)
 	if err != nil {
 		reset(up)
 		return err
 	}
-	b, err := detach(up)
+	b, err := engine.Detach(up)
 	if err != nil {
 		engine.Reset(a)
 		return err

@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"unsafe"
@@ -30,29 +29,6 @@ func getsockopt(fd, level, name int, b []byte) (int, error) {
 		return 0, os.NewSyscallError("getsockopt", e)
 	}
 	return min(int(n), len(b)), nil
-}
-
-// detach takes a socket out of the runtime's poller: a duplicate outlives the closed original. On an error the
-// connection is reset.
-func detach(c *net.TCPConn) (fd int, err error) {
-	defer func() {
-		if err != nil {
-			c.SetLinger(0)
-		}
-		c.Close()
-	}()
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	cerr := rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
-	if cerr != nil {
-		err = cerr
-	}
-	if err != nil {
-		return -1, fmt.Errorf("detach socket: %w", err)
-	}
-	return fd, nil
 }
 
 // savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.

@@ -48,12 +48,7 @@ func pipe(t testing.TB, mptcp bool) (near int, far *net.TCPConn) {
 
 func detach(t testing.TB, c *net.TCPConn) (fd int) {
 	t.Helper()
-	defer c.Close()
-	rc, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	rc.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) })
+	fd, err := Detach(c)
 	if err != nil {
 		t.Fatal(err)
 	}
