@@ -130,6 +130,21 @@ func TestLaneHandsASilentServerOver(t *testing.T) {
 	}
 }
 
+// As TestHangingUpEndsTheWaitForAServer, for a server that the lane has asked.
+func TestHangingUpAfterTheLane(t *testing.T) {
+	r := start(t, func(c *Config) { c.DialTimeout = time.Hour }, func(s *Server) { laned(t)(s); s.begin = slowServer(netip.AddrPort{}) })
+	c := r.connect()
+	c.Write(to(t, netip.MustParseAddrPort("127.0.0.1:9")))
+	eventually(t, "it is accepted", func() bool { return r.server.Stats().Active == 1 })
+	c.CloseWrite()
+	time.Sleep(2*hangUpEvery + hangUpEvery/2)
+	if n := r.server.Stats().Active; n != 1 {
+		t.Fatalf("%d sessions though the client waits", n)
+	}
+	abort(c)
+	eventually(t, "its place is free", func() bool { return r.server.Stats().Active == 0 })
+}
+
 func TestLaneKeepsTheLimits(t *testing.T) {
 	r := start(t, func(c *Config) { c.MaxPerClient = 1 }, laned(t))
 	at := origin(t, false, echo)
