@@ -248,6 +248,11 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		switch {
 		case other && re.retry != never:
 			link = 0
+		case errors.Is(err, errMoved) && re.retry != never: // with the links that there are by now
+			if all = s.soon(); len(all) == 0 {
+				return nil, p, err
+			}
+			links, link = ups[u].clean(all), 0
 		case re.retry == sameUpstream && same < 2: // an old cookie, then none
 			same++
 		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
