@@ -67,15 +67,14 @@ func (s *session) proceed(fd int, held *knock) {
 	if err != nil {
 		held.discard()
 		if b := s.begun; b != nil {
-			reset(b.up)
+			engine.ResetConn(b.up)
 		}
 	} else {
 		s.lan, s.early.lan = lan, lan
 		if up, p, err = s.connectOr(held); err == nil {
 			err = s.handOver(up, p)
 		} else {
-			lan.SetLinger(0)
-			lan.Close()
+			engine.ResetConn(lan)
 		}
 	}
 	if err != nil {
@@ -286,7 +285,7 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	if len(s.early.b) > 0 {
 		up.SetWriteDeadline(deadline)
 		if _, err := up.Write(s.early.b); err != nil {
-			reset(up)
+			engine.ResetConn(up)
 			return nil, p, err
 		}
 	}
@@ -320,7 +319,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}()
 	a, err := engine.Detach(s.lan)
 	if err != nil {
-		reset(up)
+		engine.ResetConn(up)
 		return err
 	}
 	b, err := engine.Detach(up)
