@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,6 +32,7 @@ type planned struct {
 	changed chan struct{}    // closed at the next one
 	lost    [Block]time.Time // by action: since when no link serves it; zero: one does
 	pending map[*pending]struct{}
+	grace   time.Duration // instead of joinGrace, for tests
 }
 
 // pending is a connection to an upstream that has not answered.
@@ -119,7 +121,7 @@ func (w *planned) look(d *pending, p *Plan) {
 		if !said || !heard(d.up) {
 			d.giveUp()
 		} else if d.grace == nil {
-			d.grace = time.AfterFunc(joinGrace, func() { w.graceOver(d) })
+			d.grace = time.AfterFunc(cmp.Or(w.grace, joinGrace), func() { w.graceOver(d) })
 		}
 	case !said && p.lost(d.link.Name) && len(p.links(d.s.act)) > 0 && !shaken(d.up):
 		d.giveUp()

@@ -67,6 +67,9 @@ func (f fault) scenario() Scenario {
 			Expectation{What: "download under way: broken", Measure: Broken("bulk"), Is: AtMost, Aim: 0, Bound: 0},
 			Expectation{What: "download under way: longest silence", Unit: "ms", Measure: Stall("bulk"), Is: AtMost, Aim: f.stall, Bound: f.stall + 15_000})
 	}
+	if f.bulkBreaks {
+		expect = append(expect, Expectation{What: "download cut short: ended as if whole", Measure: WithError("bulk", "ended after"), Is: AtMost, Aim: 0, Bound: 0})
+	}
 	expect = append(expect, Expectation{What: "download afterwards: broken", Measure: Broken("after"), Is: AtMost, Aim: 0, Bound: 0})
 	last := f.links[len(f.links)-1].Name
 	if f.native {
