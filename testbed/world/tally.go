@@ -15,7 +15,7 @@ import (
 )
 
 // Tally is the kernels' counters of TCP and MPTCP (/proc/net/netstat, its groups TcpExt and MPTcpExt) by the place in the world and by
-// their name without group: what was dropped, repeated, or fell back to TCP.
+// their name, those of MPTcpExt with "MP." before it: what was dropped, repeated, or fell back to TCP.
 type Tally map[string]map[string]uint64
 
 // netstat is read in each place. thread-self: /proc/net is that of the process's first thread, which lives in another namespace.
@@ -51,7 +51,11 @@ func netstats(text string) map[string]uint64 {
 			names = nil
 		case len(names) == len(words) && names[0] == words[0]:
 			for i, word := range words[1:] {
-				all[names[i+1]], _ = strconv.ParseUint(word, 10, 64)
+				name := names[i+1]
+				if names[0] == "MPTcpExt:" {
+					name = "MP." + name // both groups have a RcvPruned
+				}
+				all[name], _ = strconv.ParseUint(word, 10, 64)
 			}
 			names = nil
 		default:
