@@ -158,7 +158,7 @@ func (s *session) plainTCP(p path) bool { return s.act != Bond && !s.set.Apart |
 
 func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat}
+		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat, Sure: s.r.unsure()}
 	if s.set.Apart && s.rule != nil {
 		o.Mark |= s.rule.Class
 	}
@@ -179,8 +179,14 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 		o.LocalPort = guestPort()
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
+	if err == nil && o.Sure && !o.PlainTCP { // nothing was said yet
+		if i, e := mptcp.Inspect(up); e == nil && !i.MPTCP {
+			reset(up)
+			up, err = nil, mptcp.ErrFallback
+		}
+	}
 	if err != nil && !o.PlainTCP && noMPTCP(err) {
-		o.PlainTCP = true
+		o.PlainTCP, p.plain = true, true
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -193,13 +199,28 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 // 32768 on, others from 49152), as two connections between the same ports would be one to conntrack and NAT.
 func guestPort() uint16 { return 10000 + rand.N[uint16](22768) }
 
-// noMPTCP tells a kernel without MPTCP, or with it switched off.
+// unsure tells whether the kernel may make plain TCP of the next MPTCP socket from the beginning: when it may be out of tokens, or, as it has
+// lately, for it believes that MPTCP is dropped on the way (6.12, net.mptcp.blackhole_timeout).
+func (r *Relay) unsure() bool {
+	return r.guests.total() > r.tokens || time.Now().Unix()-r.fell.Load() < 30
+}
+
+// fellBack looks whether a connection that was to be MPTCP is plain TCP by now.
+func (s *session) fellBack(up int, p path) bool {
+	fell := !s.plainTCP(p) && mptcp.FellBack(up)
+	if fell {
+		s.r.fell.Store(time.Now().Unix())
+	}
+	return fell
+}
+
+// noMPTCP tells a kernel without MPTCP, or with it switched off, or without a token for one more connection.
 func noMPTCP(err error) bool {
-	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
+	return errors.Is(err, mptcp.ErrFallback) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
 }
 
 // judge tells the upstream how data in the SYN came out.
 func (s *session) judge(o mptcp.Outcome, p path) {
 	s.r.count.fastOpen(o)
-	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
+	p.u.judge(p.link.Name, o.SYNDataAcked && (o.MPTCP || p.plain), s.set.FastOpenRetry)
 }

@@ -325,7 +325,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}
 	s.r.flows.add(f)
 	pair := s.pair(f)
-	pair.LAN, pair.Up = a, b
+	pair.LAN, pair.Up, pair.Fell = a, b, s.fellBack(b, p)
 	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)
