@@ -113,7 +113,7 @@ func shaken(up *net.TCPConn) bool {
 // take the opening along when fast is true.
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
-	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
+	if s.act == Bond && !p.plain && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
 			s.warm, p.addr = true, a
@@ -158,7 +158,7 @@ func (s *session) plainTCP(p path) bool { return s.act != Bond && !s.set.Apart |
 
 func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat, Sure: s.r.unsure()}
+		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat, Sure: s.r.guests.total() > s.r.tokens}
 	if s.set.Apart && s.rule != nil {
 		o.Mark |= s.rule.Class
 	}
@@ -198,21 +198,6 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 // guestPort is a port for a connection that has a LAN host's own address: none that a host would choose itself (Linux from
 // 32768 on, others from 49152), as two connections between the same ports would be one to conntrack and NAT.
 func guestPort() uint16 { return 10000 + rand.N[uint16](22768) }
-
-// unsure tells whether the kernel may make plain TCP of the next MPTCP socket from the beginning: when it may be out of tokens, or, as it has
-// lately, for it believes that MPTCP is dropped on the way (6.12, net.mptcp.blackhole_timeout).
-func (r *Relay) unsure() bool {
-	return r.guests.total() > r.tokens || time.Now().Unix()-r.fell.Load() < 30
-}
-
-// fellBack looks whether a connection that was to be MPTCP is plain TCP by now.
-func (s *session) fellBack(up int, p path) bool {
-	fell := !s.plainTCP(p) && mptcp.FellBack(up)
-	if fell {
-		s.r.fell.Store(time.Now().Unix())
-	}
-	return fell
-}
 
 // noMPTCP tells a kernel without MPTCP, or with it switched off, or without a token for one more connection.
 func noMPTCP(err error) bool {

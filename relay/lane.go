@@ -104,7 +104,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	if u.Protocol != Convert || u.inQuestion() || bypass && s.r.native.knows(s.dst, time.Now()) {
 		return false
 	}
-	q := &quick{session: s, p: path{u: u, link: u.clean(links)[0]}, fd: a.FD, began: time.Now()}
+	q := &quick{session: s, p: s.choose(u, u.clean(links)[0]), fd: a.FD, began: time.Now()}
 	if !s.set.IgnoreDSCP {
 		q.dscp = savedDSCP(a.FD)
 	}

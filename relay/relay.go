@@ -37,8 +37,7 @@ type Relay struct {
 	chill    chan struct{} // one slot: warm connections may lack
 	door     door
 	guests   guests
-	tokens   int          // MPTCP connections that the kernel can have for certain
-	fell     atomic.Int64 // when one was seen last that is plain TCP, Unix seconds
+	tokens   int // MPTCP connections that the kernel can have for certain
 	knocks   knocks
 	flows    flows
 	native   native

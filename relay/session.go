@@ -208,7 +208,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	u, link, same, all := 0, 0, 0, links
 	links = ups[0].clean(all)
 	for range mostTries {
-		p = path{u: ups[u], link: links[link]}
+		p = s.choose(ups[u], links[link])
 		if s.begun != nil {
 			p = s.begun.p
 		}
