@@ -113,10 +113,10 @@ func shaken(up *net.TCPConn) bool {
 // take the opening along when fast is true.
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
-	if s.act == Bond && !p.plain && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
+	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
-			s.warm, p.addr = true, a
+			s.warm, p.addr, p.plain = true, a, false
 			return up, false, nil
 		}
 	}
