@@ -46,9 +46,17 @@ func (u *upstream) sawMPTCP(link string, kept bool, now time.Time) {
 	}
 }
 
-// choose says how an attempt over a link goes: without MPTCP where that is lost.
+// choose says how an attempt over a link goes: without MPTCP where that is lost, and for the rest of a second in which the kernel had no
+// token: five draws for each connection cost more than all else of it.
 func (s *session) choose(u *upstream, link *PlanLink) path {
-	return path{u: u, link: link, plain: s.act == Bond && u.stripped(link.Name, time.Now())}
+	now := time.Now()
+	return path{u: u, link: link, plain: s.act == Bond && (now.Unix() == s.r.spent.Load() || u.stripped(link.Name, now))}
+}
+
+// noToken notes that the kernel had none for a connection over p, which goes without.
+func (s *session) noToken(p *path) {
+	p.plain = true
+	s.r.spent.Store(time.Now().Unix())
 }
 
 // fellBack looks whether a connection that was to be MPTCP is plain TCP by now.

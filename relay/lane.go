@@ -124,7 +124,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	q.fast = q.fastOpen(q.p)
 	q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head])
 	if err == mptcp.ErrFallback {
-		q.p.plain = true // no token: not an MPTCP socket that is none, see engine.Pair.Fell
+		q.noToken(&q.p) // so no MPTCP socket that is none, see engine.Pair.Fell
 		q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head])
 	}
 	if err != nil {

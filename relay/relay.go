@@ -37,7 +37,8 @@ type Relay struct {
 	chill    chan struct{} // one slot: warm connections may lack
 	door     door
 	guests   guests
-	tokens   int // MPTCP connections that the kernel can have for certain
+	tokens   int          // MPTCP connections that the kernel can have for certain
+	spent    atomic.Int64 // when it had no token left, Unix seconds
 	knocks   knocks
 	flows    flows
 	native   native
