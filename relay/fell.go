@@ -5,6 +5,8 @@ package relay
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/mptcp"
 )
 
@@ -59,13 +61,18 @@ func (s *session) noToken(p *path) {
 	s.r.spent.Store(time.Now().Unix())
 }
 
-// fellBack looks whether a connection that was to be MPTCP is plain TCP by now.
+// fellBack looks whether a connection that was to be MPTCP is plain TCP by now. One whose SYN had to be repeated proves nothing of the line: the
+// kernel leaves the option out after two repetitions (net.mptcp.syn_retrans_before_tcp_fallback).
 func (s *session) fellBack(up int, p path) bool {
 	if s.plainTCP(p) {
 		return false
 	}
-	fell := mptcp.FellBack(up)
-	if p.u != nil && p.u.Protocol != Transparent {
+	fell, proves := mptcp.FellBack(up), p.u != nil && p.u.Protocol != Transparent
+	if fell && proves {
+		info, err := unix.GetsockoptTCPInfo(up, unix.SOL_TCP, unix.TCP_INFO)
+		proves = err == nil && info.Total_retrans == 0
+	}
+	if proves {
 		p.u.sawMPTCP(p.link.Name, !fell, time.Now())
 	}
 	return fell

@@ -132,7 +132,6 @@ func (f *flow) ended(c *engine.Conn, end engine.End) {
 	f.conn.Store(c) // Add may not have returned yet
 	switch end {
 	case engine.Lost:
-		f.r.count.lost.Add(1)
 		f.r.log.Warn("relay: the kernel lost octets of a connection without MPTCP, it was reset (tcp_mem is too small)", "src", f.src, "dst", f.dst)
 		fallthrough
 	case engine.Failed, engine.Aborted:

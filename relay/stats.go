@@ -15,7 +15,7 @@ type counters struct {
 	accepted, relayed, direct, refused, hostLimited, blocked, noLink, noUpstream atomic.Int64
 	destination, failed, retried, reset, idle, fullTimes, avoided                atomic.Int64
 	held, unheld, turnedAway                                                     atomic.Int64
-	lost, warm, synTried, synAccepted, synNotAcked, synLost, synFallback         atomic.Int64
+	warm, synTried, synAccepted, synNotAcked, synLost, synFallback               atomic.Int64
 	codes                                                                        [256]atomic.Int64
 }
 
