@@ -76,6 +76,7 @@ type direction struct {
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt = far
+	c.dir[0].gauge.brisk = !far && !plain
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.
