@@ -182,7 +182,7 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 	}
 	if err == nil && o.Sure && !o.PlainTCP { // nothing was said yet
 		if i, e := mptcp.Inspect(up); e == nil && !i.MPTCP {
-			reset(up)
+			engine.ResetConn(up)
 			s.noToken(p)
 			up, err = nil, mptcp.ErrFallback
 		}
