@@ -207,7 +207,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	u, link, same, all := 0, 0, 0, links
 	links = ups[0].clean(all)
 	for range mostTries {
-		p = path{u: ups[u], link: links[link]}
+		p = s.choose(ups[u], links[link])
 		if s.begun != nil {
 			p = s.begun.p
 		}
@@ -329,7 +329,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}
 	s.r.flows.add(f)
 	pair := s.pair(f)
-	pair.LAN, pair.Up = a, b
+	pair.LAN, pair.Up, pair.Fell = a, b, s.fellBack(b, p)
 	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)

@@ -136,7 +136,7 @@ func (d Demand) get(c *net.TCPConn, seed uint64, begin time.Time, rep *Report) {
 	}
 	receive(from, seed, begin, rep, d.For > 0)
 	if rep.Error == "" && octets > 0 && rep.Octets != octets && d.For == 0 {
-		rep.Error = fmt.Sprintf("ended after %d of %d octets", rep.Octets, octets)
+		rep.Error = fmt.Sprintf("ended after %d of %d octets (from %v, after %.0f ms)", rep.Octets, octets, c.LocalAddr(), rep.Done)
 	}
 	if octets < 0 {
 		c.SetLinger(0) // the server sends for ever
