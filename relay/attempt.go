@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // attempt gets a connection to one upstream over one link and waits for its consent. others are links to try when this
@@ -27,7 +28,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	s.early.sent.Store(b != nil && b.sent)
 	if b != nil && !b.sent && !p.u.up() {
-		reset(b.up)
+		engine.ResetConn(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
 	if b == nil {
@@ -91,7 +92,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		if s.moved.Load() {
 			err = errMoved
 		}
-		reset(up)
+		engine.ResetConn(up)
 		return nil, err
 	}
 	if fast {
@@ -181,7 +182,7 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 	}
 	if err == nil && o.Sure && !o.PlainTCP { // nothing was said yet
 		if i, e := mptcp.Inspect(up); e == nil && !i.MPTCP {
-			reset(up)
+			engine.ResetConn(up)
 			s.noToken(p)
 			up, err = nil, mptcp.ErrFallback
 		}

@@ -67,15 +67,14 @@ func (s *session) proceed(fd int, held *knock) {
 	if err != nil {
 		held.discard()
 		if b := s.begun; b != nil {
-			reset(b.up)
+			engine.ResetConn(b.up)
 		}
 	} else {
 		s.lan, s.early.lan = lan, lan
 		if up, p, err = s.connectOr(held); err == nil {
 			err = s.handOver(up, p)
 		} else {
-			lan.SetLinger(0)
-			lan.Close()
+			engine.ResetConn(lan)
 		}
 	}
 	if err != nil {
@@ -248,6 +247,11 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		switch {
 		case other && re.retry != never:
 			link = 0
+		case errors.Is(err, errMoved) && re.retry != never: // with the links that there are by now
+			if all = s.soon(); len(all) == 0 {
+				return nil, p, err
+			}
+			links, link = ups[u].clean(all), 0
 		case re.retry == sameUpstream && same < 2: // an old cookie, then none
 			same++
 		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
@@ -281,7 +285,7 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	if len(s.early.b) > 0 {
 		up.SetWriteDeadline(deadline)
 		if _, err := up.Write(s.early.b); err != nil {
-			reset(up)
+			engine.ResetConn(up)
 			return nil, p, err
 		}
 	}
@@ -315,7 +319,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}()
 	a, err := engine.Detach(s.lan)
 	if err != nil {
-		reset(up)
+		engine.ResetConn(up)
 		return err
 	}
 	b, err := engine.Detach(up)

@@ -182,12 +182,14 @@ func ConcentratorKilled() Scenario {
 	return Scenario{
 		Name: "concentrator-killed", About: "the concentrator dies: new connections go natively within 3 s", Links: world.Two(),
 		Demands: []Demand{
+			{Name: "cut short", Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000, Timeout: 20 * time.Second}},
 			{Name: "at once", After: 1, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000}},
 			{Name: "after 3 s", After: 1, Start: 3 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 100_000, Connections: 5}},
 		},
 		Events: []Event{{At: time.Second, Do: KillConcentrator}},
 		Expect: []Expectation{
 			whole("after 3 s"),
+			{What: "of 1 download cut short by the kill, ended as if whole", Measure: WithError("cut short", "ended after"), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "connections that fail in the first instant", Measure: Refused("at once"), Is: AtMost, Aim: 0, Bound: 1},
 		},
 	}
