@@ -27,6 +27,7 @@ type quick struct {
 	data    []byte // of the client's, that came with the message
 	began   time.Time
 	there   bool        // the server has accepted
+	holds   bool        // the answer, for the server's first octets to go with it
 	waited  bool        // for the client's handshake, as the server was faster
 	waits   atomic.Bool // and still does
 	self    engine.Opening
@@ -44,22 +45,23 @@ type begun struct {
 
 // onLane begins the session, and tells whether it could. Otherwise no server was asked.
 func (ses *session) onLane(a engine.Arrival) bool {
-	var buf [openingLen]byte
-	n, err := unix.Read(a.FD, buf[:])
-	if n <= 0 || err != nil {
+	b, err := a.Read(openingLen)
+	if len(b) == 0 || err != nil {
 		return false // it comes later, or never: read again
 	}
-	m, used, err := convert.Parse(buf[:n])
+	buf := append(make([]byte, 0, len(b)), b...)
+	m, used, err := convert.Parse(buf)
 	if err != nil || m.Error != nil || m.Connect == nil || m.Connect.Options != nil || ses.s.judge(ses.from, m, buf[:used], ses.accepted) != nil {
-		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		ses.begun = &begun{head: buf}
 		return false
 	}
-	q := &quick{session: ses, fd: a.FD, message: m, data: append([]byte(nil), buf[used:n]...), began: ses.accepted}
+	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], began: ses.accepted}
+	q.holds = len(q.data) > 0 && len(buf) < openingLen
 	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
-		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		ses.begun = &begun{head: buf}
 		return false // the goroutine will see the same, and knows what to say
 	}
-	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Ended: q.ended, Both: true}
+	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Soon: q.enough, Ended: q.ended, Both: true}
 	if q.c, err = a.Open(q.server, &q.self); err != nil {
 		q.ended(engine.Aborted) // the engine closes, or is out of memory
 		engine.Reset(q.server)
@@ -75,8 +77,11 @@ func (q *quick) event(side int, events uint32) {
 	case side == 0 && events&failed != 0: // the client has reset it
 		q.drop()
 		return
-	case side == 1 && q.there: // read when the client has its answer
-		return
+	case side == 1 && q.there:
+		if q.holds {
+			q.enough()
+		}
+		return // read when the client has its answer
 	case side == 1 && events&failed != 0:
 		q.giveUp()
 		return
@@ -86,8 +91,22 @@ func (q *quick) event(side int, events uint32) {
 		if !q.pass() {
 			return
 		}
+		if q.holds = q.holds && events&unix.EPOLLIN == 0; q.holds {
+			q.c.Soon()
+		}
+	case side == 0 && events&unix.EPOLLIN != 0: // it has more to say, which waits for the answer
+		q.holds = false
 	}
-	if q.there {
+	if q.there && !q.holds {
+		q.answer()
+	}
+}
+
+// enough ends the holding back of the answer. A server that was given a request soon says something, and then the answer goes with it: a
+// segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the client has said all it had to.
+func (q *quick) enough() {
+	if q.holds {
+		q.holds = false
 		q.answer()
 	}
 }
@@ -126,9 +145,6 @@ func (q *quick) answer() {
 	}
 	var room [64]byte
 	b, err := q.reply(q.message).Append(room[:0])
-	if err == nil {
-		_, err = unix.Write(q.fd, b) // a few octets: all or nothing
-	}
 	if err != nil {
 		q.s.debug("answer", "client", q.from, "err", err)
 		q.drop()
@@ -144,7 +160,7 @@ func (q *quick) answer() {
 	if q.push {
 		q.s.young.pushLater(young{c: q.c})
 	}
-	q.c.Begin(q.pair(), q.data, true)
+	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
 }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.

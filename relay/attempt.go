@@ -21,7 +21,10 @@ import (
 // one gives no SYN-ACK soon.
 func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	b := s.begun
-	s.begun = nil
+	s.begun, s.heard = nil, nil
+	if b != nil {
+		s.heard = b.heard
+	}
 	if b == nil && !p.u.certain(s.set.ConnectTimeout) {
 		return nil, errOut
 	}

@@ -25,6 +25,7 @@ const (
 	refusedRest = time.Minute      // after Error 32 and the like
 	versionRest = 10 * time.Minute // after Error 0 without a version of ours
 	synLimit    = 2                // connections in a row whose SYN data was refused or cost the bonding
+	certainFor  = 20 * time.Millisecond
 )
 
 // upstream is a configured Upstream with what was learnt of it.
@@ -64,6 +65,7 @@ type synVerdict struct {
 	bad              int // in a row
 	until            time.Time
 	accepted, failed int64
+	fine             time.Time // when it was last seen to go well
 }
 
 // keep finds the upstream of the old settings that is the same, or makes a new one.
@@ -246,6 +248,15 @@ func (u *upstream) fastOpen(link string, now time.Time) bool {
 	return v == nil || v.bad < synLimit || !now.Before(v.until)
 }
 
+// doubts tells whether it should be looked at how data in the SYN came out: not where it went well a moment ago, since each look costs two
+// system calls. A failure is looked at with every connection, so that it is noticed within certainFor and synLimit connections.
+func (u *upstream) doubts(link string, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.syn[link]
+	return v == nil || v.bad > 0 || now.Sub(v.fine) >= certainFor
+}
+
 // judge remembers how data in the SYN came out. After synLimit failures in a row it rests; then one connection tries
 // again and its result decides.
 func (u *upstream) judge(link string, fine bool, retry time.Duration) {
@@ -258,7 +269,7 @@ func (u *upstream) judge(link string, fine bool, retry time.Duration) {
 	}
 	if fine {
 		v.accepted++
-		v.bad, v.until = 0, time.Time{}
+		v.bad, v.until, v.fine = 0, time.Time{}, time.Now()
 		return
 	}
 	v.failed++
