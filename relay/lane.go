@@ -209,12 +209,15 @@ func (q *quick) answered() {
 	if convert.MPTCPCapable(m.ExtendedHeader) {
 		q.r.native.learn(q.dst, time.Now().Add(q.set.NativeLife))
 	}
-	if q.fast && q.p.u.doubts(q.p.link.Name, time.Now()) {
+	now := time.Now()
+	if q.fast && q.p.u.trusts(q.p.link.Name, now) {
+		q.r.count.fastOpen(mptcp.Outcome{SYNDataAcked: true, MPTCP: true})
+	} else if q.fast {
 		if o, err := mptcp.InspectFD(q.up); err == nil {
 			q.judge(o, q.p)
 		}
 	}
-	q.p.u.answered(time.Since(q.began))
+	q.p.u.answered(now.Sub(q.began))
 	q.p.u.good()
 	q.begin(b[used:])
 }

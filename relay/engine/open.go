@@ -166,7 +166,7 @@ type Opening struct {
 
 // Start is what the opening leaves to be copied.
 type Start struct {
-	Up   []byte // octets for upstream that it would not take yet
+	Up   []byte // octets for upstream that it would not take yet: its writability will be told
 	Down []byte // octets for the LAN side; they leave together with what upstream has by now
 	Own  int    // so many of Down are not upstream's, and not counted
 }
