@@ -25,12 +25,17 @@ func open(t *testing.T, e *Engine, fn func(a Arrival)) (lan *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := e.Listen(fd, fn)
+	dialled := make(chan struct{})
+	door, err := e.Listen(fd, func(a Arrival) {
+		<-dialled // else a reset could come before the dialler knows that it is connected
+		fn(a)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(door.Close)
-	c, err := net.Dial("tcp4", l.Addr().String())
+	c, err := net.DialTimeout("tcp4", l.Addr().String(), 30*time.Second)
+	close(dialled)
 	if err != nil {
 		t.Fatal(err)
 	}
