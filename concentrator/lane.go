@@ -26,7 +26,9 @@ type quick struct {
 	message *convert.Message
 	data    []byte // of the client's, that came with the message
 	began   time.Time
-	there   bool        // the server has accepted
+	there   bool // the server has accepted
+	ready   bool // the client's handshake was seen to be complete, with out
+	out     mptcp.Outcome
 	holds   bool        // the answer, for the server's first octets to go with it
 	waited  bool        // for the client's handshake, as the server was faster
 	waits   atomic.Bool // and still does
@@ -93,6 +95,7 @@ func (q *quick) event(side int, events uint32) {
 		}
 		if q.holds = q.holds && events&unix.EPOLLIN == 0; q.holds {
 			q.c.Soon()
+			q.complete() // now, while the server is busy
 		}
 	case side == 0 && events&unix.EPOLLIN != 0: // it has more to say, which waits for the answer
 		q.holds = false
@@ -131,8 +134,8 @@ func (q *quick) pass() bool {
 // answer answers when the client's handshake is complete (established.go says why not before). An edge of the client's socket tells of
 // that: the kernel wakes those who wait for it when the third ACK changes its state. A look now and then is for kernels that don't.
 func (q *quick) answer() {
-	out, err := mptcp.InspectFD(q.fd)
-	if err == nil && q.s.waits && !(out.Established && (!out.MPTCP || keyed(mptcp.InfoFD(q.fd)))) {
+	err := q.complete()
+	if err == nil && !q.ready {
 		if q.waited = true; !q.waits.Swap(true) {
 			q.s.young.lookLater(q)
 		}
@@ -154,13 +157,24 @@ func (q *quick) answer() {
 		q.s.stats.handshakeWaits.Add(1)
 		q.s.clients.sawHandshake(q.key, time.Since(q.accepted))
 	}
-	q.count(out)
+	q.count(q.out)
 	q.s.stats.sessions.Add(1)
 	q.conn.Store(q.c)
 	if q.push {
 		q.s.young.pushLater(young{c: q.c})
 	}
 	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
+}
+
+// complete looks whether the client's handshake is complete, unless it was before.
+func (q *quick) complete() (err error) {
+	if q.ready {
+		return nil
+	}
+	if q.out, err = mptcp.InspectFD(q.fd); err == nil {
+		q.ready = !q.s.waits || q.out.Established && (!q.out.MPTCP || keyed(mptcp.InfoFD(q.fd)))
+	}
+	return err
 }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.
