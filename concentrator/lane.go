@@ -163,6 +163,7 @@ func (q *quick) answer() {
 	if q.push {
 		q.s.young.pushLater(young{c: q.c})
 	}
+	engine.EndsInReset(q.fd)
 	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
 }
 

@@ -188,8 +188,14 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			limit = smallRead
 		}
 		n, e := read(src, l.scratch[:limit])
+		if d == 1 && c.fell.on && e == 0 {
+			n, e = c.fell.whole(src, l.scratch, n)
+		}
 		switch {
 		case e == unix.EAGAIN:
+			return total
+		case e == errLost:
+			l.finish(c, Lost)
 			return total
 		case e != 0:
 			l.finish(c, Failed)
@@ -282,7 +288,7 @@ func (l *loop) passEnd(c *Conn, d int) {
 		return
 	}
 	x.shut = true
-	if d == 1 && !x.prompt { // sockets of the far end's listener don't end in a reset
+	if d == 1 {
 		lingers(int(c.fd[0]), false) // what is on its way to the LAN host arrives, whatever becomes of us
 	}
 	if c.dir[1-d].shut {

@@ -246,13 +246,17 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
 	c.dir[1].room = int32(p.Room)
+	if p.Fell {
+		c.fell.since(c.fd[1])
+	}
 	if len(s.Up) > 0 {
 		c.dir[0].buffer = l.buffers.hold(s.Up)
 		c.dir[0].held = c.dir[0].buffer
 	}
-	if len(s.Down) > 0 {
+	switch {
+	case len(s.Down) > 0 && !c.fell.on:
 		l.first(c, s)
-	} else {
+	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
 		l.pump(c, 1)
 	}
 	if !c.over {
