@@ -34,6 +34,7 @@ type house struct {
 	// Hints and questions from other goroutines.
 	snapshots chan linkmon.Snapshot // holds the newest one
 	joins     chan mptcp.Event      // subflows that joined; with path_manager "user" also those that were lost
+	ear       mptcp.Ear             // what the kernel tells of subflows
 	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
 	resolved  chan [][]netip.AddrPort
 	probes    chan probeResult
@@ -84,6 +85,7 @@ type house struct {
 
 	inherited []*os.File  // listening sockets of a predecessor
 	opened    bool        // the door was, once
+	deaf      bool        // joins are not heard of: see listen
 	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
@@ -301,6 +303,7 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	} else {
 		stepPaths(now, h.paths, h.views())
 	}
+	h.listen(now)
 	h.enforce(now)
 	h.persist(now)
 	return nil
@@ -435,6 +438,28 @@ func (h *house) subflowJoined(local netip.Addr) (news bool) {
 		h.looked, news = time.Time{}, true // somebody waits to hear that no connection is without a way
 	}
 	return news
+}
+
+// listen has the kernel tell of joins while one would be news. Else each connection would wake a thread for nothing, at a tenth of what
+// it costs in all.
+func (h *house) listen(now time.Time) {
+	wants := h.hurried(now)
+	for i := range h.paths {
+		s := &h.paths[i]
+		wants = wants || s.want == endpointActive && !h.joined[i] && now.Sub(s.active) < joinTime
+	}
+	if h.deaf != wants {
+		return
+	}
+	kinds := []mptcp.EventKind{mptcp.EventSubClosed}
+	if wants {
+		kinds = append(kinds, mptcp.EventSubEstablished)
+	}
+	if err := h.ear.Hear(kinds...); err != nil {
+		h.log.Debug("choose path-manager events", "error", err)
+		return
+	}
+	h.deaf = !wants
 }
 
 // changed records a transition and tells everybody, in the same sentence.

@@ -127,6 +127,30 @@ func TestWaitingHasAnEnd(t *testing.T) {
 	}
 }
 
+// TestJoinsAreHeardOfWhileOneIsNews: each connection's join would wake a thread.
+func TestJoinsAreHeardOfWhileOneIsNews(t *testing.T) {
+	now := time.Unix(1000, 0)
+	h := &house{paths: make([]pathState, 2), joined: make([]bool, 2), deaf: true}
+	h.paths[0] = pathState{want: endpointActive, active: now}
+	for _, s := range []struct {
+		why  string
+		do   func()
+		deaf bool
+	}{
+		{"DSL has begun to carry", func() {}, false},
+		{"it has joined", func() { h.joined[0] = true }, true},
+		{"LTE begins", func() { h.paths[1] = pathState{want: endpointActive, active: now} }, false},
+		{"LTE had its time", func() { now = now.Add(joinTime) }, true},
+		{"DSL is to go when LTE has joined", func() { h.paths[0].gone = now }, false},
+		{"it has gone", func() { h.paths[0] = pathState{} }, true},
+	} {
+		s.do()
+		if h.listen(now); h.deaf != s.deaf {
+			t.Errorf("%s: deaf %v", s.why, h.deaf)
+		}
+	}
+}
+
 // TestRoutesComeBeforeEndpoints: a link that returns has its endpoint only once its own rules and routes are in the kernel.
 func TestRoutesComeBeforeEndpoints(t *testing.T) {
 	dsl, lte := netip.MustParseAddr("100.64.0.2"), netip.MustParseAddr("100.64.1.2")

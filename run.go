@@ -91,7 +91,10 @@ func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	} else if c.Policy.PathManager == "user" {
 		log.Warn("this kernel can't treat connections apart (Linux 6.12 can), so the kernel's path manager is used (policy.path_manager)")
 	}
-	var err error
+	err := h.ear.Hear(mptcp.EventSubClosed) // of joins when they are news: listen
+	if h.deaf = true; err != nil {
+		return nil, err
+	}
 	if !h.features.MPTCP {
 		log.Error(noMPTCP)
 	}
@@ -296,7 +299,7 @@ func (h *house) watchJoins(ctx context.Context) error {
 	wait := time.Second
 	var compared time.Time
 	for ctx.Err() == nil {
-		err := mptcp.Events(ctx, func(e mptcp.Event) {
+		err := h.ear.Events(ctx, func(e mptcp.Event) {
 			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
 				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
 				compared = time.Now()
@@ -309,7 +312,7 @@ func (h *house) watchJoins(ctx context.Context) error {
 			case h.joins <- e:
 			default: // the loop has others to look at
 			}
-		}, mptcp.EventSubEstablished, mptcp.EventSubClosed)
+		})
 		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
 			h.log.Debug("path-manager events", "error", err)
 			select {

@@ -26,7 +26,10 @@ type quick struct {
 	message *convert.Message
 	data    []byte // of the client's, that came with the message
 	began   time.Time
-	there   bool        // the server has accepted
+	there   bool // the server has accepted
+	ready   bool // the client's handshake was seen to be complete, with out
+	out     mptcp.Outcome
+	holds   bool        // the answer, for the server's first octets to go with it
 	waited  bool        // for the client's handshake, as the server was faster
 	waits   atomic.Bool // and still does
 	self    engine.Opening
@@ -44,22 +47,23 @@ type begun struct {
 
 // onLane begins the session, and tells whether it could. Otherwise no server was asked.
 func (ses *session) onLane(a engine.Arrival) bool {
-	var buf [openingLen]byte
-	n, err := unix.Read(a.FD, buf[:])
-	if n <= 0 || err != nil {
+	b, err := a.Read(openingLen)
+	if len(b) == 0 || err != nil {
 		return false // it comes later, or never: read again
 	}
-	m, used, err := convert.Parse(buf[:n])
+	buf := append(make([]byte, 0, len(b)), b...)
+	m, used, err := convert.Parse(buf)
 	if err != nil || m.Error != nil || m.Connect == nil || m.Connect.Options != nil || ses.s.judge(ses.from, m, buf[:used], ses.accepted) != nil {
-		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		ses.begun = &begun{head: buf}
 		return false
 	}
-	q := &quick{session: ses, fd: a.FD, message: m, data: append([]byte(nil), buf[used:n]...), began: ses.accepted}
+	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], began: ses.accepted}
+	q.holds = len(q.data) > 0 && len(buf) < openingLen
 	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
-		ses.begun = &begun{head: append([]byte(nil), buf[:n]...)}
+		ses.begun = &begun{head: buf}
 		return false // the goroutine will see the same, and knows what to say
 	}
-	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Ended: q.ended, Both: true}
+	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Soon: q.enough, Ended: q.ended, Both: true}
 	if q.c, err = a.Open(q.server, &q.self); err != nil {
 		q.ended(engine.Aborted) // the engine closes, or is out of memory
 		engine.Reset(q.server)
@@ -75,8 +79,11 @@ func (q *quick) event(side int, events uint32) {
 	case side == 0 && events&failed != 0: // the client has reset it
 		q.drop()
 		return
-	case side == 1 && q.there: // read when the client has its answer
-		return
+	case side == 1 && q.there:
+		if q.holds {
+			q.enough()
+		}
+		return // read when the client has its answer
 	case side == 1 && events&failed != 0:
 		q.giveUp()
 		return
@@ -86,8 +93,23 @@ func (q *quick) event(side int, events uint32) {
 		if !q.pass() {
 			return
 		}
+		if q.holds = q.holds && events&unix.EPOLLIN == 0; q.holds {
+			q.c.Soon()
+			q.complete() // now, while the server is busy
+		}
+	case side == 0 && events&unix.EPOLLIN != 0: // it has more to say, which waits for the answer
+		q.holds = false
 	}
-	if q.there {
+	if q.there && !q.holds {
+		q.answer()
+	}
+}
+
+// enough ends the holding back of the answer. A server that was given a request soon says something, and then the answer goes with it: a
+// segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the client has said all it had to.
+func (q *quick) enough() {
+	if q.holds {
+		q.holds = false
 		q.answer()
 	}
 }
@@ -112,8 +134,8 @@ func (q *quick) pass() bool {
 // answer answers when the client's handshake is complete (established.go says why not before). An edge of the client's socket tells of
 // that: the kernel wakes those who wait for it when the third ACK changes its state. A look now and then is for kernels that don't.
 func (q *quick) answer() {
-	out, err := mptcp.InspectFD(q.fd)
-	if err == nil && q.s.waits && !(out.Established && (!out.MPTCP || keyed(mptcp.InfoFD(q.fd)))) {
+	err := q.complete()
+	if err == nil && !q.ready {
 		if q.waited = true; !q.waits.Swap(true) {
 			q.s.young.lookLater(q)
 		}
@@ -126,9 +148,6 @@ func (q *quick) answer() {
 	}
 	var room [64]byte
 	b, err := q.reply(q.message).Append(room[:0])
-	if err == nil {
-		_, err = unix.Write(q.fd, b) // a few octets: all or nothing
-	}
 	if err != nil {
 		q.s.debug("answer", "client", q.from, "err", err)
 		q.drop()
@@ -138,14 +157,25 @@ func (q *quick) answer() {
 		q.s.stats.handshakeWaits.Add(1)
 		q.s.clients.sawHandshake(q.key, time.Since(q.accepted))
 	}
-	q.count(out)
+	q.count(q.out)
 	q.s.stats.sessions.Add(1)
 	q.conn.Store(q.c)
 	if q.push {
 		q.s.young.pushLater(young{c: q.c})
 	}
 	engine.EndsInReset(q.fd)
-	q.c.Begin(q.pair(), q.data, true)
+	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
+}
+
+// complete looks whether the client's handshake is complete, unless it was before.
+func (q *quick) complete() (err error) {
+	if q.ready {
+		return nil
+	}
+	if q.out, err = mptcp.InspectFD(q.fd); err == nil {
+		q.ready = !q.s.waits || q.out.Established && (!q.out.MPTCP || keyed(mptcp.InfoFD(q.fd)))
+	}
+	return err
 }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.

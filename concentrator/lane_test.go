@@ -68,6 +68,38 @@ func TestLaneCarriesFromMessageToEnd(t *testing.T) {
 	}
 }
 
+// The answer waits a moment for what the server says to a request, and comes alone where the server says nothing, or the client has more to say.
+func TestLaneHoldsTheAnswerBack(t *testing.T) {
+	r := start(t, nil, laned(t))
+	c, m := r.ask(append(to(t, origin(t, false, echo)), "request"...))
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(c, got); m.Error != nil || string(got) != "request" || err != nil {
+		t.Errorf("%+v, %q, %v", m, got, err)
+	}
+	c.CloseWrite()
+	heard := make(chan []byte, 1)
+	silent := origin(t, false, func(c *net.TCPConn) {
+		b, _ := io.ReadAll(c)
+		heard <- b
+	})
+	c, m = r.ask(append(to(t, silent), "request"...))
+	if m.Error != nil {
+		t.Error(m.Error)
+	}
+	c.Write([]byte(" and more"))
+	c.CloseWrite()
+	if b, err := io.ReadAll(c); len(b) > 0 || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b := <-heard; string(b) != "request and more" {
+		t.Errorf("the silent server heard %q", b)
+	}
+	eventually(t, "all have ended", func() bool { return r.server.Stats().Active == 0 })
+	if st := r.server.Stats(); st.Sessions != 2 || st.Up != 7+16 || st.Down != 7 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
 // What the lane can't do a goroutine finishes, and says the same as ever.
 func TestLaneGivesUp(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -38,7 +39,8 @@ type Server struct {
 	dial   func(context.Context, netip.AddrPort, mptcp.DialOptions) (*net.TCPConn, error)
 	begin  func(netip.AddrPort, mptcp.DialOptions, []byte) (fd, sent int, err error) // dial without waiting, for the lane
 
-	listeners []*net.TCPListener
+	listeners []*net.TCPListener // until the engine has them
+	addrs     []netip.AddrPort
 	engine    *engine.Engine
 	young     keeper
 	work      context.Context // ends when sessions must
@@ -83,22 +85,17 @@ func (s *Server) Open(ctx context.Context) error {
 			return fmt.Errorf("listen on %v: %w", at, err)
 		}
 		s.listeners = append(s.listeners, l)
+		s.addrs = append(s.addrs, l.Addr().(*net.TCPAddr).AddrPort())
 	}
 	return nil
 }
 
 // Addrs are the addresses the server listens on, with the ports the kernel chose.
-func (s *Server) Addrs() []netip.AddrPort {
-	var list []netip.AddrPort
-	for _, l := range s.listeners {
-		list = append(list, l.Addr().(*net.TCPAddr).AddrPort())
-	}
-	return list
-}
+func (s *Server) Addrs() []netip.AddrPort { return slices.Clone(s.addrs) }
 
 // Run serves until ctx ends, then accepts no more and gives the sessions StopTimeout to finish.
 func (s *Server) Run(ctx context.Context) error {
-	if s.listeners == nil {
+	if s.addrs == nil {
 		if err := s.Open(ctx); err != nil {
 			return err
 		}
@@ -157,7 +154,9 @@ func (s *Server) attend() (shut func(), err error) {
 			return shut, fmt.Errorf("listen on %v: %w", l.Addr(), err)
 		}
 		doors = append(doors, d)
+		l.Close() // the runtime's poller would wake a thread for each connection
 	}
+	s.listeners = nil
 	return shut, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/genetlink"
@@ -49,9 +50,37 @@ type Event struct {
 // ErrOverrun: events were lost. The caller reads the state anew (Diag) and subscribes again.
 var ErrOverrun = errors.New("path-manager events were lost: the queue overflowed")
 
-// Events calls fn for each event of the current network namespace, in order, on the caller's goroutine; with kinds, for
-// events of these kinds. It returns nil when ctx ends, ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN.
-func Events(ctx context.Context, fn func(Event), kinds ...EventKind) error {
+// Ear hears events. Which kinds may be changed while it does. The zero value hears all.
+type Ear struct {
+	mu    sync.Mutex
+	kinds []EventKind
+	c     *genetlink.Conn // while Events runs
+}
+
+// Hear has the kernel drop what is not of these kinds from now on (none: all are heard). What was queued before still comes. It may be
+// called from anywhere.
+func (e *Ear) Hear(kinds ...EventKind) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kinds = kinds; e.c == nil {
+		return nil
+	}
+	return filterEvents(e.c, kinds)
+}
+
+// attend takes the socket that is heard, nil at the end.
+func (e *Ear) attend(c *genetlink.Conn) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.c = c; c == nil || len(e.kinds) == 0 {
+		return nil
+	}
+	return filterEvents(c, e.kinds)
+}
+
+// Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns nil when ctx ends,
+// ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN. One at a time may run.
+func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
 		return fmt.Errorf("open generic netlink: %w", err)
@@ -61,9 +90,10 @@ func Events(ctx context.Context, fn func(Event), kinds ...EventKind) error {
 	if err != nil {
 		return fmt.Errorf("find generic netlink family %s: %w", pmFamily, err)
 	}
-	if err := filterEvents(c, kinds); err != nil {
+	if err := e.attend(c); err != nil {
 		return err
 	}
+	defer e.attend(nil)
 	if err := joinEvents(c, f); err != nil {
 		return err
 	}
@@ -75,9 +105,6 @@ func Events(ctx context.Context, fn func(Event), kinds ...EventKind) error {
 
 // filterEvents has the kernel drop what is not of these kinds before it wakes us: a connection's life is eight events.
 func filterEvents(c *genetlink.Conn, kinds []EventKind) error {
-	if len(kinds) == 0 {
-		return nil
-	}
 	program := eventFilter(kinds)
 	rc, err := c.SyscallConn()
 	if err != nil {
@@ -94,16 +121,23 @@ func filterEvents(c *genetlink.Conn, kinds []EventKind) error {
 	return nil
 }
 
-// eventFilter accepts messages whose generic netlink command, the octet after the header of 16 (linux/netlink.h), is one of kinds.
+// eventFilter accepts messages whose generic netlink command, the octet after the header of 16 (linux/netlink.h), is one of kinds, or all
+// without any.
 func eventFilter(kinds []EventKind) []unix.SockFilter {
+	if len(kinds) == 0 {
+		return []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: mostOfEvent}}
+	}
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: unix.SizeofNlMsghdr}}
 	for i, k := range kinds {
 		accept := uint8(len(kinds) - i) // over the other comparisons and the refusal
 		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: accept, K: uint32(k)})
 	}
 	return append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
-		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18})
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: mostOfEvent})
 }
+
+// mostOfEvent is how many octets of a message a filter lets pass: all.
+const mostOfEvent = 1 << 18
 
 // eventBuffer holds the events of a few thousand connections that start or end at once: some 200 octets each, and
 // the kernel's own bookkeeping for them.

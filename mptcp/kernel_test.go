@@ -421,13 +421,13 @@ func TestEventsTellTheStory(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- w.cpe.Do(func() error { return Events(ctx, func(e Event) { events <- e }) })
+		ended <- w.cpe.Do(func() error { return new(Ear).Events(ctx, func(e Event) { events <- e }) })
 	}()
 	chosen, chosenEnded := make(chan Event, 64), make(chan error, 1)
+	var chooses Ear
+	must(t, chooses.Hear(EventSubEstablished, EventClosed))
 	go func() {
-		chosenEnded <- w.cpe.Do(func() error {
-			return Events(ctx, func(e Event) { chosen <- e }, EventSubEstablished, EventClosed)
-		})
+		chosenEnded <- w.cpe.Do(func() error { return chooses.Events(ctx, func(e Event) { chosen <- e }) })
 	}()
 	waitForSubscriptions(t, w.cpe, 2)
 
@@ -463,6 +463,24 @@ func TestEventsTellTheStory(t *testing.T) {
 			}
 		case <-time.After(patience):
 			t.Fatalf("no event of the chosen kind %d", want)
+		}
+	}
+	must(t, chooses.Hear(EventCreated)) // while it hears
+	again := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")})
+	ping(t, again, "hello again")
+	again.Close()
+	next(t, events, EventClosed)
+	must(t, chooses.Hear())
+	w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")}).Close()
+	next(t, events, EventClosed)
+	for _, want := range []EventKind{EventCreated, EventCreated, EventClosed} {
+		select {
+		case e := <-chosen:
+			if e.Kind != want {
+				t.Errorf("with other kinds chosen came %+v, want kind %d", e, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no event of the newly chosen kind %d", want)
 		}
 	}
 	cancel()

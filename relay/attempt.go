@@ -22,7 +22,10 @@ import (
 // one gives no SYN-ACK soon.
 func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	b := s.begun
-	s.begun = nil
+	s.begun, s.heard = nil, nil
+	if b != nil {
+		s.heard = b.heard
+	}
 	if b == nil && !p.u.certain(s.set.ConnectTimeout) {
 		return nil, errOut
 	}
@@ -49,9 +52,10 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
+	u := p.u // a late timer must not look at p, which is the next attempt's by then
 	doubt := time.AfterFunc(time.Until(began.Add(silence)), func() {
-		if !p.u.heardSince(began) {
-			s.r.suspect(p.u)
+		if !u.heardSince(began) {
+			s.r.suspect(u)
 		}
 	})
 	defer doubt.Stop()
@@ -62,9 +66,9 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	} else if up, fast, err = s.reach(ctx, p, others, len(opening) > 0, patience); err != nil {
 		return nil, err
 	}
-	defer time.AfterFunc(time.Until(began.Add(p.u.impatience())), func() {
-		if !p.u.heardSince(began) && shaken(up) {
-			s.r.examine(p.u, true)
+	defer time.AfterFunc(time.Until(began.Add(u.impatience())), func() {
+		if !u.heardSince(began) && shaken(up) {
+			s.r.examine(u, true)
 		}
 	}).Stop()
 	if p.u.Protocol != Transparent {

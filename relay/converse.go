@@ -92,7 +92,7 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 		}
 	}
 	s.readUntil(ctx, up, deadline)
-	return u.answer(up, s.dst)
+	return u.answer(up, s.heard, s.dst)
 }
 
 // awaitServer waits for a converter's answer beyond the deadline while the converter is well, so that it is the server that is slow: as
@@ -154,6 +154,9 @@ func (s *session) writeUntil(up *net.TCPConn, t time.Time) {
 
 // readable waits until there is something to read, an answer or an end, or until t.
 func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
+	if len(s.heard) > 0 {
+		return true, nil
+	}
 	rc, err := up.SyscallConn()
 	if err != nil {
 		return false, err

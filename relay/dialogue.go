@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -44,11 +45,11 @@ func (u *upstream) opening(dst netip.AddrPort, ask bool) (b []byte, follow bool,
 }
 
 // answer reads the upstream's answer to opening, exactly its octets, and goes on with the dialogue where there is
-// more. mptcpServer: the server itself answered MP_CAPABLE.
-func (u *upstream) answer(c *net.TCPConn, dst netip.AddrPort) (mptcpServer bool, err error) {
+// more. heard was read of it before. mptcpServer: the server itself answered MP_CAPABLE.
+func (u *upstream) answer(c *net.TCPConn, heard []byte, dst netip.AddrPort) (mptcpServer bool, err error) {
 	switch u.Protocol {
 	case Convert:
-		m, err := readConvert(c)
+		m, err := readConvert(io.MultiReader(bytes.NewReader(heard), c))
 		if err != nil {
 			return false, err
 		}

@@ -5,6 +5,7 @@ package relay
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,9 @@ import (
 // hand-over, no timer. It is for what happens most: a converter that says yes within 200 ms. Whatever else comes, an error, a
 // refusal, silence, is left unread in the socket, and a goroutine takes both sockets over and goes on as if it had been there
 // from the beginning (session.carryOn).
+
+// mostAnswer is what is read at once of a converter's answer and what the server has said already, octets.
+const mostAnswer = 32 << 10
 
 // quick is a connection on the lane.
 type quick struct {
@@ -42,8 +46,9 @@ type begun struct {
 	rest  []byte // what is still to be said
 	began time.Time
 	fast  bool
-	sent  bool // the upstream may have octets of the LAN host
-	hears bool // some of them are in rest
+	heard []byte // of the upstream's answer
+	sent  bool   // the upstream may have octets of the LAN host
+	hears bool   // some of them are in rest
 }
 
 // arrive is called by a loop for each connection to the door.
@@ -120,7 +125,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 		return false
 	}
 	q.head = len(q.hello)
-	q.hear()
+	q.hear(a.Read)
 	q.fast = q.fastOpen(q.p)
 	q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head])
 	if err == mptcp.ErrFallback {
@@ -131,7 +136,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 		s.early.b = q.hello[q.head:]
 		return false // the goroutine will see the same, and knows what to do
 	}
-	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Ended: q.ended}
+	q.self = engine.Opening{Event: q.event, Late: q.late, Ended: q.ended}
 	if q.c, err = a.Open(q.up, &q.self); err != nil {
 		engine.Reset(q.up) // the engine closes, or is out of memory
 		engine.Reset(q.fd)
@@ -149,10 +154,10 @@ func (q *quick) event(side int, events uint32) {
 		q.c.Drop()
 		q.gone()
 	case side == 0:
-		q.hear()
+		q.hear(func(most int) ([]byte, error) { return q.c.Read(0, most) })
 		q.say()
 	case events&failed != 0:
-		q.giveUp()
+		q.giveUp(nil)
 	default:
 		q.open = q.open || events&(unix.EPOLLOUT|unix.EPOLLIN) != 0
 		if !q.say() {
@@ -164,19 +169,18 @@ func (q *quick) event(side int, events uint32) {
 	}
 }
 
-// hear reads what the LAN host has sent so far. Its end, and what is too much, is read by the engine later.
-func (q *quick) hear() {
+// hear reads with read what the LAN host has sent so far. Its end, and what is too much, is read by the engine later.
+func (q *quick) hear(read func(most int) ([]byte, error)) {
 	for room := mostEarly - (len(q.hello) - q.head); room > 0; {
-		var b [roomFirst]byte
-		n, err := unix.Read(q.fd, b[:min(room, len(b))])
-		if n <= 0 || err != nil {
+		b, err := read(room)
+		if len(b) == 0 || err != nil {
 			return
 		}
-		q.hello = append(q.hello, b[:n]...)
-		if n < len(b) { // edge-triggered: what comes later, or more than there is room for, is told or read at the end
+		q.hello = append(q.hello, b...)
+		if len(b) < room { // edge-triggered: what comes later, or more than there is room for, is told or read at the end
 			return
 		}
-		room -= n
+		room -= len(b)
 	}
 }
 
@@ -188,7 +192,7 @@ func (q *quick) say() bool {
 			return true // writability is told
 		}
 		if err != nil {
-			q.giveUp()
+			q.giveUp(nil)
 			return false
 		}
 		q.said += n
@@ -196,53 +200,50 @@ func (q *quick) say() bool {
 	return true
 }
 
-// answered looks at the converter's answer. Only a whole and good one is taken out of the socket.
+// answered reads the converter's answer, and with it what the server has said already.
 func (q *quick) answered() {
-	var b [convert.MaxMessage]byte
-	n, _, err := unix.Recvfrom(q.up, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	b, err := q.c.Read(1, mostAnswer)
 	if err == unix.EAGAIN {
 		return
 	}
-	m, used, perr := convert.Parse(b[:max(0, n)])
+	m, used, perr := convert.Parse(b)
 	if err != nil || perr != nil || m.Error != nil {
-		q.giveUp()
-		return
-	}
-	if n, err = unix.Read(q.up, b[:used]); n != used || err != nil {
-		q.c.Drop() // cannot be: it was there
-		q.gone()
+		q.giveUp(b)
 		return
 	}
 	if convert.MPTCPCapable(m.ExtendedHeader) {
 		q.r.native.learn(q.dst, time.Now().Add(q.set.NativeLife))
 	}
-	if q.fast {
+	now := time.Now()
+	if q.fast && q.p.u.trusts(q.p.link.Name, now) {
+		q.r.count.fastOpen(mptcp.Outcome{SYNDataAcked: true, MPTCP: true})
+	} else if q.fast {
 		if o, err := mptcp.InspectFD(q.up); err == nil {
 			q.judge(o, q.p)
 		}
 	}
-	q.p.u.answered(time.Since(q.began))
+	q.p.u.answered(now.Sub(q.began))
 	q.p.u.good()
-	q.begin()
+	q.begin(b[used:])
 }
 
-// begin has the engine copy.
-func (q *quick) begin() {
+// begin has the engine copy, what the server has said first.
+func (q *quick) begin(said []byte) {
 	f := q.flow(q.p, q.said-q.head)
 	f.conn.Store(q.c)
 	q.r.flows.add(f)
 	q.r.count.relayed.Add(1)
 	pair := q.pair(f)
 	pair.Fell = q.fellBack(q.up, q.p)
-	q.c.Begin(pair, q.hello[q.said:], q.plainTCP(q.p))
+	q.c.Begin(pair, engine.Start{Up: q.hello[q.said:], Down: said}, q.plainTCP(q.p))
 }
 
-// giveUp leaves the lane. Nothing was read that the goroutine needs.
-func (q *quick) giveUp() {
+// giveUp leaves the lane. heard was read of the upstream.
+func (q *quick) giveUp(heard []byte) {
 	q.c.Release()
 	s := q.session
 	s.early.b = q.hello[q.head:]
-	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, sent: q.said > q.head, hears: q.said < len(q.hello)}
+	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, heard: slices.Clone(heard), sent: q.said > q.head, hears: q.said < len(q.hello)}
 	up, err := engine.ConnOf(q.up)
 	if err != nil {
 		engine.Reset(q.fd)
@@ -252,6 +253,9 @@ func (q *quick) giveUp() {
 	s.begun.up = up
 	go s.proceed(q.fd, nil)
 }
+
+// late is the engine's call after 200 ms.
+func (q *quick) late() { q.giveUp(nil) }
 
 // ended is the engine's call when it closes.
 func (q *quick) ended(engine.End) { q.gone() }

@@ -133,6 +133,33 @@ func TestSYNDataRestsAfterTwoFailures(t *testing.T) {
 	}
 }
 
+// Where data in the SYN went well a moment ago it is not looked at again; after a failure it is.
+func TestSYNDataIsTrustedForAMoment(t *testing.T) {
+	u := (*settings)(nil).keep(Upstream{Name: "u", Protocol: Convert, FastOpen: "auto"}, nil)
+	now := time.Now()
+	if u.trusts("dsl", now) {
+		t.Error("trusted before anything is known")
+	}
+	u.judge("dsl", true, time.Minute)
+	fine := u.syn["dsl"].fine
+	for _, s := range []struct {
+		link  string
+		after time.Duration
+		want  bool
+	}{{"dsl", certainFor - 1, true}, {"dsl", certainFor, false}, {"lte", 0, false}} {
+		if got := u.trusts(s.link, fine.Add(s.after)); got != s.want {
+			t.Errorf("%s %v after it went well: trusted %v", s.link, s.after, got)
+		}
+	}
+	if n := u.syn["dsl"].accepted; n != 2 {
+		t.Errorf("%d counted as accepted, want 2", n)
+	}
+	u.judge("dsl", false, time.Minute)
+	if u.trusts("dsl", fine) {
+		t.Error("trusted after a failure")
+	}
+}
+
 func TestPlainTCPWhereMPTCPIsLost(t *testing.T) {
 	r := newRelay(t, Config{Upstreams: []Upstream{{Name: "c", Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5124")}}}})
 	u := r.settings.Load().upstreams[0]

@@ -46,6 +46,7 @@ type session struct {
 	cookie []byte      // that the upstream was shown
 	ask    bool        // whether the server speaks MPTCP
 	begun  *begun      // what the lane has begun; nil: nothing, or taken up
+	heard  []byte      // of the attempt's answer, by the lane
 	warm   bool        // the attempt goes over a warm connection
 	cold   bool        // no warm connection: one was dead already
 	moved  atomic.Bool // the attempt's link has another address by now

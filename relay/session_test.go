@@ -53,6 +53,43 @@ func isReset(t *testing.T, c *net.TCPConn) {
 	}
 }
 
+// TestAnswerInPieces has the converter's answer come octet by octet, and with its last one what the server has said: the lane has read some of
+// it when it hands over.
+func TestAnswerInPieces(t *testing.T) {
+	for _, pause := range []time.Duration{0, 30 * time.Millisecond, 150 * time.Millisecond} {
+		f := newFake(t, func(c *net.TCPConn, _ *convert.Message) {
+			c.SetNoDelay(true)
+			for _, b := range []string{"\x01", "\x01\x22", "\x63hello"} {
+				time.Sleep(pause)
+				c.Write([]byte(b))
+			}
+			io.Copy(c, c)
+			c.CloseWrite()
+		})
+		r := newRelay(t, Config{Upstreams: upstreams(f)})
+		c := lanDial(t, r, server)
+		c.Write([]byte(", I say"))
+		c.CloseWrite()
+		if got, err := io.ReadAll(c); string(got) != "hello, I say" || err != nil {
+			t.Errorf("with pauses of %v: %q, %v", pause, got, err)
+		}
+		until(t, "the connection's end", func() bool { return r.Stats().Sessions == 0 })
+		if s := r.Stats(); s.Relayed != 1 || s.Retried != 0 || s.Up != 7 || s.Down != 12 {
+			t.Errorf("with pauses of %v: %+v", pause, s)
+		}
+	}
+}
+
+// TestServersResetBehindTheAnswer: what was read with the answer reaches the LAN host, and then it is reset.
+func TestServersResetBehindTheAnswer(t *testing.T) {
+	f := newFake(t, func(c *net.TCPConn, _ *convert.Message) {
+		c.Write([]byte("\x01\x01\x22\x63"))
+		c.SetLinger(0)
+	})
+	c := lanDial(t, newRelay(t, Config{Upstreams: upstreams(f)}), server)
+	isReset(t, c)
+}
+
 func TestHalfCloseByTheServer(t *testing.T) {
 	up := make(chan []byte, 1)
 	f := newFake(t, say(convert.Message{}, func(c *net.TCPConn) {

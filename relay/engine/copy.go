@@ -40,11 +40,15 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 
 // pump copies an attentive direction until its source is empty or its destination full, or goes on with a bulk one.
 func (l *loop) pump(c *Conn, d int) {
-	x := &c.dir[d]
-	n := l.move(c, d, x.gauge.bulk && !x.hup)
-	if n == 0 || c.over {
-		return
+	n := l.move(c, d, c.dir[d].gauge.bulk && !c.dir[d].hup)
+	if n > 0 && !c.over {
+		l.passed(c, d, n)
 	}
+}
+
+// passed tells the gauges of octets that came outside the clock.
+func (l *loop) passed(c *Conn, d, n int) {
+	x := &c.dir[d]
 	if l.onset.moved(l.now, n) {
 		l.tellBulk()
 	}
@@ -177,7 +181,7 @@ func (l *loop) unlist(c *Conn, d int) {
 // will come again; else the source is emptied, as edge-triggered events demand.
 func (l *loop) move(c *Conn, d int, once bool) (total int) {
 	x := &c.dir[d]
-	src, dst := c.fd[d], c.fd[1-d]
+	src := c.fd[d]
 	for x.held == nil && !x.eof {
 		limit := int(x.limit)
 		if l.buffers.held > mostHeld {
@@ -203,17 +207,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 		}
 		total += n
 		c.last = l.second()
-		w, e := writeAll(dst, l.scratch[:n])
-		if e != 0 && e != unix.EAGAIN {
-			l.finish(c, Failed)
-			return total
-		}
-		l.tally(x, d, w)
-		if w < n {
-			x.buffer = l.buffers.hold(l.scratch[w:n])
-			x.held = x.buffer
-			x.limit = max(leastRead, x.limit/2)
-			l.want(c, 1-d)
+		if !l.pass(c, d, l.scratch[:n], 0) {
 			return total
 		}
 		x.limit = min(scratchSize, x.limit*2)
@@ -229,6 +223,26 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 		}
 	}
 	return total
+}
+
+// pass writes octets of the scratch buffer, of which the first own are not counted, and holds what the destination does not take. It tells
+// whether it took all.
+func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
+	x := &c.dir[d]
+	w, e := writeAll(c.fd[1-d], b)
+	if e != 0 && e != unix.EAGAIN {
+		l.finish(c, Failed)
+		return false
+	}
+	l.tally(x, d, max(0, w-own))
+	if w == len(b) {
+		return true
+	}
+	x.buffer = l.buffers.hold(b[w:])
+	x.held = x.buffer
+	x.limit = max(leastRead, x.limit/2)
+	l.want(c, 1-d)
+	return false
 }
 
 // tally adds octets that a direction has moved.

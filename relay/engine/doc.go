@@ -28,7 +28,7 @@
 //
 // A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of
 // what comes from either socket and decides when copying begins. So the usual connection is never handed from one thread to another, and
-// both sockets are registered once. An opening that lasts longer than 200 ms must leave the loop. The concentrator opens its sessions so, too:
+// both sockets are registered once. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than 200 ms must leave the loop. The concentrator opens its sessions so, too:
 // there the accepted socket is what came by the lines, and upstream is the server (Pair.Far).
 //
 // # Turns

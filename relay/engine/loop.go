@@ -39,8 +39,9 @@ type loop struct {
 	onset    onset
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
-	openings []opening
-	take     int // connections to accept at once
+	openings line
+	soon     line
+	most     int // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -71,7 +72,7 @@ func newLoop(hold bool) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery, take: 1}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery, most: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -180,7 +181,7 @@ func (l *loop) run() {
 		if len(l.bulk) > 0 && l.now >= l.nextTick {
 			l.tick()
 		}
-		if len(l.openings) > 0 {
+		if len(l.openings)+len(l.soon) > 0 {
 			l.lateOnes()
 		}
 		if l.now >= l.sweep {
@@ -258,8 +259,10 @@ func (l *loop) timeout() int {
 		return -1 // a socket that is added is writable and so wakes us
 	}
 	next := l.sweep
-	if len(l.openings) > 0 {
-		next = min(next, l.openings[0].at)
+	for _, n := range []*line{&l.openings, &l.soon} {
+		if at, waits := n.next(); waits {
+			next = min(next, at)
+		}
 	}
 	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }

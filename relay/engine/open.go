@@ -13,6 +13,7 @@ import (
 
 const (
 	openFor   = int64(200 * time.Millisecond) // how long an opening may stay with a loop
+	soonIs    = int64(10 * time.Millisecond)  // what Conn.Soon waits
 	mostTaken = 4                             // connections accepted before others get their turn, while nobody waits in vain
 )
 
@@ -133,14 +134,14 @@ func (l *loop) accept(id int32) {
 	if ln == nil {
 		return
 	}
-	for range l.take {
+	for range l.most {
 		a := Arrival{loop: l, ln: ln}
 		open := ln.Control(func(fd int) { a.FD, a.From, a.Err = Accept(fd) })
 		switch {
 		case !open:
 			return
 		case a.Err == unix.EAGAIN:
-			l.take = 1 // to find nobody costs the kernel a file: next time one is taken, and the others the time after
+			l.most = 1 // to find nobody costs the kernel a file: next time one is taken, and the others the time after
 			return
 		case a.Err == unix.ECONNABORTED, a.Err == unix.EINTR:
 			continue
@@ -151,7 +152,7 @@ func (l *loop) accept(id int32) {
 		}
 		ln.fn(a)
 	}
-	l.take = min(2*l.take, mostTaken)
+	l.most = min(2*l.most, mostTaken)
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
@@ -159,13 +160,48 @@ type Opening struct {
 	Event func(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
 	Both  bool                          // the accepted socket's writability is told too: on MPTCP an edge of it says that the handshake is complete
 	Late  func()                        // it has been here for 200 ms: it must begin, end or leave now
+	Soon  func()                        // 10 ms have passed since Conn.Soon
 	Ended func(End)                     // the engine closes
 }
 
-// opening is one that a loop will look at.
+// Start is what the opening leaves to be copied.
+type Start struct {
+	Up   []byte // octets for upstream that it would not take yet: its writability will be told
+	Down []byte // octets for the LAN side; they leave together with what upstream has by now
+	Own  int    // so many of Down are not upstream's, and not counted
+}
+
+// line is openings that are looked at after a while, all after equally long, so that they are in order.
+type line []opening
+
 type opening struct {
 	c  *Conn
 	at int64
+}
+
+// next tells when the first is due, without those that have begun or left.
+func (n *line) next() (at int64, waits bool) {
+	i := 0
+	for i < len(*n) && ((*n)[i].c.opening == nil || (*n)[i].c.over) {
+		i++
+	}
+	clear((*n)[:i])
+	if *n = (*n)[i:]; len(*n) == 0 {
+		*n = nil
+		return 0, false
+	}
+	return (*n)[0].at, true
+}
+
+// due takes one out whose time has come; nil: none.
+func (n *line) due(now int64) *Opening {
+	if at, waits := n.next(); !waits || at > now {
+		return nil
+	}
+	o := (*n)[0].c.opening
+	(*n)[0] = opening{}
+	*n = (*n)[1:]
+	return o
 }
 
 // Open puts an accepted connection and its upstream socket under the loop's care, to be told of what comes. Call Begin,
@@ -186,9 +222,25 @@ func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
 	return c, nil
 }
 
-// Begin ends the opening: both ways are copied from now on as p says (its sockets are known), after rest, octets of the LAN host that
-// upstream would not take yet. plain: upstream is TCP.
-func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
+// Read takes what the accepted socket has, most octets or 64 KiB, without waiting. They are good until the engine is called again.
+func (a Arrival) Read(most int) ([]byte, error) { return a.loop.take(int32(a.FD), most) }
+
+// Read takes what a socket of an opening (0: LAN, 1: upstream) has, as Arrival.Read does.
+func (c *Conn) Read(side, most int) ([]byte, error) { return c.loop.take(c.fd[side], most) }
+
+func (l *loop) take(fd int32, most int) ([]byte, error) {
+	n, e := read(fd, l.scratch[:min(most, len(l.scratch))])
+	if e != 0 {
+		return nil, e
+	}
+	return l.scratch[:n], nil
+}
+
+// Soon has the opening's Soon called after 10 ms, if it is one still.
+func (c *Conn) Soon() { c.loop.soon = append(c.loop.soon, opening{c, c.loop.now + soonIs}) }
+
+// Begin ends the opening: both ways are copied from now on as p says (its sockets are known), after what s holds. plain: upstream is TCP.
+func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
@@ -197,13 +249,52 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
-	if len(rest) > 0 {
-		c.dir[0].buffer = l.buffers.hold(rest)
+	if len(s.Up) > 0 {
+		c.dir[0].buffer = l.buffers.hold(s.Up)
 		c.dir[0].held = c.dir[0].buffer
 	}
-	l.pump(c, 1)
+	switch {
+	case len(s.Down) > 0 && !c.fell.on:
+		l.first(c, s)
+	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
+		l.pump(c, 1)
+	}
 	if !c.over {
 		l.pump(c, 0)
+	}
+}
+
+// first gives the LAN side s.Down, and what upstream has, in one: a segment less, and the other end is woken once.
+func (l *loop) first(c *Conn, s Start) {
+	x := &c.dir[1]
+	k, came, e := copy(l.scratch, s.Down), 1, unix.Errno(0)
+	for k < len(l.scratch) && came > 0 {
+		if came, e = read(c.fd[1], l.scratch[k:]); came > 0 {
+			k += came
+		}
+		if x.drained && !x.hup {
+			break
+		}
+	}
+	if k > s.Own {
+		c.last = l.second()
+	}
+	x.eof = came == 0 && e == 0
+	l.pass(c, 1, l.scratch[:k], s.Own)
+	switch {
+	case c.over:
+		return
+	case e != 0 && e != unix.EAGAIN:
+		l.finish(c, Failed)
+		return
+	case x.eof:
+		l.passEnd(c, 1) // or when what is held has gone
+	}
+	if k > s.Own && !c.over {
+		l.passed(c, 1, k-s.Own)
+	}
+	if k == len(l.scratch) && !c.over {
+		l.pump(c, 1)
 	}
 }
 
@@ -250,21 +341,12 @@ func (c *Conn) Nudge(side int) {
 	unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
 }
 
-// lateOnes ends the wait of openings whose time has passed. All may stay equally long, so that they are in order.
+// lateOnes tells openings that their time has come.
 func (l *loop) lateOnes() {
-	i := 0
-	for ; i < len(l.openings); i++ {
-		o := l.openings[i]
-		if o.c.opening == nil || o.c.over {
-			continue
-		}
-		if o.at > l.now {
-			break
-		}
-		o.c.opening.Late()
+	for o := l.soon.due(l.now); o != nil; o = l.soon.due(l.now) {
+		o.Soon()
 	}
-	clear(l.openings[:i])
-	if l.openings = l.openings[i:]; len(l.openings) == 0 {
-		l.openings = nil
+	for o := l.openings.due(l.now); o != nil; o = l.openings.due(l.now) {
+		o.Late()
 	}
 }

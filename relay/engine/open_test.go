@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// open has the engine accept a connection, whose other end is lan, and calls fn in the loop.
+func open(t *testing.T, e *Engine, fn func(a Arrival)) (lan *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	fd, err := Duplicate(l.(*net.TCPListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled := make(chan struct{})
+	door, err := e.Listen(fd, func(a Arrival) {
+		<-dialled // else a reset could come before the dialler knows that it is connected
+		fn(a)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(door.Close)
+	c, err := net.DialTimeout("tcp4", l.Addr().String(), 30*time.Second)
+	close(dialled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	return c.(*net.TCPConn)
+}
+
+// begun opens a connection with b for upstream, which begins to be copied, with s, as soon as upstream has something to read or has ended.
+func begun(t *testing.T, e *Engine, b int, s Start) (lan *net.TCPConn, begun chan *Conn, end chan End) {
+	begun, end = make(chan *Conn, 1), make(chan End, 1)
+	lan = open(t, e, func(a Arrival) {
+		var c *Conn
+		var err error
+		o := &Opening{Late: func() { t.Error("late"); c.Drop() }, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+			if side == 1 && events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, s, false)
+				begun <- c
+			}
+		}}
+		if c, err = a.Open(b, o); err != nil {
+			t.Error(err)
+		}
+	})
+	return lan, begun, end
+}
+
+func wait[T any](t *testing.T, what string, c chan T) (x T) {
+	t.Helper()
+	select {
+	case x = <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatal(what)
+	}
+	return x
+}
+
+// TestBeginPassesOnWhatIsThere: what the opening leaves comes first, then what upstream has, however much, and only upstream's is counted.
+func TestBeginPassesOnWhatIsThere(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		for _, n := range []int{1, 200, 3 * scratchSize} {
+			b, up := pipe(t, mptcp)
+			said := bytes.Repeat([]byte("said"), n)
+			go func() { // before the opening is told of it, or meanwhile
+				up.Write(said)
+				up.CloseWrite()
+			}()
+			lan, conns, end := begun(t, start(t, 1), b, Start{Down: []byte("answer"), Own: 6})
+			got, err := io.ReadAll(lan)
+			if err != nil || string(got) != "answer"+string(said) {
+				t.Errorf("%d octets: %d came, %v", len(said), len(got), err)
+			}
+			lan.Write([]byte("up"))
+			lan.CloseWrite()
+			if got, err := io.ReadAll(up); err != nil || string(got) != "up" {
+				t.Errorf("upstream heard %q, %v", got, err)
+			}
+			if x := wait(t, "no end", end); x != Closed {
+				t.Errorf("ended as %v", x)
+			}
+			if u, d := wait(t, "not begun", conns).Moved(); u != 2 || d != uint64(len(said)) {
+				t.Errorf("counted %d up, %d down of %d", u, d, len(said))
+			}
+		}
+	})
+}
+
+// TestBeginSeesUpstreamsReset: what failed while it was opened is reset, not ended.
+func TestBeginSeesUpstreamsReset(t *testing.T) {
+	b, up := pipe(t, false)
+	lan, _, end := begun(t, start(t, 1), b, Start{Down: []byte("answer"), Own: 6})
+	up.SetLinger(0)
+	up.Close()
+	if got, err := io.ReadAll(lan); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the LAN host saw %q, %v", got, err)
+	}
+	if x := wait(t, "no end", end); x != Failed {
+		t.Errorf("ended as %v", x)
+	}
+}
+
+// TestSoonIsForOpenings: who has begun or left is not told.
+func TestSoonIsForOpenings(t *testing.T) {
+	e := start(t, 1)
+	told, late := make(chan int, 8), make(chan int, 8)
+	for i := range 3 { // 0 begins, 1 leaves, 2 stays
+		b, _ := pipe(t, false)
+		asked := make(chan bool, 1)
+		open(t, e, func(a Arrival) {
+			var c *Conn
+			var err error
+			o := &Opening{Event: func(int, uint32) {}, Soon: func() { told <- i }, Ended: func(End) {},
+				Late: func() { late <- i; c.Drop() }}
+			if c, err = a.Open(b, o); err != nil {
+				t.Error(err)
+				return
+			}
+			switch c.Soon(); i {
+			case 0:
+				c.Begin(Pair{}, Start{}, true)
+			case 1:
+				c.Drop()
+			}
+			asked <- true
+		})
+		wait(t, "not accepted", asked)
+	}
+	if i := wait(t, "never told that 200 ms have passed", late); i != 2 {
+		t.Errorf("%d is late", i)
+	}
+	if len(told) != 1 || <-told != 2 {
+		t.Errorf("others than the one that stays were told that it is soon, or it was not")
+	}
+}
