@@ -31,23 +31,26 @@ type Pair struct {
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
 	// Up is the server, and what comes from it is passed on as it comes (direction.prompt).
 	Far bool
+	// Withhold has what goes to LAN, MPTCP, kept within the window that was offered: its SYN came with data (withhold.go).
+	Withhold bool
 }
 
 // Conn is a pair being copied.
 type Conn struct {
-	loop    *loop
-	done    func(*Conn, End)
-	fd      [2]int32 // 0: LAN, 1: upstream
-	dir     [2]direction
-	slot    int32
-	gen     uint32 // of the slot, so that a late event of a predecessor is recognised
-	last    uint32 // when octets moved, seconds of the loop's clock
-	idle    uint32 // seconds
-	half    uint32
-	over    bool
-	out     [2]bool     // a socket's writability wakes us: once it was the slower one
-	opening *Opening    // nil: being copied
-	quit    atomic.Bool // Abort was called
+	loop     *loop
+	done     func(*Conn, End)
+	fd       [2]int32 // 0: LAN, 1: upstream
+	dir      [2]direction
+	slot     int32
+	gen      uint32 // of the slot, so that a late event of a predecessor is recognised
+	last     uint32 // when octets moved, seconds of the loop's clock
+	idle     uint32 // seconds
+	half     uint32
+	over     bool
+	out      [2]bool     // a socket's writability wakes us: once it was the slower one
+	opening  *Opening    // nil: being copied
+	withheld *withheld   // nil: the kernel keeps dir[1] within the window
+	quit     atomic.Bool // Abort was called
 }
 
 // direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.
@@ -72,6 +75,13 @@ type direction struct {
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt = far
+}
+
+// withhold sets Pair.Withhold.
+func (c *Conn) withhold(on bool) {
+	if on {
+		c.withheld = new(withheld)
+	}
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

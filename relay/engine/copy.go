@@ -183,6 +183,11 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 		if l.buffers.held > mostHeld {
 			limit = smallRead
 		}
+		if d == 1 && c.withheld != nil {
+			if limit = l.allowed(c, limit); limit == 0 {
+				return total
+			}
+		}
 		n, e := read(src, l.scratch[:limit])
 		switch {
 		case e == unix.EAGAIN:

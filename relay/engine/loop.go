@@ -40,7 +40,8 @@ type loop struct {
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 	openings []opening
-	take     int // connections to accept at once
+	withheld []*Conn // whose far end has no window, see withhold.go
+	take     int     // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -95,6 +96,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
 	c.dir[1].room = int32(p.Room)
+	c.withhold(p.Withhold)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {
@@ -177,6 +179,9 @@ func (l *loop) run() {
 		if len(l.bulk) > 0 && l.now >= l.nextTick {
 			l.tick()
 		}
+		if len(l.withheld) > 0 {
+			l.tryHeld()
+		}
 		if len(l.openings) > 0 {
 			l.lateOnes()
 		}
@@ -245,7 +250,11 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	if len(l.bulk) > 0 {
-		left := l.nextTick - int64(time.Since(l.origin))
+		next := l.nextTick
+		if len(l.withheld) > 0 {
+			next = min(next, l.nextHeld())
+		}
+		left := next - int64(time.Since(l.origin))
 		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
@@ -257,6 +266,9 @@ func (l *loop) timeout() int {
 	next := l.sweep
 	if len(l.openings) > 0 {
 		next = min(next, l.openings[0].at)
+	}
+	if len(l.withheld) > 0 {
+		next = min(next, l.nextHeld())
 	}
 	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }
