@@ -24,9 +24,9 @@ type Pair struct {
 	Idle       time.Duration    // without an octet; 0: for ever
 	HalfClosed time.Duration    // the same while one side has closed
 	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
-	// Room is the receive window, octets, that Up offers once its direction has moved 32 KiB: what comes by the slower of several paths
-	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
-	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
+	// Room is the receive window, octets, that Up may offer from the beginning: what comes by the slower of several paths is missing
+	// meanwhile, and all that comes by the faster must wait in the window. It is offered as octets come, twice as much as have come. 0: as
+	// the window grows by itself, which is by what was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
 	// Up is the server, and what comes from it is passed on as it comes (direction.prompt).
@@ -61,7 +61,6 @@ type direction struct {
 	buffer  []byte // the whole buffer of held
 	limit   int32  // octets to read at once
 	mark    int32  // in bulk: SO_RCVLOWAT of the source
-	room    int32  // Pair.Room, until it was offered
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one

@@ -48,12 +48,6 @@ func (l *loop) pump(c *Conn, d int) {
 	if l.onset.moved(l.now, n) {
 		l.tellBulk()
 	}
-	if x.room > 0 && x.moved.Load() >= roomAfter {
-		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
-		setLowat(c.fd[d], x.room)
-		setLowat(c.fd[d], 1)
-		x.room = 0
-	}
 	if x.gauge.bulk {
 		l.found(c, d, n)
 		return

@@ -95,7 +95,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	}
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
-	c.dir[1].room = int32(p.Room)
+	offer(p.Up, p.Room)
 	c.withhold(p.Withhold)
 	l.mu.Lock()
 	defer l.mu.Unlock()

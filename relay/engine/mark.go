@@ -12,7 +12,6 @@ const (
 	maxPeriod = 4                             // ticks between two looks at a slow bulk direction
 	leastMark = 16 << 10                      // SO_RCVLOWAT of a bulk direction, which follows its rate
 	mostMark  = 128 << 10                     // the kernel makes the window hold it (tcp_set_rcvlowat, mptcp_set_rcvlowat)
-	roomAfter = 32 << 10                      // octets that a direction has moved when it is given its room
 	firstNeed = 64 << 10                      // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing

@@ -193,7 +193,7 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
-	c.dir[1].room = int32(p.Room)
+	offer(int(c.fd[1]), p.Room)
 	c.withhold(p.Withhold)
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
