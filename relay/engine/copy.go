@@ -72,6 +72,7 @@ func (l *loop) look(c *Conn, d int, clock bool) int {
 		x.gauge.empty = 0
 		return n
 	}
+	x.gauge.hurry = l.hurry
 	if x.eof || !x.gauge.look(l.now, n, clock) {
 		l.demote(c, d)
 		return n

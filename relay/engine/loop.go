@@ -36,6 +36,7 @@ type loop struct {
 	scratch  []byte
 	buffers  buffers
 	bulk     []entry
+	hurry    bool // of all bulk directions, see lineRate
 	onset    onset
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
@@ -342,6 +343,11 @@ func (l *loop) sweepAll() {
 // them, the rest has its turn after what has come meanwhile.
 func (l *loop) tick() {
 	l.nextTick = l.now + maxPeriod*tick
+	var rate uint64
+	for _, e := range l.bulk {
+		rate += uint64(e.c.dir[e.d].gauge.rate)
+	}
+	l.hurry = rate > lineRate
 	for i, moved := 0, 0; i < len(l.bulk); {
 		e := l.bulk[i]
 		x := &e.c.dir[e.d]

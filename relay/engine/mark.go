@@ -15,6 +15,7 @@ const (
 	firstNeed = 64 << 10                      // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing
+	lineRate  = 720 << 10                     // octets per tick of all bulk directions, 1.2 Gbit/s: beyond is no line, but what the processors can
 	target    = 48 << 10                      // octets that a look should find: what comes more often is dearer by the wake-up
 )
 
@@ -32,6 +33,7 @@ type gauge struct {
 	period uint8  // in bulk: ticks between looks
 	empty  uint8  // looks in a row that found nothing
 	bulk   bool
+	hurry  bool // no line limits us: what comes is passed on soon, or both ends wait for windows
 }
 
 // read tells of n octets found in the attentive mood and returns true when the direction becomes bulk.
@@ -115,6 +117,9 @@ func (g *gauge) schedule(now int64) {
 	}
 	for g.mark > leastMark && int64(g.mark) > 8*expected {
 		g.mark /= 2
+	}
+	if g.hurry {
+		g.mark = leastMark
 	}
 }
 

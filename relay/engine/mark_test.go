@@ -57,6 +57,15 @@ func TestMarkFollowsTheRate(t *testing.T) {
 	}
 }
 
+func TestHurryKeepsTheMarkLow(t *testing.T) {
+	g := gauge{hurry: true}
+	now := int64(time.Hour)
+	feed(&g, &now, 400*125_000, 1448, time.Second)
+	if !g.bulk || g.mark != leastMark {
+		t.Errorf("in a hurry: %+v", g)
+	}
+}
+
 func TestSmallExchangesStayAttentive(t *testing.T) {
 	var g gauge
 	now := int64(time.Hour)
