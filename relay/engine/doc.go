@@ -49,7 +49,7 @@
 // speeds up. The kernel makes the window hold twice the mark. The last octets of a burst wait for the period at most, an end
 // for nothing.
 //
-// Where all bulk directions together move more than a line brings (lineRate), the processors are the limit, or windows are: the mark is the least
+// Where all bulk directions together move more than a line brings (lineRate), the processors are the limit, or windows are: the mark is 2 KiB
 // then, so that nobody waits for the clock.
 //
 // Where several paths deliver (Pair.Room), the window may be large from the beginning. It grows by what was read otherwise,

@@ -61,8 +61,13 @@ func TestHurryKeepsTheMarkLow(t *testing.T) {
 	g := gauge{hurry: true}
 	now := int64(time.Hour)
 	feed(&g, &now, 400*125_000, 1448, time.Second)
-	if !g.bulk || g.mark != leastMark {
+	if !g.bulk || g.mark != hurryMark {
 		t.Errorf("in a hurry: %+v", g)
+	}
+	g.hurry = false
+	feed(&g, &now, 400*125_000, 1448, time.Second)
+	if !g.bulk || g.mark != mostMark {
+		t.Errorf("no longer: %+v", g)
 	}
 }
 
