@@ -98,6 +98,9 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	c.out = [2]bool{true, true}
 	offer(p.Up, p.Room)
 	c.withhold(p.Withhold)
+	if p.Fell {
+		c.fell.since(c.fd[1])
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {

@@ -195,6 +195,9 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	c.toward(p.Far, plain)
 	offer(int(c.fd[1]), p.Room)
 	c.withhold(p.Withhold)
+	if p.Fell {
+		c.fell.since(c.fd[1])
+	}
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
 		c.dir[0].held = c.dir[0].buffer
