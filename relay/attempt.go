@@ -49,9 +49,10 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	ctx, leave := p.u.enlist()
 	defer leave()
+	u := p.u // the timers may still run when p is used for the next attempt
 	doubt := time.AfterFunc(time.Until(began.Add(silence)), func() {
-		if !p.u.heardSince(began) {
-			s.r.suspect(p.u)
+		if !u.heardSince(began) {
+			s.r.suspect(u)
 		}
 	})
 	defer doubt.Stop()
@@ -63,8 +64,8 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		return nil, err
 	}
 	defer time.AfterFunc(time.Until(began.Add(p.u.impatience())), func() {
-		if !p.u.heardSince(began) && shaken(up) {
-			s.r.examine(p.u, true)
+		if !u.heardSince(began) && shaken(up) {
+			s.r.examine(u, true)
 		}
 	}).Stop()
 	if p.u.Protocol != Transparent {
