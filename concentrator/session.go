@@ -30,6 +30,7 @@ type session struct {
 	entered  bool // counted at its client
 	pending  bool // counted as without server
 	push     bool // its answer may be stuck, see young.go
+	synData  bool // its SYN came with data, and it is MPTCP
 
 	client, server *net.TCPConn // while a goroutine has them; set with the server's mutex held
 	warm           atomic.Bool  // nothing has come yet; who clears it decides the session's fate
@@ -296,7 +297,8 @@ func (ses *session) established() (mptcp.Outcome, error) {
 
 // count counts how a connection that is answered came to be.
 func (ses *session) count(out mptcp.Outcome) {
-	ses.push = ses.s.waits && out.SYNDataAcked && out.MPTCP
+	ses.synData = out.SYNDataAcked && out.MPTCP
+	ses.push = ses.s.waits && ses.synData
 	if out.SYNDataAcked {
 		ses.s.stats.synData.Add(1)
 	}

@@ -133,18 +133,22 @@ func (n Numbers) LinkRules(link int, addr netip.Addr) []Rule {
 }
 
 // synWindow is the receive window of a SYN by a link's own route, in segments. A connection that begins with data in the SYN should not
-// offer more: Linux (6.18 for one) at the other end takes the window of such a SYN for scaled, 64 KiB for 8 MiB with the
-// buffers of a router, and until that much has passed, sends beyond the real window over several subflows. What is beyond is thrown away
-// here and repeated late (MPTcpExtNoDSSInWindow): 2 Mbit/s over 20 and 40 where the LAN host reads 12. Ten segments are what a
-// sender may begin with (RFC 6928), so nothing is slower for it; fewer would be: the window grows from there, and with one it
-// stood still on Ethernet.
+// offer more: Linux (6.18 for one) at the other end takes the window of such a SYN for scaled, and until that much has passed, sends beyond the
+// real window over several subflows. What is beyond is thrown away here and repeated late (MPTcpExtNoDSSInWindow): 2 Mbit/s over 20 and
+// 40 where the LAN host reads 12. Ten segments are what a sender may begin with (RFC 6928), so nothing is slower for it; fewer would be: the
+// window grows from there, and with one it stood still on Ethernet.
 const synWindow = 10
+
+// mostWindow is the largest receive window, octets, by a link's own route. Its scale, 2 to the 7th, makes 1.9 MB of a SYN's ten segments, which is
+// less than a bonded connection offers at once (bondedRoom of package relay), so that what the other end sends in error has room. With the scale of
+// 64 MB it would be 15 MB. 8.4 MB are 670 Mbit/s at 100 ms, for one connection.
+const mostWindow = 0xffff << 7
 
 // LinkRoute is the link's own default route. gateway is the zero Addr on a point-to-point link or where the default
 // route is on-link; src is the link's source address, which also says the family.
 func (n Numbers) LinkRoute(link, ifindex int, gateway, src netip.Addr) Route {
 	gateway, src = plain(gateway), plain(src)
-	return Route{Table: n.LinkTable(link), V6: src.Is6(), Gateway: gateway, Index: ifindex, Src: src, Window: synWindow}
+	return Route{Table: n.LinkTable(link), V6: src.Is6(), Gateway: gateway, Index: ifindex, Src: src, Window: synWindow, Clamp: mostWindow}
 }
 
 // LinkEndpoint is the link's MPTCP endpoint for its address.

@@ -122,9 +122,16 @@ func encodeRoute(r Route) ([]byte, error) {
 	if r.Src.IsValid() {
 		ae.Bytes(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
 	}
-	if r.Window > 0 {
+	if r.Window > 0 || r.Clamp > 0 {
 		ae.Nested(unix.RTA_METRICS, func(metrics *netlink.AttributeEncoder) error {
-			metrics.Uint32(unix.RTAX_INITRWND, r.Window)
+			for _, m := range []struct {
+				metric uint16
+				value  uint32
+			}{{unix.RTAX_WINDOW, r.Clamp}, {unix.RTAX_INITRWND, r.Window}} {
+				if m.value > 0 {
+					metrics.Uint32(m.metric, m.value)
+				}
+			}
 			return nil
 		})
 	}
@@ -160,7 +167,10 @@ func (n Numbers) decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 		case unix.RTA_METRICS:
 			ad.Nested(func(metrics *netlink.AttributeDecoder) error {
 				for metrics.Next() {
-					if metrics.Type() == unix.RTAX_INITRWND {
+					switch metrics.Type() {
+					case unix.RTAX_WINDOW:
+						r.Clamp = metrics.Uint32()
+					case unix.RTAX_INITRWND:
 						r.Window = metrics.Uint32()
 					}
 				}

@@ -36,6 +36,7 @@ type Route struct {
 	Index   int        // interface
 	Src     netip.Addr // zero: the kernel chooses
 	Window  uint32     // segments in the receive window of a SYN (initrwnd); 0: the kernel chooses
+	Clamp   uint32     // octets of a receive window at most (window), which sets its scale; 0: the kernel chooses
 }
 
 // Rule is one rule of ours that points at a routing table.
@@ -80,6 +81,9 @@ func (r Route) String() string {
 	fmt.Fprintf(&b, " table %d", r.Table)
 	if r.Window > 0 {
 		fmt.Fprintf(&b, " initrwnd %d", r.Window)
+	}
+	if r.Clamp > 0 {
+		fmt.Fprintf(&b, " window %d", r.Clamp)
 	}
 	return b.String()
 }
@@ -127,7 +131,7 @@ func sorted[T comparable](s []T, by func(a, b T) int) []T {
 
 func compareRoutes(a, b Route) int {
 	return cmp.Or(cmp.Compare(a.Table, b.Table), compareBool(a.V6, b.V6), compareBool(a.Local, b.Local),
-		a.Gateway.Compare(b.Gateway), cmp.Compare(a.Index, b.Index), a.Src.Compare(b.Src), cmp.Compare(a.Window, b.Window))
+		a.Gateway.Compare(b.Gateway), cmp.Compare(a.Index, b.Index), a.Src.Compare(b.Src), cmp.Compare(a.Window, b.Window), cmp.Compare(a.Clamp, b.Clamp))
 }
 
 func compareRules(a, b Rule) int {

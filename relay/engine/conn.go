@@ -25,33 +25,36 @@ type Pair struct {
 	Idle       time.Duration    // without an octet; 0: for ever
 	HalfClosed time.Duration    // the same while one side has closed
 	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
-	// Room is the receive window, octets, that Up offers once its direction has moved 32 KiB: what comes by the slower of several paths
-	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
-	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
+	// Room is the receive window, octets, that Up may offer from the beginning: what comes by the slower of several paths is missing
+	// meanwhile, and all that comes by the faster must wait in the window. It is offered as octets come, twice as much as have come. 0: as
+	// the window grows by itself, which is by what was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int
 	// Fell: Up was made for MPTCP and is plain TCP, see fallen.
 	Fell bool
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
 	// Up is the server, and what comes from it is passed on as it comes (direction.prompt).
 	Far bool
+	// Withhold has what goes to LAN, MPTCP, kept within the window that was offered: its SYN came with data (withhold.go).
+	Withhold bool
 }
 
 // Conn is a pair being copied.
 type Conn struct {
-	loop    *loop
-	done    func(*Conn, End)
-	fd      [2]int32 // 0: LAN, 1: upstream
-	dir     [2]direction
-	slot    int32
-	gen     uint32 // of the slot, so that a late event of a predecessor is recognised
-	last    uint32 // when octets moved, seconds of the loop's clock
-	idle    uint32 // seconds
-	half    uint32
-	over    bool
-	out     [2]bool     // a socket's writability wakes us: once it was the slower one
-	opening *Opening    // nil: being copied
-	quit    atomic.Bool // Abort was called
-	fell    fallen      // of upstream
+	loop     *loop
+	done     func(*Conn, End)
+	fd       [2]int32 // 0: LAN, 1: upstream
+	dir      [2]direction
+	slot     int32
+	gen      uint32 // of the slot, so that a late event of a predecessor is recognised
+	last     uint32 // when octets moved, seconds of the loop's clock
+	idle     uint32 // seconds
+	half     uint32
+	over     bool
+	out      [2]bool     // a socket's writability wakes us: once it was the slower one
+	opening  *Opening    // nil: being copied
+	withheld *withheld   // nil: the kernel keeps dir[1] within the window
+	quit     atomic.Bool // Abort was called
+	fell     fallen      // of upstream
 }
 
 // direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.
@@ -62,7 +65,6 @@ type direction struct {
 	buffer  []byte // the whole buffer of held
 	limit   int32  // octets to read at once
 	mark    int32  // in bulk: SO_RCVLOWAT of the source
-	room    int32  // Pair.Room, until it was offered
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one
@@ -77,6 +79,13 @@ func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt = far
 	c.dir[0].gauge.brisk = !far && !plain
+}
+
+// withhold sets Pair.Withhold.
+func (c *Conn) withhold(on bool) {
+	if on {
+		c.withheld = new(withheld)
+	}
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

@@ -52,12 +52,6 @@ func (l *loop) passed(c *Conn, d, n int) {
 	if l.onset.moved(l.now, n) {
 		l.tellBulk()
 	}
-	if x.room > 0 && x.moved.Load() >= roomAfter {
-		// A mark makes the kernel offer a window that holds it (mptcp_set_rcvlowat), and keep that when the mark falls.
-		setLowat(c.fd[d], x.room)
-		setLowat(c.fd[d], 1)
-		x.room = 0
-	}
 	if x.gauge.bulk {
 		l.found(c, d, n)
 		return
@@ -82,6 +76,7 @@ func (l *loop) look(c *Conn, d int, clock bool) int {
 		x.gauge.empty = 0
 		return n
 	}
+	x.gauge.hurry = l.hurry
 	if x.eof || !x.gauge.look(l.now, n, clock) {
 		l.demote(c, d)
 		return n
@@ -186,6 +181,11 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 		limit := int(x.limit)
 		if l.buffers.held > mostHeld {
 			limit = smallRead
+		}
+		if d == 1 && c.withheld != nil {
+			if limit = l.allowed(c, limit); limit == 0 {
+				return total
+			}
 		}
 		n, e := read(src, l.scratch[:limit])
 		if d == 1 && c.fell.on && e == 0 {

@@ -49,8 +49,12 @@
 // speeds up. The kernel makes the window hold twice the mark. The last octets of a burst wait for the period at most, an end
 // for nothing.
 //
-// Where several paths deliver (Pair.Room), the window is made large after 32 KiB. It grows by what was read otherwise,
-// and would be too small for what two paths have under way when the second one begins.
+// Where all bulk directions together move more than a line brings (lineRate), the processors are the limit, or windows are: the mark is 2 KiB
+// then, so that nobody waits for the clock.
+//
+// Where several paths deliver (Pair.Room), the window may be large from the beginning. It grows by what was read otherwise,
+// and would be too small for what two paths have under way when the second one begins, or while this process waits for a processor.
+// At the other end of them the kernel heeds no window for a while after a SYN with data, and the engine does (withhold.go).
 //
 // Back to attentive: nothing came for 120 ms; or the flow became slow; or the other direction spoke (a
 // request that a small answer will follow) while nothing was waiting here. The last rule keeps request-response

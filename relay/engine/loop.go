@@ -36,12 +36,14 @@ type loop struct {
 	scratch  []byte
 	buffers  buffers
 	bulk     []entry
+	hurry    bool // of all bulk directions, see lineRate
 	onset    onset
 	onBulk   atomic.Pointer[func()]
 	again    []entry // directions that used up their share
 	openings line
 	soon     line
-	most     int // connections to accept at once
+	withheld []*Conn // whose far end has no window, see withhold.go
+	most     int     // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -95,7 +97,8 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	}
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
-	c.dir[1].room = int32(p.Room)
+	offer(p.Up, p.Room)
+	c.withhold(p.Withhold)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
@@ -181,6 +184,9 @@ func (l *loop) run() {
 		if len(l.bulk) > 0 && l.now >= l.nextTick {
 			l.tick()
 		}
+		if len(l.withheld) > 0 {
+			l.tryHeld()
+		}
 		if len(l.openings)+len(l.soon) > 0 {
 			l.lateOnes()
 		}
@@ -249,7 +255,11 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	if len(l.bulk) > 0 {
-		left := l.nextTick - int64(time.Since(l.origin))
+		next := l.nextTick
+		if len(l.withheld) > 0 {
+			next = min(next, l.nextHeld())
+		}
+		left := next - int64(time.Since(l.origin))
 		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
@@ -263,6 +273,9 @@ func (l *loop) timeout() int {
 		if at, waits := n.next(); waits {
 			next = min(next, at)
 		}
+	}
+	if len(l.withheld) > 0 {
+		next = min(next, l.nextHeld())
 	}
 	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }
@@ -336,6 +349,11 @@ func (l *loop) sweepAll() {
 // them, the rest has its turn after what has come meanwhile.
 func (l *loop) tick() {
 	l.nextTick = l.now + maxPeriod*tick
+	var rate uint64
+	for _, e := range l.bulk {
+		rate += uint64(e.c.dir[e.d].gauge.rate)
+	}
+	l.hurry = rate > lineRate
 	for i, moved := 0, 0; i < len(l.bulk); {
 		e := l.bulk[i]
 		x := &e.c.dir[e.d]

@@ -12,10 +12,11 @@ const (
 	maxPeriod = 4                             // ticks between two looks at a slow bulk direction
 	leastMark = 16 << 10                      // SO_RCVLOWAT of a bulk direction, which follows its rate
 	mostMark  = 128 << 10                     // the kernel makes the window hold it (tcp_set_rcvlowat, mptcp_set_rcvlowat)
-	roomAfter = 32 << 10                      // octets that a direction has moved when it is given its room
 	firstNeed = 64 << 10                      // octets of an unbroken run that make a direction bulk
 	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing
+	lineRate  = 720 << 10                     // octets per tick of all bulk directions, 1.2 Gbit/s: beyond is no line, but what the processors can
+	hurryMark = 2 << 10                       // SO_RCVLOWAT then
 	target    = 48 << 10                      // octets that a look should find: what comes more often is dearer by the wake-up
 )
 
@@ -33,6 +34,7 @@ type gauge struct {
 	period uint8  // in bulk: ticks between looks
 	empty  uint8  // looks in a row that found nothing
 	bulk   bool
+	hurry  bool // no line limits us: what comes is passed on soon, or both ends wait for windows
 	brisk  bool // looks are a tick apart: what is passed on must not come in bursts
 }
 
@@ -117,6 +119,9 @@ func (g *gauge) schedule(now int64) {
 	}
 	for g.mark > leastMark && int64(g.mark) > 8*expected {
 		g.mark /= 2
+	}
+	if g.hurry {
+		g.mark = hurryMark
 	}
 }
 

@@ -70,6 +70,20 @@ func TestMarkFollowsTheRate(t *testing.T) {
 	}
 }
 
+func TestHurryKeepsTheMarkLow(t *testing.T) {
+	g := gauge{hurry: true}
+	now := int64(time.Hour)
+	feed(&g, &now, 400*125_000, 1448, time.Second)
+	if !g.bulk || g.mark != hurryMark {
+		t.Errorf("in a hurry: %+v", g)
+	}
+	g.hurry = false
+	feed(&g, &now, 400*125_000, 1448, time.Second)
+	if !g.bulk || g.mark != mostMark {
+		t.Errorf("no longer: %+v", g)
+	}
+}
+
 func TestSmallExchangesStayAttentive(t *testing.T) {
 	var g gauge
 	now := int64(time.Hour)

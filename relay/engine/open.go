@@ -245,7 +245,8 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
-	c.dir[1].room = int32(p.Room)
+	offer(int(c.fd[1]), p.Room)
+	c.withhold(p.Withhold)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}

@@ -66,7 +66,7 @@ func Contestants() []Contestant {
 
 // does tells whether a work is for this contestant.
 func (c Contestant) does(w Work) bool {
-	return !c.rhythm || (w.Rate > 0 || w.Lines.Buffer > 0) && !w.Ask
+	return !c.rhythm || (w.Rate > 0 || w.Lines.Buffer > 0) && w.Ask == 0
 }
 
 // Missing names what a contestant lacks on this machine; "" if nothing.

@@ -93,7 +93,7 @@ func (s *Stage) queues(c Contestant, p *Proc, length time.Duration, add func(str
 	for name, up := range map[string]bool{"down": false, "up": true} {
 		var o outcome
 		var octets [2]int64 // what the links sent up until the beginning and until the end
-		_, err := s.loadMarked(30*time.Second, demand{Flows: 16, Upload: up, Ask: true, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
+		_, err := s.loadMarked(30*time.Second, demand{Flows: 16, Upload: up, Ask: 1, Other: fmt.Sprintf("%s:%d", otherAddr, loadPort),
 			Ramp: 5 * time.Second, For: length}, func(mark string) {
 			if k := slices.Index([]string{"begin", "end"}, mark); k >= 0 {
 				octets[k], _ = sent(s.cpe, links[:]...)

@@ -24,10 +24,11 @@ type Demand struct {
 	Flows  int
 	Rate   int
 	Upload bool // the bulk goes up instead, as fast as it goes
-	// Beside them, each on a connection of its own: Ask sends a small request every 5 to 15 ms; Other does the same to
+	// Beside them, each on a connection of its own: so many Ask send a small request every 5 to 15 ms; Other does the same to
 	// another address; Mixed fetches 512 KiB and then sends five small requests, over and over.
-	Ask, Mixed bool
-	Other      string
+	Ask   int
+	Mixed bool
+	Other string
 	// Parallel: so many clients open connections for one small request each, one after the other.
 	Parallel int
 	// Hold: so many connections make one small request, and stay until standard input ends.
@@ -110,7 +111,7 @@ func Run(ctx context.Context, d Demand, mark func(string)) Result {
 	for range d.Parallel {
 		all.Go(func() { c.connect(ctx) })
 	}
-	if d.Ask {
+	for range d.Ask {
 		all.Go(func() { c.fail(c.ask(ctx, d.To, &c.asked, 0)) })
 	}
 	if d.Mixed {

@@ -19,13 +19,13 @@ func TestDemands(t *testing.T) {
 		"bulk":        {Flows: 2},
 		"paced":       {Flows: 2, Rate: 2e6},
 		"upload":      {Flows: 2, Upload: true},
-		"small":       {Flows: 1, Rate: 1e6, Ask: true, Mixed: true},
+		"small":       {Flows: 1, Rate: 1e6, Ask: 2, Mixed: true},
 		"connections": {Parallel: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d.To, d.For = l.Addr().String(), time.Second
-			if d.Ask {
+			if d.Ask > 0 {
 				d.Other = d.To
 			}
 			var marks []string
@@ -36,7 +36,7 @@ func TestDemands(t *testing.T) {
 			if len(marks) != 2 || marks[0] != "begin" || marks[1] != "end" {
 				t.Errorf("marks %q", marks)
 			}
-			if d.Flows > 0 && r.Octets == 0 || d.Parallel > 0 && r.Connections == 0 || d.Ask && (r.Ask.N == 0 || r.Other.N == 0) {
+			if d.Flows > 0 && r.Octets == 0 || d.Parallel > 0 && r.Connections == 0 || d.Ask > 0 && (r.Ask.N == 0 || r.Other.N == 0) {
 				t.Errorf("nothing was measured: %+v", r)
 			}
 		})
