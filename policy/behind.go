@@ -45,13 +45,13 @@ func (s *step) begins(d int, in *sense) bool {
 	return d == down && b.share >= shareLeast && b.carried < littleAfter+littleTrips*in.atRest()
 }
 
-// lossyRate is what one connection can carry towards the home by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
+// lossyRate is what one connection can carry in direction d by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
 // segment each round trip, by the root of the loss, times 1.22 (Mathis, Semke, Mahdavi, Ott: The Macroscopic Behavior of the TCP Congestion
 // Avoidance Algorithm, 1997), which makes up for losses that are not seen.
-func (in *sense) lossyRate() float64 {
+func (in *sense) lossyRate(d int) float64 {
 	const segment = 1448 * 8
-	if rtt := in.atRest().Seconds(); in.downLoss > 0 && rtt > 0 {
-		return segment / rtt / math.Sqrt(in.downLoss)
+	if rtt := in.atRest().Seconds(); in.lost[d] > 0 && rtt > 0 {
+		return segment / rtt / math.Sqrt(in.lost[d])
 	}
 	return math.Inf(1)
 }
@@ -83,7 +83,7 @@ func (s *step) guardBehind(d int, u *use) bool {
 	b := &dm.behind
 	dt := s.clock - b.at
 	b.at = s.clock
-	if s.cfg.NoGuard || d != down || b.share < shareLeast || u.overflowLinks != 1 || dt > longStep {
+	if s.cfg.NoGuard || u.overflowLinks != 1 || dt > longStep {
 		return false
 	}
 	in := &s.in[u.last]
@@ -97,15 +97,36 @@ func (s *step) guardBehind(d int, u *use) bool {
 	}
 	brings := max(b.mean, in.rate[d])
 	b.peak = max(b.peak, in.rate[d])
-	if most := in.lossyRate(); most < littleShare*dm.solo && b.peak < lossyMost*littleShare*dm.solo && b.bits >= lossyFrom.Seconds()*dm.solo {
-		// What is on its way there will be carried sooner than the others could repeat it.
-		s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s", s.cfg.Links[u.last].Name, 100*in.downLoss, direction(d), rate(most), s.leaders())
+	if s.guardLossy(d, u, brings) {
 		return true
+	}
+	if d != down || b.share < shareLeast {
+		return false
 	}
 	if brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo || s.begins(d, in) {
 		return false
 	}
 	s.suspend(u.last, "%s holds up %s and brings only %s %s", s.cfg.Links[u.last].Name, s.leaders(), rate(brings), direction(d))
 	s.mem.links[u.last].suspension.cut = true
+	return true
+}
+
+// guardLossy suspends an overflow link that brings little and will not bring more, for it loses too much. It reports whether it did. What is lost because
+// the link is full must not count. Towards the home that is told by what the link has carried before, and hosts must wait for it; from the home, where
+// the losses are our own sender's and known well, by the link's queue.
+func (s *step) guardLossy(d int, u *use, brings float64) bool {
+	dm, in := &s.mem.dirs[d], &s.in[u.last]
+	most, little := in.lossyRate(d), littleShare*dm.solo
+	if most >= little || brings >= lossyMost*little {
+		return false
+	}
+	if d == down && (dm.behind.share < shareLeast || dm.behind.peak >= lossyMost*little || dm.behind.bits < lossyFrom.Seconds()*dm.solo) {
+		return false
+	}
+	if d == up && (in.queue[d] || in.rtt-in.atRest() >= deepQueue || in.cap[d] > 0 && in.rate[d] >= fullShare*in.cap[d]) {
+		return false
+	}
+	// What is on its way there will be carried sooner than the others could repeat it, so it is not cut.
+	s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s", s.cfg.Links[u.last].Name, 100*in.lost[d], direction(d), rate(most), s.leaders())
 	return true
 }

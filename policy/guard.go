@@ -120,7 +120,7 @@ func (s *step) guardOverflow(d int, u *use) bool {
 		dm.losingAt = s.clock
 	}
 	most := lostMost
-	if in := &s.in[u.last]; s.begins(d, in) && in.lossyRate() >= littleShare*solo {
+	if in := &s.in[u.last]; s.begins(d, in) && in.lossyRate(d) >= littleShare*solo {
 		most += min(beginTrips*in.atRest(), beginMost)
 	}
 	if dm.lost < most {

@@ -358,3 +358,41 @@ func TestFarLinkMayBegin(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardLossyUp: from the home a link goes that loses too much to carry anything worth it, unless it loses because it is full.
+func TestGuardLossyUp(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		lte, loss       float64
+		rtt, queue      time.Duration
+		goes, saysQueue bool
+	}{
+		{"far, and loses", 1, 0.02, 300 * time.Millisecond, 0, true, false},
+		{"far, and loses nothing", 1, 0, 300 * time.Millisecond, 0, false, false},
+		{"near, and loses half", 0.5, 0.5, 30 * time.Millisecond, 0, true, false},
+		{"near, and loses a little", 0.5, 0.01, 30 * time.Millisecond, 0, false, false},
+		{"carries enough", 3, 0.02, 300 * time.Millisecond, 0, false, false},
+		{"is full", 1, 0.05, 300 * time.Millisecond, 200 * time.Millisecond, false, false},
+		{"is said to be full", 1, 0.05, 300 * time.Millisecond, 0, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, o := household()
+			m := New(c)
+			o.Links[0].UpRate, o.Links[0].UpQueue, o.Links[1].MinRTT = 5e6, true, tt.rtt
+			for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[up]; {
+				pass(m, &o, 50*time.Millisecond)
+			}
+			if !m.mem.links[1].over[up] {
+				t.Fatal("no overflow")
+			}
+			o.Links[1].UpRate, o.Links[1].Loss, o.Links[1].RTT, o.Links[1].UpQueue = tt.lte*1e6, tt.loss, tt.rtt+tt.queue, tt.saysQueue
+			p := pass(m, &o, time.Second)
+			if p.OverflowUp == tt.goes {
+				t.Errorf("overflow %t: %s", p.OverflowUp, p.Links[1].Why)
+			}
+			if tt.goes && !strings.Contains(p.Links[1].Why, "lte loses") {
+				t.Errorf("it is not said: %s", p.Links[1].Why)
+			}
+		})
+	}
+}
