@@ -42,7 +42,7 @@ type behind struct {
 // begins reports whether an overflow link has had too little time in its turn to show what it can carry.
 func (s *step) begins(d int, in *sense) bool {
 	b := &s.mem.dirs[d].behind
-	return d == down && b.share >= shareLeast && b.carried < littleAfter+littleTrips*in.atRest()
+	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+littleTrips*in.atRest()
 }
 
 // lossyRate is what one connection can carry in direction d by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
