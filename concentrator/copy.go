@@ -10,14 +10,16 @@ import (
 
 // carry has the engine copy both ways between two connections that it owns from then on, and counts the session out at their end.
 // A direction that ends with FIN closes the other side's writing; one that fails resets both sides, so that no failure looks like a
-// clean end.
+// clean end, nor does the end of this process: until the server has ended, the client's socket ends in a reset. (An error of that means
+// that the connection is over.)
 func (ses *session) carry(client, server *net.TCPConn) error {
 	pair := ses.pair()
 	var err error
 	if pair.LAN, err = engine.Detach(client); err != nil {
-		abort(server)
+		engine.ResetConn(server)
 		return err
 	}
+	engine.EndsInReset(pair.LAN)
 	if pair.Up, err = engine.Detach(server); err != nil {
 		engine.Reset(pair.LAN)
 		return err
@@ -47,10 +49,4 @@ func (ses *session) moved() (up, down uint64) {
 		up, down = c.Moved()
 	}
 	return up + uint64(ses.early.Load()), down
-}
-
-// abort closes with a reset, on MPTCP with MP_FASTCLOSE.
-func abort(c *net.TCPConn) {
-	c.SetLinger(0)
-	c.Close()
 }

@@ -19,6 +19,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -169,7 +170,7 @@ func TestTooManySessions(t *testing.T) {
 			if e := r.refused(to(t, at), convert.CodeResourceExceeded); e.Wait() != 7*time.Second {
 				t.Errorf("wait %v", e.Wait())
 			}
-			abort(first)
+			engine.ResetConn(first)
 			eventually(t, "room again", func() bool { return r.server.Stats().Active == 0 })
 			if _, m := r.ask(to(t, at)); m.Error != nil {
 				t.Errorf("when there is room again: %v", m.Error)

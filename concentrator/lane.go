@@ -144,6 +144,7 @@ func (q *quick) answer() {
 	if q.push {
 		q.s.young.pushLater(young{c: q.c})
 	}
+	engine.EndsInReset(q.fd)
 	q.c.Begin(q.pair(), q.data, true)
 }
 

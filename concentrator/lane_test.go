@@ -15,6 +15,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // laned has the kernel hand connections over with their first octets, as those whose message is in the SYN come, so that all are
@@ -86,7 +87,7 @@ func TestLaneGivesUp(t *testing.T) {
 	half := to(t, origin(t, false, echo))
 	c.Write(half[:5])
 	eventually(t, "it is accepted", func() bool { return r.server.Stats().Active > 0 })
-	abort(c)
+	engine.ResetConn(c)
 	eventually(t, "all have ended", func() bool { return r.server.Stats().Active == 0 })
 }
 
@@ -141,7 +142,7 @@ func TestHangingUpAfterTheLane(t *testing.T) {
 	if n := r.server.Stats().Active; n != 1 {
 		t.Fatalf("%d sessions though the client waits", n)
 	}
-	abort(c)
+	engine.ResetConn(c)
 	eventually(t, "its place is free", func() bool { return r.server.Stats().Active == 0 })
 }
 
@@ -153,7 +154,7 @@ func TestLaneKeepsTheLimits(t *testing.T) {
 		t.Fatal(m.Error)
 	}
 	r.refused(to(t, at), convert.CodeResourceExceeded)
-	abort(first)
+	engine.ResetConn(first)
 	eventually(t, "room again", func() bool { return r.server.Stats().Active == 0 })
 	if _, m := r.ask(to(t, at)); m.Error != nil {
 		t.Errorf("when there is room again: %v", m.Error)

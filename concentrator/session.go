@@ -60,7 +60,7 @@ func (ses *session) proceed(fd int) {
 	ses.s.mu.Unlock()
 	switch {
 	case stopping && ses.begun == nil:
-		abort(client)
+		engine.ResetConn(client)
 	case !ses.entered:
 		ses.refuse(&convert.Error{Code: convert.CodeResourceExceeded, Value: []byte{uint8(ses.s.cfg.RetryAfter / time.Second)}})
 	case ses.serve(ses.s.work):
@@ -86,8 +86,8 @@ func (ses *session) serve(ctx context.Context) bool {
 			return true
 		}
 	} else {
-		abort(ses.client)
-		abort(server)
+		engine.ResetConn(ses.client)
+		engine.ResetConn(server)
 	}
 	ses.s.debug("answer", "client", ses.from, "err", err)
 	return false
@@ -176,7 +176,7 @@ func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
 	}
 	if err != nil {
 		if server != nil {
-			abort(server)
+			engine.ResetConn(server)
 		}
 		ses.unreached(ctx, b.message.Connect, err)
 		return nil
@@ -212,7 +212,7 @@ func (ses *session) dial(ctx context.Context, c *convert.Connect, answer *conver
 func (ses *session) unreached(ctx context.Context, c *convert.Connect, err error) {
 	ses.s.debug("no server", "client", ses.from, "server", c.Addr, "err", err)
 	if ctx.Err() != nil || errors.Is(err, errHungUp) {
-		abort(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
+		engine.ResetConn(ses.client) // we are stopping: nothing true can be said about the server. Or nobody listens
 		return
 	}
 	ses.refuse(failure(err, c.Addr.Addr(), ses.s.cfg.RetryAfter))
@@ -259,7 +259,7 @@ func (ses *session) unreadable(err error, raw []byte) {
 	switch {
 	case errors.Is(err, convert.ErrLength):
 		ses.s.stats.notConvert.Add(1)
-		abort(ses.client)
+		engine.ResetConn(ses.client)
 	case errors.Is(err, convert.ErrMagic):
 		ses.s.stats.notConvert.Add(1)
 	default:
@@ -311,7 +311,7 @@ func (ses *session) count(out mptcp.Outcome) {
 func (ses *session) refuse(e *convert.Error) {
 	if !ses.s.clients.mayAnswer(ses.key, time.Now()) {
 		ses.s.stats.unsent.Add(1)
-		abort(ses.client)
+		engine.ResetConn(ses.client)
 		return
 	}
 	ses.s.stats.countError(e.Code)
@@ -323,7 +323,7 @@ func (ses *session) refuse(e *convert.Error) {
 // lingerLimit: a close with unread octets would be a reset that can overtake the answer.
 func (ses *session) finish(m *convert.Message) {
 	if err := ses.answer(m); err != nil {
-		abort(ses.client)
+		engine.ResetConn(ses.client)
 		return
 	}
 	if ses.push {

@@ -16,6 +16,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 func TestBytesAndHalfCloseBothWays(t *testing.T) {
@@ -117,7 +118,7 @@ func TestServersResetReachesTheClient(t *testing.T) {
 	r := start(t, nil, nil)
 	at := origin(t, false, func(c *net.TCPConn) {
 		io.ReadFull(c, make([]byte, 1))
-		abort(c)
+		engine.ResetConn(c)
 	})
 	for _, multipath := range []bool{false, true} {
 		c, err := mptcp.Dial(context.Background(), r.at, mptcp.DialOptions{PlainTCP: !multipath})
@@ -144,7 +145,7 @@ func TestClientsResetReachesTheServer(t *testing.T) {
 		got <- err
 	})
 	c, _ := r.ask(to(t, at))
-	abort(c)
+	engine.ResetConn(c)
 	if err := <-got; !isReset(err) {
 		t.Errorf("the server read %v, want a reset", err)
 	}

@@ -4,6 +4,7 @@ package concentrator
 
 import (
 	"context"
+	"spillway/relay/engine"
 	"time"
 )
 
@@ -51,7 +52,7 @@ func (s *Server) drain(stop context.CancelFunc) {
 	}
 	for ses := range s.live {
 		if ses.warm.CompareAndSwap(true, false) {
-			abort(ses.client)
+			engine.ResetConn(ses.client)
 		}
 	}
 	s.mu.Unlock()
@@ -69,10 +70,10 @@ func (s *Server) drain(stop context.CancelFunc) {
 	}
 	for ses := range s.live {
 		if ses.client != nil {
-			abort(ses.client)
+			engine.ResetConn(ses.client)
 		}
 		if ses.server != nil {
-			abort(ses.server)
+			engine.ResetConn(ses.server)
 		}
 	}
 	s.mu.Unlock()

@@ -57,9 +57,12 @@ const (
 
 	queueLeast  = 20 * time.Millisecond // a queue of less is none
 	queueShare  = 0.5                   // of the least round trip, for long paths
+	fewSegments = 3 * 1500.0            // octets that may leave together without being a queue
+	fewMost     = 250 * time.Millisecond
 	queueSettle = 200 * time.Millisecond
 	queueGone   = 500 * time.Millisecond
 	lossHalf    = 5 * time.Second
+	rateHalf    = 250 * time.Millisecond
 	minRTTHalf  = 10 * time.Minute
 )
 
@@ -77,6 +80,7 @@ type Health struct {
 	gap      time.Duration
 
 	inBytes   float64 // received lately, halved each 250 ms
+	outBytes  float64 // sent lately, the same
 	inPeak    float64
 	inAt      time.Time // when octets were last received
 	rx        uint64    // link's packet counter at progress
@@ -143,7 +147,8 @@ func (h *Health) Begin(now time.Time, link Link) {
 	h.sent *= halved(dt, lossHalf)
 	h.bad *= halved(dt, lossHalf)
 	h.gaps.begin(dt)
-	h.inBytes *= halved(dt, 250*time.Millisecond)
+	h.inBytes *= halved(dt, rateHalf)
+	h.outBytes *= halved(dt, rateHalf)
 	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
 }
 
@@ -185,7 +190,7 @@ func (h *Health) resume(now time.Time) {
 			p.out = h.age(now)
 		}
 	}
-	h.last, h.progress, h.gap, h.inBytes, h.inPeak = now, now, 0, 0, 0
+	h.last, h.progress, h.gap, h.inBytes, h.outBytes, h.inPeak = now, now, 0, 0, 0, 0
 	h.rxKnown = false
 }
 
@@ -230,6 +235,7 @@ func (h *Health) one(x *PathSample) *path {
 		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt && !deaf
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
+		h.outBytes += float64(x.BytesSent - p.sent)
 		h.bad += float64(uint32(x.BytesRetrans) - p.retrans)
 		if x.BytesReceived > p.received {
 			h.inBytes += float64(x.BytesReceived - p.received)

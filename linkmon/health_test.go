@@ -554,6 +554,28 @@ func TestQueueOfADownloadIsSeen(t *testing.T) {
 	}
 }
 
+// Two segments that leave a slow line together delay each other, and are no queue; more are.
+func TestFewSegmentsAreNoQueue(t *testing.T) {
+	for _, c := range []struct {
+		octets uint64        // a second
+		extra  time.Duration // above the least round trip
+		stands bool
+	}{
+		{100_000, 25 * time.Millisecond, false}, {100_000, 80 * time.Millisecond, true},
+		{1_000_000, 15 * time.Millisecond, false}, {1_000_000, 25 * time.Millisecond, true},
+		{4_000, 200 * time.Millisecond, false}, {4_000, 400 * time.Millisecond, true},
+	} {
+		b := newBench(t, 1, 30*time.Millisecond)
+		b.run(3*time.Second, func(at time.Duration, x *PathSample) {
+			b.uploads(c.octets*uint64(b.step)/uint64(time.Second))(at, x)
+			x.RTT = 30*time.Millisecond + c.extra
+		})
+		if b.verdict.UpQueue != c.stands {
+			t.Errorf("%d octets/s, %v above the least round trip: queue %v", c.octets, c.extra, b.verdict.UpQueue)
+		}
+	}
+}
+
 func TestQueueNeedsToLast(t *testing.T) {
 	b := newBench(t, 1, 30*time.Millisecond)
 	flips, was := 0, false

@@ -18,6 +18,7 @@ type DialOptions struct {
 	Mark         uint32     // SO_MARK; 0: none. The kernel copies it to all subflows
 	FastOpen     bool       // the data of the first Write leaves in the SYN, without a cookie where the kernel can
 	PlainTCP     bool       // no MPTCP
+	Sure         bool       // Start: ErrFallback, before data has left, where the kernel can make no MPTCP connection (Tokens). Two calls more
 	Transparent  bool       // IP_TRANSPARENT: Local may be an address of another machine
 	LocalPort    uint16     // 0: the kernel chooses
 	DSCP         uint8      // 0..63; on IPv6 MPTCP sockets only where the kernel has it

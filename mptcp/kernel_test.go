@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/testbed/netns"
 )
 
@@ -246,6 +248,38 @@ func TestFastOpenKeepsMPTCP(t *testing.T) {
 	}
 }
 
+// TestSureStillSendsDataInTheSYN: the look at the socket, before anything leaves, costs neither MPTCP nor the data in the SYN.
+func TestSureStillSendsDataInTheSYN(t *testing.T) {
+	w := newWorld(t)
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			server := w.echo(t, f.listen, ListenOptions{MPTCP: true, FastOpenQueue: 16, NoCookie: true})
+			fd, sent := -1, 0
+			must(t, w.cpe.Do(func() (err error) {
+				fd, sent, err = Start(server, DialOptions{Local: netip.MustParseAddr(f.a), FastOpen: true, Sure: true}, []byte("hello"))
+				return err
+			}))
+			defer unix.Close(fd)
+			if sent != 5 {
+				t.Errorf("%d of 5 octets left in the SYN", sent)
+			}
+			var o Outcome
+			eventually(t, "the handshake's end", func() bool {
+				var err error
+				o, err = InspectFD(fd)
+				must(t, err)
+				return o.Established
+			})
+			if want := (Outcome{Established: true, State: 1, SYNDataAcked: true, MPTCP: true}); o != want {
+				t.Errorf("outcome %+v, want %+v", o, want)
+			}
+			if FellBack(fd) {
+				t.Error("told to have fallen back")
+			}
+		})
+	}
+}
+
 func TestFastOpenRefusedFallsBackAndIsSeen(t *testing.T) {
 	w := newWorld(t)
 	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true}) // takes no data in the SYN
@@ -259,6 +293,12 @@ func TestFastOpenRefusedFallsBackAndIsSeen(t *testing.T) {
 	if _, err := ConnInfo(c); !errors.Is(err, ErrFallback) {
 		t.Errorf("info of a plain connection: %v, want ErrFallback", err)
 	}
+	must(t, onConn(c, func(fd int) error {
+		if !FellBack(fd) {
+			t.Error("told to be MPTCP")
+		}
+		return nil
+	}))
 	must(t, w.cpe.Do(func() error {
 		var counters Counters
 		err := counters.Read()

@@ -46,16 +46,21 @@ func begin(fd int, v6 bool, remote netip.AddrPort, o DialOptions, hello []byte) 
 		}
 	}
 	to := Sockaddr(remote, v6)
-	if fast {
+	if fast && !o.Sure {
 		if sent, err = sendFast(fd, hello, to); err != unix.EOPNOTSUPP {
 			return sent, os.NewSyscallError("sendmsg", err)
 		}
-		if err := fastOpenClient(fd, true); err != nil { // MPTCP before 6.2
+	}
+	if fast { // as Sure wants it, or MPTCP before 6.2
+		if err := fastOpenClient(fd, true); err != nil {
 			return 0, err
 		}
 	}
 	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
 		return 0, os.NewSyscallError("connect", err)
+	}
+	if o.Sure && !o.PlainTCP && !isMPTCP(fd) {
+		return 0, ErrFallback // a SYN without data has left, or none
 	}
 	if !fast {
 		return 0, nil

@@ -13,7 +13,8 @@ const (
 	// littleShare: a link with less than this share of what the others carry is not worth it.
 	littleShare = 0.125
 	// The primaries yield when an overflow link is taken, for what they have under way already holds it up, or once the overflow links
-	// carry yieldFrom times what they carry alone; and no longer when these carry less than that alone for yieldFor.
+	// carry yieldFrom times what they carry alone; and no longer when these carry less for yieldFor, now that they carry all: of a demand
+	// that is little more than the primaries' rate, the overflow is little, and the rest would be metered in vain.
 	yieldFrom = 2.0
 	yieldFor  = time.Second
 	// thinSooner: so much sooner such primaries are left for an overflow link. What they carry in a moment of waiting is little beside
@@ -103,7 +104,7 @@ func (s *step) yield() {
 		case alone <= 0:
 		case littleShare*max(theirs, their) > alone:
 			yields = true
-			carries = carries || theirs >= yieldFrom*alone || m.on && theirs >= alone || s.mem.dirs[d].enteredAt == s.clock
+			carries = carries || theirs >= yieldFrom*alone || s.mem.dirs[d].enteredAt == s.clock
 		case ours > alone/2:
 			// This way the primaries are needed.
 			*m = yielding{}

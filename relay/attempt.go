@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // attempt gets a connection to one upstream over one link and waits for its consent. others are links to try when this
@@ -27,7 +28,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	s.early.sent.Store(b != nil && b.sent)
 	if b != nil && !b.sent && !p.u.up() {
-		reset(b.up)
+		engine.ResetConn(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
 	if b == nil {
@@ -91,7 +92,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		if s.moved.Load() {
 			err = errMoved
 		}
-		reset(up)
+		engine.ResetConn(up)
 		return nil, err
 	}
 	if fast {
@@ -116,7 +117,7 @@ func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, openin
 	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
 		if up, a, ok := p.u.take(p.link); ok {
 			s.r.count.warm.Add(1)
-			s.warm, p.addr = true, a
+			s.warm, p.addr, p.plain = true, a, false
 			return up, false, nil
 		}
 	}
@@ -158,7 +159,7 @@ func (s *session) plainTCP(p path) bool { return s.act != Bond && !s.set.Apart |
 
 func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
-		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat}
+		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat, Sure: s.r.guests.total() > s.r.tokens}
 	if s.set.Apart && s.rule != nil {
 		o.Mark |= s.rule.Class
 	}
@@ -179,8 +180,15 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 		o.LocalPort = guestPort()
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
+	if err == nil && o.Sure && !o.PlainTCP { // nothing was said yet
+		if i, e := mptcp.Inspect(up); e == nil && !i.MPTCP {
+			engine.ResetConn(up)
+			s.noToken(p)
+			up, err = nil, mptcp.ErrFallback
+		}
+	}
 	if err != nil && !o.PlainTCP && noMPTCP(err) {
-		o.PlainTCP = true
+		o.PlainTCP, p.plain = true, true
 		up, err = mptcp.Dial(ctx, p.addr, o)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -193,13 +201,13 @@ func (s *session) dial(ctx context.Context, p *path, local netip.Addr, fast bool
 // 32768 on, others from 49152), as two connections between the same ports would be one to conntrack and NAT.
 func guestPort() uint16 { return 10000 + rand.N[uint16](22768) }
 
-// noMPTCP tells a kernel without MPTCP, or with it switched off.
+// noMPTCP tells a kernel without MPTCP, or with it switched off, or without a token for one more connection.
 func noMPTCP(err error) bool {
-	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
+	return errors.Is(err, mptcp.ErrFallback) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL)
 }
 
 // judge tells the upstream how data in the SYN came out.
 func (s *session) judge(o mptcp.Outcome, p path) {
 	s.r.count.fastOpen(o)
-	p.u.judge(p.link.Name, o.SYNDataAcked && o.MPTCP, s.set.FastOpenRetry)
+	p.u.judge(p.link.Name, o.SYNDataAcked && (o.MPTCP || p.plain), s.set.FastOpenRetry)
 }

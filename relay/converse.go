@@ -17,7 +17,7 @@ import (
 // said could not be said to another then. Once they are sent the wait does not end with ctx, for no other can help. With b the
 // lane has begun: the opening is what it had not said yet, some of the LAN host's octets perhaps, and waits for the handshake.
 func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, b *begun, patience, deadline time.Time) error {
-	up.SetWriteDeadline(deadline)
+	s.writeUntil(up, deadline)
 	defer context.AfterFunc(ctx, func() {
 		if !s.early.sent.Load() {
 			up.SetDeadline(time.Unix(1, 0))
@@ -28,7 +28,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	switch {
 	case b != nil:
 		first = 0
-		up.SetWriteDeadline(patience)
+		s.writeUntil(up, patience)
 	case follow && !fast && first > 0:
 		s.early.sent.Store(true)
 		opening, first = append(opening, s.early.b...), 0
@@ -37,7 +37,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		n, err := up.Write(opening)
 		if b != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && shaken(up) {
 			// A SYN's repetition was answered while patience ended, as both are a second after the first.
-			up.SetWriteDeadline(deadline)
+			s.writeUntil(up, deadline)
 			var more int
 			more, err = up.Write(opening[n:])
 			n += more
@@ -50,7 +50,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		}
 	}
 	if b != nil && ctx.Err() == nil {
-		up.SetWriteDeadline(deadline)
+		s.writeUntil(up, deadline)
 	}
 	if follow {
 		s.early.start(up, first)
@@ -141,6 +141,14 @@ func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
 	up.SetReadDeadline(t)
 	if s.early.gone.Load() || s.moved.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// writeUntil sets the deadline for writing: now, if the connection was given up before.
+func (s *session) writeUntil(up *net.TCPConn, t time.Time) {
+	up.SetWriteDeadline(t)
+	if s.moved.Load() { // perhaps before the line above
+		up.SetWriteDeadline(time.Unix(1, 0))
 	}
 }
 

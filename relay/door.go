@@ -26,7 +26,7 @@ type door struct {
 	scarce    time.Time // until when the door stays closed, as something has run out
 	ports     [2]uint16 // kept over closing: the firewall knows them
 	shared    bool      // a successor may have the listeners too
-	dropping  bool      // the listeners drop SYNs
+	hidden    bool      // the listeners get no SYNs
 	listeners [2]*engine.Listener
 	known     [2]atomic.Uint32 // the ports, for who must not wait for mu
 }
@@ -82,8 +82,8 @@ func (r *Relay) place() error {
 	d := &r.door
 	should := d.wanted && !r.guests.full.Load() && !time.Now().Before(d.scarce) && (r.settings.Load().Block || r.anyUpstream())
 	if should == d.open {
-		if d.dropping { // there is room again, before it was closed
-			r.admitSYNs()
+		if d.hidden { // there is room again, before it was closed
+			r.show()
 		}
 		return nil
 	}
@@ -159,11 +159,10 @@ func (r *Relay) attend(k, fd int) error {
 const handshakeRest = 50 * time.Millisecond
 
 // shutDoor closes the listeners. What waits in their queues was promised a connection and is served first; so was who has a SYN-ACK and
-// would be reset by what he says next. So no further SYN is let in for a moment, unless a successor is to have it: it comes again after a
-// second, and is forwarded natively.
+// would be reset by what he says next. So the listeners are hidden from further SYNs for a moment, unless a successor is to have them.
 func (r *Relay) shutDoor() {
-	r.drop()
-	if r.door.dropping {
+	r.hide()
+	if r.door.hidden {
 		time.Sleep(handshakeRest)
 	}
 	for k, l := range r.door.listeners {
@@ -174,7 +173,7 @@ func (r *Relay) shutDoor() {
 		l.Close()
 		r.door.listeners[k] = nil
 	}
-	r.door.open, r.door.shared, r.door.dropping = false, false, false
+	r.door.open, r.door.shared, r.door.hidden = false, false, false
 }
 
 // each calls fn with each listener's descriptor. door.mu is held.
@@ -187,27 +186,27 @@ func (r *Relay) each(fn func(fd int)) {
 	}
 }
 
-// drop lets no further SYN in, unless the listeners are a successor's too. door.mu is held.
-func (r *Relay) drop() {
-	if !r.door.open || r.door.shared || r.door.dropping {
+// hide lets no further SYN in, unless the listeners are a successor's too. door.mu is held.
+func (r *Relay) hide() {
+	if !r.door.open || r.door.shared || r.door.hidden {
 		return
 	}
-	r.each(func(fd int) { dropSYNs(fd) })
-	r.door.dropping = true
+	r.each(func(fd int) { hide(fd, true) })
+	r.door.hidden = true
 }
 
-// admitSYNs is the opposite of drop. door.mu is held.
-func (r *Relay) admitSYNs() {
-	r.each(func(fd int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
-	r.door.dropping = false
+// show is the opposite of hide. door.mu is held.
+func (r *Relay) show() {
+	r.each(func(fd int) { hide(fd, false) })
+	r.door.hidden = false
 }
 
 // sayFull closes the door to SYNs at once, and then altogether: a busy machine may take long to come to that, and what queues up
 // meanwhile beyond the queue's length would be reset when it does.
 func (r *Relay) sayFull() {
 	if r.door.mu.TryLock() { // else the next connection finds it full too
-		news := !r.door.dropping
-		r.drop()
+		news := !r.door.hidden
+		r.hide()
 		r.door.mu.Unlock()
 		if news {
 			go r.changed()
@@ -215,18 +214,19 @@ func (r *Relay) sayFull() {
 	}
 }
 
-// dropSYNs has the kernel drop each SYN that comes to a listener, and nothing else (a classic BPF program, which sees the segment from TCP's
-// header on: net/ipv4/tcp_ipv4.c, tcp_filter). The connections that are accepted inherit it: no SYN comes to these.
-func dropSYNs(fd int) error {
-	const flags, syn, ack = 13, 0x02, 0x10 // RFC 9293 section 3.1
-	program := [...]unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
-		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: syn | ack},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: syn},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-		{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
+// nowhere is the index of a device that does not exist.
+const nowhere = math.MaxInt32
+
+// hide has the kernel find a listener for no further SYN, as that comes by another device (inet_bound_dev_eq in include/net/inet_sock.h),
+// or takes that back. nft's tproxy then lets the SYN pass, as when the door is closed. Handshakes that have begun go on. To drop
+// the SYN here would be too late: conntrack would know the connection as one of the router's own, and when the SYN is repeated and
+// forwarded nobody would translate its address.
+func hide(fd int, hidden bool) error {
+	device := 0
+	if hidden {
+		device = nowhere
 	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device)
 }
 
 // takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
@@ -324,8 +324,8 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 func (r *Relay) Listeners() ([]*os.File, error) {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
-	if r.door.dropping { // a successor has seats of its own
-		r.admitSYNs()
+	if r.door.hidden { // a successor has seats of its own
+		r.show()
 	}
 	r.door.shared = true
 	var files []*os.File

@@ -473,7 +473,7 @@ func TestHome(t *testing.T) {
 	t.Run("2,000 connections at once", func(t *testing.T) { h.many(t, web, 2000) })
 }
 
-// A listener that drops SYNs lets those in whose handshake has begun: TCP_DEFER_ACCEPT keeps one from being complete for the server until
+// A hidden listener lets those in whose handshake has begun: TCP_DEFER_ACCEPT keeps one from being complete for the server until
 // the client says something.
 func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 	e, err := engine.New(1)
@@ -502,7 +502,7 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	l.Control(func(fd int) { err = dropSYNs(fd) })
+	l.Control(func(fd int) { err = hide(fd, true) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -532,20 +532,20 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 	}
 	hears(first, "I had begun")
 	r := &Relay{}
-	r.door.open, r.door.dropping, r.door.listeners = true, true, [2]*engine.Listener{l}
-	r.admitSYNs()
+	r.door.open, r.door.hidden, r.door.listeners = true, true, [2]*engine.Listener{l}
+	r.show()
 	second, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
-		t.Fatalf("after SYNs are admitted again: %v", err)
+		t.Fatalf("after it is shown again: %v", err)
 	}
 	defer second.Close()
 	hears(second, "I am new")
 	// A successor's sockets are never touched.
 	r.door.shared = true
-	r.drop()
+	r.hide()
 	third, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
-		t.Fatalf("a successor's listener drops SYNs: %v", err)
+		t.Fatalf("a successor's listener is hidden: %v", err)
 	}
 	defer third.Close()
 	hears(third, "I am the successor's")

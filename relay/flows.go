@@ -131,6 +131,9 @@ func (fs *flows) page(offset, limit int) []*flow {
 func (f *flow) ended(c *engine.Conn, end engine.End) {
 	f.conn.Store(c) // Add may not have returned yet
 	switch end {
+	case engine.Lost:
+		f.r.log.Warn("relay: the kernel lost octets of a connection without MPTCP, it was reset (tcp_mem is too small)", "src", f.src, "dst", f.dst)
+		fallthrough
 	case engine.Failed, engine.Aborted:
 		f.r.count.reset.Add(1)
 	case engine.Idle:

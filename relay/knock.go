@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/relay/engine"
 	"spillway/socks"
 )
 
@@ -188,7 +189,7 @@ func (n *knock) discard() {
 	}
 	<-n.done
 	if n.up != nil {
-		reset(n.up)
+		engine.ResetConn(n.up)
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	if u.Protocol != Convert || u.inQuestion() || bypass && s.r.native.knows(s.dst, time.Now()) {
 		return false
 	}
-	q := &quick{session: s, p: path{u: u, link: u.clean(links)[0]}, fd: a.FD, began: time.Now()}
+	q := &quick{session: s, p: s.choose(u, u.clean(links)[0]), fd: a.FD, began: time.Now()}
 	if !s.set.IgnoreDSCP {
 		q.dscp = savedDSCP(a.FD)
 	}
@@ -122,7 +122,12 @@ func (s *session) onLane(a engine.Arrival) bool {
 	q.head = len(q.hello)
 	q.hear()
 	q.fast = q.fastOpen(q.p)
-	if q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head]); err != nil {
+	q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head])
+	if err == mptcp.ErrFallback {
+		q.noToken(&q.p) // so no MPTCP socket that is none, see engine.Pair.Fell
+		q.up, q.said, err = mptcp.Start(q.p.addr, q.options(q.p, local, q.fast), q.hello[:q.head])
+	}
+	if err != nil {
 		s.early.b = q.hello[q.head:]
 		return false // the goroutine will see the same, and knows what to do
 	}
@@ -227,7 +232,9 @@ func (q *quick) begin() {
 	f.conn.Store(q.c)
 	q.r.flows.add(f)
 	q.r.count.relayed.Add(1)
-	q.c.Begin(q.pair(f), q.hello[q.said:], q.plainTCP(q.p))
+	pair := q.pair(f)
+	pair.Fell = q.fellBack(q.up, q.p)
+	q.c.Begin(pair, q.hello[q.said:], q.plainTCP(q.p))
 }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.

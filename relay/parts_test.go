@@ -133,6 +133,33 @@ func TestSYNDataRestsAfterTwoFailures(t *testing.T) {
 	}
 }
 
+func TestPlainTCPWhereMPTCPIsLost(t *testing.T) {
+	r := newRelay(t, Config{Upstreams: []Upstream{{Name: "c", Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5124")}}}})
+	u := r.settings.Load().upstreams[0]
+	now := time.Now()
+	for range fellLimit {
+		if u.stripped("dsl", now) {
+			t.Fatal("too soon")
+		}
+		u.sawMPTCP("dsl", false, now)
+	}
+	if !u.stripped("dsl", now) || u.stripped("lte", now) {
+		t.Fatal("not known, or known of another link")
+	}
+	later := now.Add(fellRest)
+	if u.stripped("dsl", later) || !u.stripped("dsl", later) {
+		t.Fatal("not one tries again")
+	}
+	u.sawMPTCP("dsl", false, later)
+	if !u.stripped("dsl", later.Add(fellRest-1)) {
+		t.Fatal("one more loss, and it is forgotten")
+	}
+	u.sawMPTCP("dsl", true, later)
+	if u.stripped("dsl", later) {
+		t.Fatal("MPTCP works, and is not used")
+	}
+}
+
 func TestReactions(t *testing.T) {
 	for _, v := range []struct {
 		err     error

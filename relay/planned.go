@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,11 +11,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/mptcp"
 )
 
 // outage is how long after the last link was lost a new connection waits for one: a line that flaps, or is dialled again, costs a moment
 // then and no connection. Later it is reset at once, as the kernel without us says "unreachable" at once.
 const outage = 5 * time.Second
+
+// joinGrace is how long a connection whose address was replaced waits for its answer by another subflow: the join takes one and a half
+// round trips of the other link, and the peer repeats there what it has not had acknowledged.
+const joinGrace = 3 * time.Second
 
 // errMoved: the LAN host has said something that no answer can come to.
 var errMoved = fmt.Errorf("the link has another address or device by now: %w", unix.EADDRNOTAVAIL)
@@ -25,6 +32,7 @@ type planned struct {
 	changed chan struct{}    // closed at the next one
 	lost    [Block]time.Time // by action: since when no link serves it; zero: one does
 	pending map[*pending]struct{}
+	grace   time.Duration // instead of joinGrace, for tests
 }
 
 // pending is a connection to an upstream that has not answered.
@@ -33,6 +41,7 @@ type pending struct {
 	up    *net.TCPConn
 	link  PlanLink
 	local netip.Addr
+	grace *time.Timer // runs when the address was replaced after something was said; nil: not so
 }
 
 // follow tells those who wait of a new plan.
@@ -48,7 +57,7 @@ func (w *planned) follow(p *Plan, now time.Time) {
 		}
 	}
 	for d := range w.pending {
-		d.look(p)
+		w.look(d, p)
 	}
 	if w.changed != nil {
 		close(w.changed)
@@ -90,20 +99,64 @@ func (w *planned) enter(s *session, up *net.TCPConn, link *PlanLink) (leave func
 		w.pending = make(map[*pending]struct{})
 	}
 	w.pending[d] = struct{}{}
-	d.look(s.r.plan.Load())
+	w.look(d, s.r.plan.Load())
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.pending, d)
+		if d.grace != nil {
+			d.grace.Stop()
+		}
 	}
 }
 
-// look ends the wait if the connection's address or device was replaced: no answer can reach it. One that is merely gone may come back.
-func (d *pending) look(p *Plan) {
-	if p.replaced(&d.link, d.local) {
-		d.s.moved.Store(true)
-		d.up.SetDeadline(time.Unix(1, 0))
+// look ends the wait if no answer can come, or a better way is there: the connection's address or device was replaced, or its link is
+// lost, another serves, and neither was its handshake completed nor has its LAN host said anything yet. What was said on a link
+// that is merely gone may still be answered, there or by another subflow. Where all that was said has arrived and the address was replaced,
+// the kernel has joinGrace to make that subflow.
+func (w *planned) look(d *pending, p *Plan) {
+	said := d.s.early.sent.Load()
+	switch {
+	case p.replaced(&d.link, d.local):
+		if !said || !heard(d.up) {
+			d.giveUp()
+		} else if d.grace == nil {
+			d.grace = time.AfterFunc(cmp.Or(w.grace, joinGrace), func() { w.graceOver(d) })
+		}
+	case !said && p.lost(d.link.Name) && len(p.links(d.s.act)) > 0 && !shaken(d.up):
+		d.giveUp()
 	}
+}
+
+func (w *planned) graceOver(d *pending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, waits := w.pending[d]; waits {
+		d.giveUp()
+	}
+}
+
+// giveUp has whoever waits for the connection see errMoved.
+func (d *pending) giveUp() {
+	d.s.moved.Store(true)
+	d.up.SetDeadline(time.Unix(1, 0))
+}
+
+// heard tells whether the peer has all that was said, by MPTCP's own acknowledgement: only then does the kernel make another subflow of
+// a connection (fully_established in net/mptcp/protocol.h).
+func heard(up *net.TCPConn) bool {
+	in, err := mptcp.ConnInfo(up)
+	return err == nil && in.SndUna == in.WriteSeq && shaken(up)
+}
+
+// lost tells whether a link of this name can't be used.
+func (p *Plan) lost(name string) bool {
+	for i := range p.Links {
+		if p.Links[i].Name == name {
+			return !p.Links[i].Usable
+		}
+	}
+	return true
 }
 
 // replaced tells whether a link as it was, with an address, has another device, or another address of the family while no link has that

@@ -3,11 +3,16 @@
 package relay
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/convert"
 )
@@ -80,6 +85,7 @@ func TestLostSince(t *testing.T) {
 func TestReplacedAddressEndsTheWait(t *testing.T) {
 	f := newFake(t, func(c *net.TCPConn, m *convert.Message) { io.Copy(io.Discard, c) })
 	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Block: true})
+	r.planned.grace = 50 * time.Millisecond
 	other, made, anew := at("127.0.0.2"), at("127.0.0.1"), at("127.0.0.1")
 	made.Links[0].Index, anew.Links[0].Index = 3, 4 // its device was removed and made anew
 	for _, next := range []Plan{other, anew} {
@@ -120,6 +126,60 @@ func TestLostAddressIsWaitedFor(t *testing.T) {
 	if _, err := io.ReadFull(goes, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// One whose SYN went out by a link that is lost by now, and who has said nothing to anybody, goes by another link at once.
+func TestUnansweredSYNDoesNotWaitForALostLink(t *testing.T) {
+	l := full(t)
+	var from atomic.Value
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}, FastOpen: "never"}},
+		ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Race: "off"})
+	plan := at("127.0.0.2")
+	plan.Links = append(plan.Links, PlanLink{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.3"), Usable: true, Metered: true})
+	r.SetPlan(plan)
+	c := lanDial(t, r, server)
+	c.Write([]byte("x"))
+	until(t, "it waits", func() bool { return waiting(r) == 1 })
+	lost := Plan{First: 1, Primary: -1, Links: []PlanLink{{Name: "dsl"}, plan.Links[1]}}
+	r.SetPlan(lost)
+	until(t, "another try", func() bool { return r.Stats().Retried == 1 })
+	serveFake(l, func(c *net.TCPConn, m *convert.Message) {
+		from.Store(endpoint(c.RemoteAddr()).Addr().String())
+		accepted(c, m)
+	})
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if from.Load() != "127.0.0.3" {
+		t.Errorf("it went by %v, want LTE's address", from.Load())
+	}
+}
+
+// full is a listener whose queue is full, so that SYNs get no answer until somebody accepts.
+func full(t *testing.T) *net.TCPListener {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "listener")
+	defer f.Close()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	for range 16 {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), 300*time.Millisecond)
+		if err != nil {
+			return l.(*net.TCPListener)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Fatal("the queue of a listener does not get full")
+	return nil
 }
 
 // waiting counts the connections that wait for an answer, with what their hosts have said on its way.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"spillway/relay/engine"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func (s *session) race(ctx context.Context, p *path, rival *PlanLink, patience t
 	}
 	go func() {
 		if e := <-ends; e.err == nil {
-			reset(e.up)
+			engine.ResetConn(e.up)
 		}
 	}()
 	*p = first.p

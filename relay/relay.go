@@ -22,6 +22,7 @@ import (
 	"spillway/relay/engine"
 
 	"spillway/journal"
+	"spillway/mptcp"
 )
 
 // Relay is the room. Its methods may be called from any goroutine.
@@ -36,6 +37,8 @@ type Relay struct {
 	chill    chan struct{} // one slot: warm connections may lack
 	door     door
 	guests   guests
+	tokens   int          // MPTCP connections that the kernel can have for certain
+	spent    atomic.Int64 // when it had no token left, Unix seconds
 	knocks   knocks
 	flows    flows
 	native   native
@@ -60,7 +63,7 @@ func New(cfg Config, log *journal.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	r := &Relay{log: log, engine: e, probe: make(chan struct{}, 1), chill: make(chan struct{}, 1)}
+	r := &Relay{log: log, engine: e, tokens: mptcp.Tokens(), probe: make(chan struct{}, 1), chill: make(chan struct{}, 1)}
 	r.settings.Store(r.settle(cfg, nil))
 	r.SetPlan(Plan{First: -1, Primary: -1})
 	return r, nil

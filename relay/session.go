@@ -67,15 +67,14 @@ func (s *session) proceed(fd int, held *knock) {
 	if err != nil {
 		held.discard()
 		if b := s.begun; b != nil {
-			reset(b.up)
+			engine.ResetConn(b.up)
 		}
 	} else {
 		s.lan, s.early.lan = lan, lan
 		if up, p, err = s.connectOr(held); err == nil {
 			err = s.handOver(up, p)
 		} else {
-			lan.SetLinger(0)
-			lan.Close()
+			engine.ResetConn(lan)
 		}
 	}
 	if err != nil {
@@ -208,7 +207,7 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	u, link, same, all := 0, 0, 0, links
 	links = ups[0].clean(all)
 	for range mostTries {
-		p = path{u: ups[u], link: links[link]}
+		p = s.choose(ups[u], links[link])
 		if s.begun != nil {
 			p = s.begun.p
 		}
@@ -248,6 +247,11 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		switch {
 		case other && re.retry != never:
 			link = 0
+		case errors.Is(err, errMoved) && re.retry != never: // with the links that there are by now
+			if all = s.soon(); len(all) == 0 {
+				return nil, p, err
+			}
+			links, link = ups[u].clean(all), 0
 		case re.retry == sameUpstream && same < 2: // an old cookie, then none
 			same++
 		case re.retry == otherLink && link+1 < len(links) && ups[u].up():
@@ -281,7 +285,7 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	if len(s.early.b) > 0 {
 		up.SetWriteDeadline(deadline)
 		if _, err := up.Write(s.early.b); err != nil {
-			reset(up)
+			engine.ResetConn(up)
 			return nil, p, err
 		}
 	}
@@ -315,7 +319,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}()
 	a, err := engine.Detach(s.lan)
 	if err != nil {
-		reset(up)
+		engine.ResetConn(up)
 		return err
 	}
 	b, err := engine.Detach(up)
@@ -325,7 +329,7 @@ func (s *session) handOver(up *net.TCPConn, p path) (err error) {
 	}
 	s.r.flows.add(f)
 	pair := s.pair(f)
-	pair.LAN, pair.Up = a, b
+	pair.LAN, pair.Up, pair.Fell = a, b, s.fellBack(b, p)
 	c, err := s.r.engine.Add(pair)
 	if err != nil {
 		s.r.flows.remove(f)

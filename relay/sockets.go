@@ -3,22 +3,11 @@
 package relay
 
 import (
-	"net"
 	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"spillway/relay/engine"
 )
-
-// reset drops an upstream connection so that the peer sees it (RFC 8803 section 6.2.8: the client must reset).
-func reset(c *net.TCPConn) {
-	if rc, err := c.SyscallConn(); err == nil {
-		rc.Control(func(fd uintptr) { engine.Abort(int(fd)) })
-	}
-	c.Close()
-}
 
 // getsockopt reads an option that is not a number. unix.GetsockoptString ends at a zero octet.
 func getsockopt(fd, level, name int, b []byte) (int, error) {

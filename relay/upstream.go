@@ -59,9 +59,11 @@ type upstream struct {
 	hopes      map[*context.CancelFunc]struct{}
 }
 
-// synVerdict is what data in the SYN has cost between one link and this upstream.
+// synVerdict is what data in the SYN, and MPTCP, came to between one link and this upstream.
 type synVerdict struct {
 	bad              int // in a row
+	fell             int // connections in a row that lost MPTCP, with or without such data; see stripped
+	again            time.Time
 	until            time.Time
 	accepted, failed int64
 }
@@ -251,11 +253,7 @@ func (u *upstream) fastOpen(link string, now time.Time) bool {
 func (u *upstream) judge(link string, fine bool, retry time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	v := u.syn[link]
-	if v == nil {
-		v = &synVerdict{}
-		u.syn[link] = v
-	}
+	v := u.verdict(link)
 	if fine {
 		v.accepted++
 		v.bad, v.until = 0, time.Time{}
@@ -265,6 +263,16 @@ func (u *upstream) judge(link string, fine bool, retry time.Duration) {
 	if v.bad++; v.bad >= synLimit {
 		v.bad, v.until = synLimit, time.Now().Add(retry)
 	}
+}
+
+// verdict finds a link's, or makes one. mu is held.
+func (u *upstream) verdict(link string) *synVerdict {
+	v := u.syn[link]
+	if v == nil {
+		v = &synVerdict{}
+		u.syn[link] = v
+	}
+	return v
 }
 
 // theCookie gives the cookie to send, nil without.
@@ -324,6 +332,9 @@ func (u *upstream) status(now time.Time) UpstreamStatus {
 		Since: u.since, Reason: u.reason, Until: u.until, Cookie: u.cookie != nil,
 		Sessions: u.sessions.Load(), Failures: u.failures.Load()}
 	for link, v := range u.syn {
+		if v.accepted+v.failed == 0 {
+			continue // there never was such data
+		}
 		st.SYNData = append(st.SYNData, SYNData{Link: link, Allowed: v.bad < synLimit || !now.Before(v.until),
 			Until: v.until, Accepted: v.accepted, Failed: v.failed})
 	}

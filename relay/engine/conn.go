@@ -13,6 +13,7 @@ type End uint8
 const (
 	Closed  End = iota // both sides closed
 	Failed             // one side was reset or failed, and so the other was reset
+	Lost               // the kernel has lost octets of upstream's, and both were reset: see fallen
 	Idle               // nothing moved for the idle timeout
 	Aborted            // Conn.Abort or Engine.Close
 )
@@ -28,6 +29,8 @@ type Pair struct {
 	// is missing meanwhile, and all that comes by the faster must wait in the window. 0: as the window grows by itself, which is by what
 	// was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
 	Room int
+	// Fell: Up was made for MPTCP and is plain TCP, see fallen.
+	Fell bool
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
 	// Up is the server, and what comes from it is passed on as it comes (direction.prompt).
 	Far bool
@@ -48,6 +51,7 @@ type Conn struct {
 	out     [2]bool     // a socket's writability wakes us: once it was the slower one
 	opening *Opening    // nil: being copied
 	quit    atomic.Bool // Abort was called
+	fell    fallen      // of upstream
 }
 
 // direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.
@@ -72,6 +76,7 @@ type direction struct {
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt = far
+	c.dir[0].gauge.brisk = !far && !plain
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

@@ -184,8 +184,14 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			limit = smallRead
 		}
 		n, e := read(src, l.scratch[:limit])
+		if d == 1 && c.fell.on && e == 0 {
+			n, e = c.fell.whole(src, l.scratch, n)
+		}
 		switch {
 		case e == unix.EAGAIN:
+			return total
+		case e == errLost:
+			l.finish(c, Lost)
 			return total
 		case e != 0:
 			l.finish(c, Failed)

@@ -198,6 +198,33 @@ func TestResetIsPassedOn(t *testing.T) {
 	})
 }
 
+// What was cut short must not look whole: after a reset nobody reads an end, whatever was on its way in either direction.
+func TestAResetIsNeverAnEnd(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		for _, s := range []struct {
+			name          string
+			said, unheard int
+		}{{"nothing said", 0, 0}, {"said", 100_000, 0}, {"said, and unread octets", 100_000, 100_000}} {
+			near, far := pipe(t, mptcp)
+			c, err := ConnOf(near)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(30 * time.Second))
+			if _, err := far.Write(make([]byte, s.unheard)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Write(make([]byte, s.said)); err != nil {
+				t.Fatal(err)
+			}
+			ResetConn(c)
+			if n, err := io.Copy(io.Discard, far); !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("%s: the peer read %d octets, then %v; want a reset", s.name, n, err)
+			}
+		}
+	})
+}
+
 func TestAbortResetsBoth(t *testing.T) {
 	lan, up, c, end := join(t, start(t, 1), false)
 	c.Abort()

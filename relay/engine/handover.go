@@ -16,10 +16,18 @@ import (
 // Detach takes a socket out of the runtime's poller: a duplicate outlives the closed original. On an error the connection is reset.
 func Detach(c *net.TCPConn) (fd int, err error) {
 	if fd, err = Duplicate(c); err != nil {
-		c.SetLinger(0)
+		ResetConn(c)
 	}
 	c.Close()
 	return fd, err
+}
+
+// ResetConn is Reset for a connection of package net. SO_LINGER 0 and a close alone are no reset where MPTCP is spoken: the peer reads an end.
+func ResetConn(c *net.TCPConn) {
+	if rc, err := c.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { Abort(int(fd)) })
+	}
+	c.Close()
 }
 
 // Duplicate gives another descriptor of a connection, a listener or a file. File.Fd would make it blocking, for who shares it too.

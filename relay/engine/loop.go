@@ -95,6 +95,9 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
 	c.dir[1].room = int32(p.Room)
+	if p.Fell {
+		c.fell.since(c.fd[1])
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {

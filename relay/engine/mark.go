@@ -33,6 +33,7 @@ type gauge struct {
 	period uint8  // in bulk: ticks between looks
 	empty  uint8  // looks in a row that found nothing
 	bulk   bool
+	brisk  bool // looks are a tick apart: what is passed on must not come in bursts
 }
 
 // read tells of n octets found in the attentive mood and returns true when the direction becomes bulk.
@@ -50,7 +51,7 @@ func (g *gauge) read(now int64, n int) bool {
 	}
 	elapsed := max(now-g.start, maxPeriod*tick) // a run that came at once had waited for a gap to be filled: that is no rate
 	g.rate = perTick(int64(g.run), elapsed)
-	if g.rate*maxPeriod < worth { // too slow to gain; keep half of the run's memory
+	if g.rate*g.longest() < worth { // too slow to gain; keep half of the run's memory
 		g.run, g.start = g.run/2, now-elapsed/2
 		return false
 	}
@@ -83,7 +84,7 @@ func (g *gauge) look(now int64, n int, clock bool) bool {
 	if g.run >= mostNeed {
 		g.need = firstNeed
 	}
-	if g.rate*maxPeriod < worth/2 {
+	if g.rate*g.longest() < worth/2 {
 		g.calm()
 		return false
 	}
@@ -105,7 +106,7 @@ func (g *gauge) calm() { g.bulk, g.run, g.start = false, 0, g.last }
 // schedule sets the next look so that it will find target octets at the present rate, and the mark to twice that, so that the
 // kernel stays silent until then unless the flow becomes faster. Looks of one period fall together.
 func (g *gauge) schedule(now int64) {
-	for g.period = maxPeriod; g.period > 1 && int64(g.rate)*int64(g.period) > target*4/3; {
+	for g.period = uint8(g.longest()); g.period > 1 && int64(g.rate)*int64(g.period) > target*4/3; {
 		g.period /= 2
 	}
 	every := int64(g.period) * tick
@@ -117,6 +118,14 @@ func (g *gauge) schedule(now int64) {
 	for g.mark > leastMark && int64(g.mark) > 8*expected {
 		g.mark /= 2
 	}
+}
+
+// longest is the most ticks between two looks.
+func (g *gauge) longest() uint32 {
+	if g.brisk {
+		return 1
+	}
+	return maxPeriod
 }
 
 // perTick is octets per tick, at most 2^28.

@@ -42,6 +42,19 @@ func TestBulkWakesSeldom(t *testing.T) {
 	}
 }
 
+// What goes up several lines must not come in bursts that stand as a queue on the first of them.
+func TestBriskLooksEachTick(t *testing.T) {
+	for mbit, bulk := range map[int]bool{2: false, 5: false, 10: true, 80: true} {
+		g := gauge{brisk: true}
+		now := int64(time.Hour)
+		rate := mbit * 125_000
+		wakes := feed(&g, &now, rate, 1448, 5*time.Second)
+		if g.bulk != bulk || bulk && (wakes < 900 || g.period != 1) {
+			t.Errorf("%d Mbit/s: bulk %v, %d wake-ups in 5 s, %+v", mbit, g.bulk, wakes, g)
+		}
+	}
+}
+
 func TestMarkFollowsTheRate(t *testing.T) {
 	for mbit, want := range map[int]int32{2: leastMark, 4: 32 << 10, 40: mostMark, 400: mostMark} {
 		var g gauge

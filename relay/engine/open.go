@@ -194,6 +194,9 @@ func (c *Conn) Begin(p Pair, rest []byte, plain bool) {
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
 	c.dir[1].room = int32(p.Room)
+	if p.Fell {
+		c.fell.since(c.fd[1])
+	}
 	if len(rest) > 0 {
 		c.dir[0].buffer = l.buffers.hold(rest)
 		c.dir[0].held = c.dir[0].buffer

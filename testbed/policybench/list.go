@@ -22,7 +22,7 @@ const goodput = scenario.Goodput
 // All is one round. length is how long the quiet scenarios last.
 func All(length time.Duration) []scenario.Scenario {
 	all := quiet(length)
-	all = append(all, overflow(), bond(false), bond(true))
+	all = append(all, overflow(false), overflow(true), bond(false), bond(true))
 	all = append(all, web()...)
 	all = append(all, carrier("dsl", "busy"), carrier("dsl", "off"), carrier("lte", "off"), recovery())
 	for _, how := range []scenario.Action{scenario.Blackhole, scenario.BlackholeUp, scenario.BlackholeDown} {
@@ -60,25 +60,28 @@ func quiet(length time.Duration) (all []scenario.Scenario) {
 	return all
 }
 
-// overflow is 30 Mbit/s against DSL's 20, then 15.
-func overflow() scenario.Scenario {
+// overflow is half more than DSL carries, then three quarters of it.
+func overflow(up bool) scenario.Scenario {
 	const over, under = 8 * time.Second, 8 * time.Second
-	s := scenario.Overflow(over, under)
-	// Of 30 Mbit/s of payload DSL carries 20 Mbit/s of packets.
-	const excess = 30 - 20*goodput
+	s := scenario.Overflow(up, over, under)
+	line, pre := 20.0, ""
+	if up {
+		line, pre = 5, "up_"
+	}
+	excess := 1.5*line - line*goodput // the demand is payload, the line's rate packets
 	s.Expect = []scenario.Expectation{
 		whole("steady"), whole("extra"),
-		figure("overflow_enter_ms", "LTE carries 80 % of the excess, after DSL was full", "ms", scenario.AtMost, 1000, func(r *scenario.Run) float64 {
-			return scenario.Since("lte", 0, 0.8*excess)(r) - scenario.Since("dsl", 0, 18)(r)
+		figure("overflow_"+pre+"enter_ms", "LTE carries 80 % of the excess, after DSL was full", "ms", scenario.AtMost, 1000, func(r *scenario.Run) float64 {
+			return scenario.Since("lte", 0, 0.8*excess)(r) - scenario.Since("dsl", 0, 0.9*line)(r)
 		}),
-		figure("overflow_share_error", "LTE's payload against the excess", "%", scenario.AtMost, 10, func(r *scenario.Run) float64 {
+		figure("overflow_"+pre+"share_error", "LTE's payload against the excess", "%", scenario.AtMost, 10, func(r *scenario.Run) float64 {
 			carried := scenario.Payload("lte", over/2, over)(r) * 8 / (over / 2).Seconds() / 1e6
 			return math.Abs(carried/excess-1) * 100
 		}),
-		figure("dsl_used", "DSL's use meanwhile", "%", scenario.AtLeast, 97, func(r *scenario.Run) float64 {
-			return scenario.LinkMbit("dsl", over/2, over)(r) / 20 * 100
+		figure(pre+"dsl_used", "DSL's use meanwhile", "%", scenario.AtLeast, 97, func(r *scenario.Run) float64 {
+			return scenario.LinkMbit("dsl", over/2, over)(r) / line * 100
 		}),
-		figure("overflow_leave_ms", "LTE empty, after demand fell", "ms", scenario.AtMost, 5000, scenario.Until("lte", over, 0.1)),
+		figure("overflow_"+pre+"leave_ms", "LTE empty, after demand fell", "ms", scenario.AtMost, 5000, scenario.Until("lte", over, 0.1)),
 	}
 	return s
 }

@@ -51,8 +51,9 @@ const bootLimit = 6 * time.Minute
 var ErrMachine = errors.New("the emulated machine fails")
 
 // boot starts a machine whose network devices are descriptors that QEMU takes frames from, the first the LAN's TAP, the
-// others sockets. It owns them. limit is when the machine is ended however it fares.
-func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, console string, limit time.Duration) (*Machine, error) {
+// others sockets. It owns them. limit is when the machine is ended however it fares. capture: what passes each device is written beside the
+// console's file.
+func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, console string, capture bool, limit time.Duration) (*Machine, error) {
 	begin := time.Now()
 	m := &Machine{console: console, done: make(chan struct{})}
 	agentHost, agentGuest, err := pair("agent")
@@ -70,7 +71,11 @@ func boot(g Guest, image Image, memory int, lan *os.File, links []*os.File, cons
 		}
 	}()
 	m.agent, m.qmp = agentHost, qmpHost
-	m.cmd = exec.Command(g.QEMU, arguments(g, image, memory, len(links), console)...)
+	args := arguments(g, image, memory, len(links), console)
+	if capture {
+		args = append(args, dumps(filepath.Dir(console), len(links))...)
+	}
+	m.cmd = exec.Command(g.QEMU, args...)
 	m.cmd.ExtraFiles = files // descriptor 3 on
 	m.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	said := &strings.Builder{}
@@ -130,6 +135,14 @@ func arguments(g Guest, image Image, memory, links int, console string) []string
 	}
 	for i := range links + 1 {
 		args = append(args, "-device", fmt.Sprintf("%s,netdev=net%d,mac=%s", g.device("virtio-net", i+1), i, hardware(i)))
+	}
+	return args
+}
+
+// dumps has the emulator write what passes each device to DIR/net0.pcap (the LAN's) and so on: what the guest was given, and what it gave.
+func dumps(dir string, links int) (args []string) {
+	for i := range links + 1 {
+		args = append(args, "-object", fmt.Sprintf("filter-dump,id=dump%d,netdev=net%d,file=%s,maxlen=2000", i, i, filepath.Join(dir, fmt.Sprintf("net%d.pcap", i))))
 	}
 	return args
 }

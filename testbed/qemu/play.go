@@ -24,11 +24,12 @@ import (
 
 // Bench is one guest with all that it needs to stand in a world.
 type Bench struct {
-	Guest  Guest
-	Image  Image
-	Memory int // MB; 0: the guest's usual
-	Bin    world.Binaries
-	Log    func(format string, a ...any)
+	Guest   Guest
+	Image   Image
+	Memory  int  // MB; 0: the guest's usual
+	Capture bool // see Slot
+	Bin     world.Binaries
+	Log     func(format string, a ...any)
 }
 
 // ErrNotHere: a scenario has something that an emulated machine has not.
@@ -60,7 +61,7 @@ func (b Bench) Play(ctx context.Context, s scenario.Scenario, fraction float64, 
 		return nil, 0, err
 	}
 	small := scaled(s, fraction)
-	slot := &Slot{Guest: b.Guest, Image: b.Image, Memory: b.Memory, Limit: 20 * time.Minute}
+	slot := &Slot{Guest: b.Guest, Image: b.Image, Memory: b.Memory, Capture: b.Capture, Limit: 20 * time.Minute}
 	w, err := world.Make(world.Config{Links: small.Links, Settings: small.Settings, ServerDelay: small.ServerDelay, On: slot.On}, dir, b.Bin)
 	if err != nil {
 		return nil, 0, err

@@ -26,6 +26,7 @@ type Slot struct {
 	Image   Image
 	Memory  int           // MB; 0: the guest's usual
 	Limit   time.Duration // for all that the machine does; 0: ten minutes
+	Capture bool          // what passes its devices is written beside its console's file, as net0.pcap (the LAN's) and so on
 	Machine *Machine      // once the world stands
 
 	world *world.World
@@ -49,7 +50,7 @@ func (s *Slot) On(w *world.World) (world.Machine, error) {
 		}
 	}
 	w.AtClose(s.close)
-	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Shell: s.shell, Wrap: func(lines string) { s.wrap = lines }, Router: s.router()}, nil
+	return world.Machine{Home: s.home, Port: s.port, Ready: s.ready, Script: s.script, Shell: s.shell, Read: s.read, Wrap: func(lines string) { s.wrap = lines }, Router: s.router()}, nil
 }
 
 // home makes the LAN host's eth0 a TAP that the guest holds.
@@ -99,7 +100,7 @@ func (s *Slot) ready(sysctls []string, nft string) (err error) {
 	}
 	lan, links := s.lan, s.links
 	s.lan, s.links = nil, nil
-	if s.Machine, err = boot(s.Guest, s.Image, memory, lan, links, filepath.Join(s.world.Dir, "console.log"), limit); err != nil {
+	if s.Machine, err = boot(s.Guest, s.Image, memory, lan, links, filepath.Join(s.world.Dir, "console.log"), s.Capture, limit); err != nil {
 		return err
 	}
 	names := map[string]string{hardware(0): world.LANDevice}
@@ -135,6 +136,12 @@ func (s *Slot) script(lines string) error {
 // shell has the guest do lines of shell.
 func (s *Slot) shell(lines string) error {
 	return s.Machine.Ask(guest.Request{Do: guest.Shell, Text: lines}, nil)
+}
+
+// read is the content of a file of the guest's.
+func (s *Slot) read(path string) (text string, err error) {
+	err = s.Machine.Ask(guest.Request{Do: guest.Read, Path: path}, &text)
+	return text, err
 }
 
 func (s *Slot) close() {

@@ -5,6 +5,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"spillway/testbed/linkemu"
@@ -23,6 +24,8 @@ type fault struct {
 	settings    world.Settings
 	before      func(*world.World) error
 	events      []Event
+	kept        bool          // the servers of the requests leave the end to the host, as HTTP/1.1's do
+	far         time.Duration // one way between concentrator and server
 	length      time.Duration // of the requests
 	settled     time.Duration // when the last download begins; 0: length
 
@@ -64,6 +67,9 @@ func (f fault) scenario() Scenario {
 			Expectation{What: "download under way: broken", Measure: Broken("bulk"), Is: AtMost, Aim: 0, Bound: 0},
 			Expectation{What: "download under way: longest silence", Unit: "ms", Measure: Stall("bulk"), Is: AtMost, Aim: f.stall, Bound: f.stall + 15_000})
 	}
+	if f.bulkBreaks {
+		expect = append(expect, Expectation{What: "download cut short: ended as if whole", Measure: WithError("bulk", "ended after"), Is: AtMost, Aim: 0, Bound: 0})
+	}
 	expect = append(expect, Expectation{What: "download afterwards: broken", Measure: Broken("after"), Is: AtMost, Aim: 0, Bound: 0})
 	last := f.links[len(f.links)-1].Name
 	if f.native {
@@ -73,8 +79,9 @@ func (f fault) scenario() Scenario {
 	}
 	return Scenario{
 		Name: f.name, About: f.about, Links: f.links, Settings: f.settings, Before: f.before, Events: f.events, Expect: expect,
+		ServerDelay: linkemu.Shape{Delay: f.far},
 		Demands: []Demand{
-			{Name: "requests", Demand: traffic.Demand{Kind: traffic.Web, Octets: 20_000, Connections: int(f.length / (100 * time.Millisecond)), Every: 100 * time.Millisecond, Parallel: 200, Timeout: 12 * time.Second}},
+			{Name: "requests", Demand: traffic.Demand{Kind: traffic.Web, Octets: 20_000, Connections: int(f.length / (100 * time.Millisecond)), Every: 100 * time.Millisecond, Parallel: 200, Timeout: 12 * time.Second, Keep: f.kept}},
 			{Name: "bulk", Start: 500 * time.Millisecond, Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000}},
 			{Name: "after", Start: f.settled, Demand: traffic.Demand{Kind: traffic.Get, Octets: 10_000_000}},
 		},
@@ -143,7 +150,23 @@ func kernelFaults() []fault {
 	}
 }
 
-func linkFaults() []fault {
+// linkFaults come twice where a link goes for good: with servers that end the connection after their answer, and with such as leave that
+// to the host. Only the latter's connections can get another subflow (Linux refuses it once the peer has sent its end).
+func linkFaults() (all []fault) {
+	for _, f := range ofLinks() {
+		all = append(all, f)
+		switch f.name {
+		case "link-readdressed", "link-replaced", "links-swapped":
+			f.name, f.about, f.kept = f.name+"-kept", f.about+", and servers keep the connections", true
+			all = append(all, f)
+			f.name, f.about, f.far = strings.TrimSuffix(f.name, "kept")+"far", f.about+", 60 ms away", 60*time.Millisecond
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func ofLinks() []fault {
 	second := happens + 2*time.Second
 	link := func(name string, fn func(w *world.World, i int) error) func(*world.World) error {
 		return func(w *world.World) error {

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -25,12 +26,12 @@ func All() []Scenario {
 	return []Scenario{
 		Bond("bond-down", "4", false, world.Two(), 24), Bond("bond-up", "4", true, world.Two(), 6),
 		Bond("bond-down-v6", "6", false, world.Two(), 12), Bond("bond-up-v6", "6", true, world.Two(), 3),
-		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(3*time.Second, 4*time.Second),
+		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(false, 3*time.Second, 4*time.Second), Overflow(true, 3*time.Second, 8*time.Second),
 		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
 		RouterKilled(), Reloaded(), NativeMPTCP(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
 		Bond("two-and-two", "4", false, twoAndTwo(), 16), SlowHost(), Faithful(),
-		Apart(Overflow(3*time.Second, 4*time.Second)), Apart(CutMidway()), Apart(BlackholeMidway("blackhole", Blackhole)), EachItsOwn(),
+		Apart(Overflow(false, 3*time.Second, 4*time.Second)), Apart(CutMidway()), Apart(BlackholeMidway("blackhole", Blackhole)), EachItsOwn(),
 	}
 }
 
@@ -83,20 +84,26 @@ func Quiet(name string, share float64, up bool, connections int, length time.Dur
 }
 
 // Overflow asks for half more than DSL carries, then for less.
-func Overflow(over, under time.Duration) Scenario {
+func Overflow(up bool, over, under time.Duration) Scenario {
+	links := []world.Link{world.DSL(20, 5), world.LTE(40, 20)}
+	name, kind, line := "overflow", traffic.Get, links[0].Down.Rate/1e6
+	if up {
+		name, kind, line = "overflow-up", traffic.Put, links[0].Up.Rate/1e6
+	}
+	half := 0.75 * line
 	return Scenario{
-		Name: "overflow", About: "30 Mbit/s against DSL's 20: LTE carries the rest, and none when demand falls to 15",
-		Links: []world.Link{world.DSL(20, 5), world.LTE(40, 20)},
+		Name: name, About: fmt.Sprintf("%g Mbit/s against DSL's %g: LTE carries the rest, and none when demand falls to %g", 2*half, line, half),
+		Links: links,
 		Demands: []Demand{
-			{Name: "steady", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 15, For: over + under}},
-			{Name: "extra", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 15, For: over}},
+			{Name: "steady", Demand: traffic.Demand{Kind: kind, Mbit: half, For: over + under}},
+			{Name: "extra", Demand: traffic.Demand{Kind: kind, Mbit: half, For: over}},
 		},
 		Length: over + under,
 		Expect: []Expectation{
 			whole("steady"), whole("extra"),
-			{What: "LTE carries 5 Mbit/s after", Unit: "ms", Measure: Since("lte", 0, 5), Is: AtMost, Aim: 1000, Bound: 1000 * over.Seconds()},
-			{What: "DSL used while demand is over it", Unit: "%", Measure: func(r *Run) float64 { return LinkMbit("dsl", over/2, over)(r) / 20 * 100 }, Is: AtLeast, Aim: 97, Bound: 50},
-			{What: "LTE carries 1 Mbit/s until, after demand fell", Unit: "ms", Measure: Until("lte", over, 1), Is: AtMost, Aim: 5000, Bound: none},
+			{What: "LTE carries half of the excess after", Unit: "ms", Measure: Since("lte", 0, line/4), Is: AtMost, Aim: 1000, Bound: 1000 * over.Seconds()},
+			{What: "DSL used while demand is over it", Unit: "%", Measure: func(r *Run) float64 { return LinkMbit("dsl", over/2, over)(r) / line * 100 }, Is: AtLeast, Aim: 97, Bound: 50},
+			{What: "LTE carries a tenth of it until, after demand fell", Unit: "ms", Measure: Until("lte", over, line/20), Is: AtMost, Aim: 5000, Bound: none},
 		},
 	}
 }
@@ -175,12 +182,14 @@ func ConcentratorKilled() Scenario {
 	return Scenario{
 		Name: "concentrator-killed", About: "the concentrator dies: new connections go natively within 3 s", Links: world.Two(),
 		Demands: []Demand{
+			{Name: "cut short", Demand: traffic.Demand{Kind: traffic.Get, Octets: 12_000_000, Timeout: 20 * time.Second}},
 			{Name: "at once", After: 1, Demand: traffic.Demand{Kind: traffic.Get, Octets: 20_000}},
 			{Name: "after 3 s", After: 1, Start: 3 * time.Second, Demand: traffic.Demand{Kind: traffic.Get, Octets: 100_000, Connections: 5}},
 		},
 		Events: []Event{{At: time.Second, Do: KillConcentrator}},
 		Expect: []Expectation{
 			whole("after 3 s"),
+			{What: "of 1 download cut short by the kill, ended as if whole", Measure: WithError("cut short", "ended after"), Is: AtMost, Aim: 0, Bound: 0},
 			{What: "connections that fail in the first instant", Measure: Refused("at once"), Is: AtMost, Aim: 0, Bound: 1},
 		},
 	}

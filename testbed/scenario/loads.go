@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"spillway/testbed/linkemu"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
 )
 
 // Loads are scenarios of many at once.
 func Loads() []Scenario {
-	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands("thousands-lossy", 2000, 14*time.Second), LossyThousands("thousands-lossy-early", 2000, 2*time.Second)}
+	return []Scenario{TenThousand(10_000, 40*time.Second), slowLoris(), synFlood(), LossyThousands("thousands-lossy", 2000, 14*time.Second), LossyThousands("thousands-lossy-early", 2000, 2*time.Second), tcpMemoryShort()}
 }
 
 // TenThousand is as many connections at once, each octet checked, and what the daemon's memory is while all stand: they are
@@ -64,4 +65,33 @@ func LossyThousands(name string, n int, begins time.Duration) Scenario {
 		{What: "many: connections that failed", Measure: Refused("many"), Is: AtMost, Aim: 0, Bound: none},
 	}
 	return s
+}
+
+// tcpMemoryShort is a router whose kernel has reached the limit of memory for TCP (net.ipv4.tcp_mem, a tenth of the machine's by itself) while
+// a box on the way removes MPTCP's options: what an MPTCP socket that is plain TCP gets then, the kernel acknowledges and drops (engine's fallen). The
+// first connections are reset for that, until the relay knows and uses plain sockets. The limit is the whole kernel's, so that it is set only
+// where the router is a machine of its own.
+func tcpMemoryShort() Scenario {
+	stripped := linkemu.Middlebox{StripMPTCP: true}
+	limit := router("echo 150 200 256 >/proc/sys/net/ipv4/tcp_mem") // pages: 1 MB
+	return Scenario{
+		Name: "tcp-memory-short", About: "MPTCP is stripped and the kernel has no memory for TCP: 300 connections each fetch a little",
+		Links:    world.Two(),
+		Settings: world.Settings{Relay: map[string]string{"max_sessions": "2000", "max_per_host": "2000"}},
+		Events: []Event{
+			{At: 0, Do: Meddle, Link: "dsl", Box: stripped}, {At: 0, Do: Meddle, Link: "lte", Box: stripped},
+			do(0, "1 MB for TCP", func(w *world.World) error {
+				if !w.Own() {
+					return nil
+				}
+				return limit(w)
+			}),
+		},
+		Demands: []Demand{{Name: "many", Start: time.Second,
+			Demand: traffic.Demand{Kind: traffic.Get, Connections: 300, Octets: 20_000, Hold: 10 * time.Second, Timeout: 120 * time.Second}}},
+		Expect: []Expectation{
+			{What: "many: connections with a wrong octet", Measure: Wrong("many"), Is: AtMost, Aim: 0, Bound: 0},
+			{What: "many: connections that failed", Measure: Refused("many"), Is: AtMost, Aim: 0, Bound: 30},
+		},
+	}
 }

@@ -22,6 +22,7 @@ type Run struct {
 	Results map[string]traffic.Result
 	Fired   []time.Time // when each event was over
 	Changes []Change    // of links, as the daemon tells them
+	Tally   world.Tally // of the kernels' counters: what grew meanwhile
 	log     func(string, ...any)
 }
 
@@ -70,9 +71,11 @@ func Play(ctx context.Context, w *world.World, s Scenario, log func(string, ...a
 	r := &Run{Scenario: s, Start: time.Now(), Results: map[string]traffic.Result{}, log: log}
 	stop, recorded := make(chan struct{}), make(chan []world.Sample)
 	go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
+	before := w.Tally()
 	err := r.play(ctx, w)
 	close(stop)
 	r.Samples = <-recorded
+	r.Tally = w.Tally().Since(before)
 	if !s.Native {
 		r.transitions(w)
 	}

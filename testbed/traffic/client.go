@@ -37,6 +37,7 @@ type Demand struct {
 	Every       time.Duration `json:"every"`   // web, ask: from one start to the next
 	Timeout     time.Duration `json:"timeout"` // per connection; 0: 60 s
 	MPTCP       bool          `json:"mptcp"`   // the host speaks MPTCP itself
+	Keep        bool          `json:"keep"`    // get, web: the server keeps the connection, and the host ends it when it has all, as with HTTP/1.1
 	Hold        time.Duration `json:"hold"`    // connections stay open at least so long after connecting, before they ask for anything
 }
 
@@ -72,7 +73,9 @@ func Run(ctx context.Context, d Demand) Result {
 			if d.Kind == Web {
 				connected = func() {}
 			}
+			begun := time.Since(start)
 			reports[i] = d.one(ctx, uint64(i)+1, connected)
+			reports[i].tellWhen(begun)
 		})
 	}
 	all.Wait()
@@ -123,13 +126,17 @@ func (d Demand) get(c *net.TCPConn, seed uint64, begin time.Time, rep *Report) {
 	case octets == 0:
 		octets = -1
 	}
-	if _, err := fmt.Fprintf(c, "get %d %d %.0f\n", octets, seed, rate); err != nil {
+	what, from := "get", io.Reader(c)
+	if d.Keep && octets > 0 {
+		what, from = "keep", io.LimitReader(c, octets)
+	}
+	if _, err := fmt.Fprintf(c, "%s %d %d %.0f\n", what, octets, seed, rate); err != nil {
 		rep.Error = err.Error()
 		return
 	}
-	receive(c, seed, begin, rep, d.For > 0)
+	receive(from, seed, begin, rep, d.For > 0)
 	if rep.Error == "" && octets > 0 && rep.Octets != octets && d.For == 0 {
-		rep.Error = fmt.Sprintf("ended after %d of %d octets", rep.Octets, octets)
+		rep.Error = fmt.Sprintf("ended after %d of %d octets (from %v, after %.0f ms)", rep.Octets, octets, c.LocalAddr(), rep.Done)
 	}
 	if octets < 0 {
 		c.SetLinger(0) // the server sends for ever

@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -20,6 +21,15 @@ type Report struct {
 	Wrong   string  `json:"wrong,omitempty"` // what came at Bad
 	Error   string  `json:"error,omitempty"`
 	Series  Series  `json:"series"`
+}
+
+// tellWhen adds to an error how far the connection had come. begun is since the demand's start.
+func (rep *Report) tellWhen(begun time.Duration) {
+	if rep.Error == "" {
+		return
+	}
+	rep.Error += fmt.Sprintf(" (begun at %.2f s, connected in %.0f ms, first octet after %.0f ms, end after %.0f ms, %d octets)",
+		begun.Seconds(), rep.Connect, rep.First, rep.Done, rep.Octets)
 }
 
 // Result is what a demand came to.

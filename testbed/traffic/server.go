@@ -55,6 +55,10 @@ func serve(c *net.TCPConn) error {
 			if err := send(c, 0, numbers[0], 0, time.Time{}); err != nil {
 				return err
 			}
+		case words[0] == "keep" && len(numbers) == 3:
+			if err := send(c, uint64(numbers[1]), numbers[0], float64(numbers[2]), time.Time{}); err != nil {
+				return err
+			}
 		case words[0] == "get" && len(numbers) == 3:
 			return send(c, uint64(numbers[1]), numbers[0], float64(numbers[2]), time.Time{})
 		case words[0] == "put" && len(numbers) == 1:

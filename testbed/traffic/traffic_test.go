@@ -58,6 +58,7 @@ func TestDemands(t *testing.T) {
 		"put":         {Kind: Put, Connections: 3, Octets: 300_001},
 		"paced":       {Kind: Get, Octets: 20_000, Mbit: 2},
 		"web":         {Kind: Web, Connections: 20, Parallel: 4, Octets: 5000},
+		"kept":        {Kind: Web, Connections: 20, Parallel: 4, Octets: 5000, Keep: true},
 		"ask":         {Kind: Ask, Connections: 10, Octets: 200},
 		"many opened": {Kind: Get, Connections: 200, Octets: 1000},
 	} {
@@ -125,7 +126,7 @@ func TestARefusedConnectionIsAFailure(t *testing.T) {
 	}
 	l.Close()
 	r := Run(t.Context(), Demand{Kind: Get, To: l.Addr().String(), Octets: 1})
-	if r.Failed != 1 || len(r.Errors) != 1 || !strings.Contains(r.Errors[0], "refused") {
+	if r.Failed != 1 || len(r.Errors) != 1 || !strings.Contains(r.Errors[0], "refused (begun at ") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -20,6 +20,7 @@ type Machine struct {
 	Ready  func(sysctls []string, nft string) error                                // all ends are there: settings and ruleset before the daemon
 	Script func(lines string) error                                                // lines of ip arguments
 	Shell  func(lines string) error                                                // lines of shell, as root
+	Read   func(path string) (string, error)                                       // the content of a file
 	Wrap   func(lines string)                                                      // a shell does lines before it becomes the daemon
 	Router Router
 }

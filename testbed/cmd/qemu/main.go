@@ -39,6 +39,7 @@ type options struct {
 	verbose  bool
 	transfer time.Duration
 	measure  bool
+	capture  bool
 	book     *[]record // what this run has found
 }
 
@@ -54,6 +55,7 @@ func main() {
 	flags.Float64Var(&o.fraction, "fraction", 0, "part of the links' rates to play at; 0: what the guest's own limit allows, and all in namespaces")
 	flags.BoolVar(&o.verbose, "v", false, "print the rates over time too")
 	flags.DurationVar(&o.transfer, "transfer", 5*time.Second, "length of each measuring transfer")
+	flags.BoolVar(&o.capture, "capture", false, "with -keep: have the emulator write what passes the guest's devices, as net0.pcap (LAN) and so on")
 	flags.BoolVar(&o.measure, "measure", true, "measure the guest before scenarios are played; without, its declared limit counts")
 	verb := "list"
 	if len(os.Args) > 1 {

@@ -20,7 +20,7 @@ import (
 // runGuest measures a guest, plays scenarios in it and returns what failed.
 func (o options) runGuest(ctx context.Context, g qemu.Guest, bin world.Binaries, list []scenario.Scenario) (failed []string, err error) {
 	fmt.Printf("== %s: %s\n", g.Name, g.About)
-	b := qemu.Bench{Guest: g, Bin: bin, Log: func(f string, a ...any) { fmt.Printf("    "+f+"\n", a...) }}
+	b := qemu.Bench{Guest: g, Bin: bin, Capture: o.capture, Log: func(f string, a ...any) { fmt.Printf("    "+f+"\n", a...) }}
 	limit := g.Carries
 	if g.Name != namespaces {
 		if _, err := exec.LookPath(g.QEMU); err != nil {
@@ -135,6 +135,7 @@ func (o options) play(ctx context.Context, b qemu.Bench, s scenario.Scenario, li
 			fmt.Printf("  %7.3f s  %s %s -> %s: %s\n", at(c.At), c.Link, c.From, c.To, c.Why)
 		}
 		run.Timeline(os.Stdout, 250*time.Millisecond)
+		run.Tally.Print(os.Stdout)
 	}
 	return len(qemu.Failing(findings)) == 0, o.note(record{Guest: b.Guest.Name, Scenario: s.Name, Fraction: fraction, Limit: limit, Busy: busy, Sum: fraction * qemu.Sum(s.Links), Found: found(findings)})
 }

@@ -121,6 +121,7 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, show show
 			fmt.Print(w.Logs(20_000))
 			counters(w)
 			run.Timeline(os.Stdout, 250*time.Millisecond)
+			run.Tally.Print(os.Stdout)
 		}
 	})
 	if err != nil {

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/mptcp"
+)
+
+const (
+	fellLimit = 4                // connections in a row that lost MPTCP before their first octet, after which others are plain TCP from the beginning
+	fellRest  = 10 * time.Second // until one of them tries again
+)
+
+// stripped tells whether MPTCP is lost between a link and this upstream, so that a connection should be plain TCP from the beginning: an
+// MPTCP socket that is none can lose octets (engine.Pair.Fell). Every fellRest one connection is to find out whether that still holds.
+func (u *upstream) stripped(link string, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.syn[link]
+	if v == nil || v.fell < fellLimit || u.Protocol == Transparent {
+		return false
+	}
+	if now.Before(v.again) {
+		return true
+	}
+	v.again = now.Add(fellRest)
+	return false
+}
+
+// sawMPTCP remembers whether a connection kept MPTCP.
+func (u *upstream) sawMPTCP(link string, kept bool, now time.Time) {
+	u.mu.Lock()
+	v := u.verdict(link)
+	was := v.fell >= fellLimit
+	if kept {
+		v.fell = 0
+	} else if v.fell++; v.fell >= fellLimit {
+		v.fell, v.again = fellLimit, now.Add(fellRest)
+	}
+	is := v.fell >= fellLimit
+	u.mu.Unlock()
+	if is != was {
+		u.relay.log.Info("relay: MPTCP on this link", "upstream", u.Name, "link", link, "lost", is)
+	}
+}
+
+// choose says how an attempt over a link goes: without MPTCP where that is lost, and for the rest of a second in which the kernel had no
+// token: five draws for each connection cost more than all else of it.
+func (s *session) choose(u *upstream, link *PlanLink) path {
+	now := time.Now()
+	return path{u: u, link: link, plain: s.act == Bond && (now.Unix() == s.r.spent.Load() || u.stripped(link.Name, now))}
+}
+
+// noToken notes that the kernel had none for a connection over p, which goes without.
+func (s *session) noToken(p *path) {
+	p.plain = true
+	s.r.spent.Store(time.Now().Unix())
+}
+
+// fellBack looks whether a connection that was to be MPTCP is plain TCP by now. One whose SYN had to be repeated proves nothing of the line: the
+// kernel leaves the option out after two repetitions (net.mptcp.syn_retrans_before_tcp_fallback).
+func (s *session) fellBack(up int, p path) bool {
+	if s.plainTCP(p) {
+		return false
+	}
+	fell, proves := mptcp.FellBack(up), p.u != nil && p.u.Protocol != Transparent
+	if fell && proves {
+		info, err := unix.GetsockoptTCPInfo(up, unix.SOL_TCP, unix.TCP_INFO)
+		proves = err == nil && info.Total_retrans == 0
+	}
+	if proves {
+		p.u.sawMPTCP(p.link.Name, !fell, time.Now())
+	}
+	return fell
+}
