@@ -55,7 +55,7 @@ func (h *house) handle(ctx context.Context, method string, args json.Raw) (resul
 	case "doctor":
 		return h.doctor(ctx)
 	default:
-		return nil, fmt.Errorf("%w: %q", errNoMethod, method)
+		return nil, fmt.Errorf("%w: %q; `spillway help` lists those that are", errNoMethod, method)
 	}
 	return result, err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,27 @@ import (
 	"spillway/doctor"
 	"spillway/mptcp"
 )
+
+// optionNames puts kinds of TCP options (IANA's numbers) in words.
+func optionNames(kinds []byte) string {
+	text := ""
+	for i, k := range kinds {
+		if i > 0 {
+			text += ", "
+		}
+		switch k {
+		case 4:
+			text += "SACK"
+		case 8:
+			text += "timestamps"
+		case convert.OptionMPTCP:
+			text += "MPTCP"
+		default:
+			text += strconv.Itoa(int(k))
+		}
+	}
+	return or(text, "none")
+}
 
 // addProbes gives doctor its ways to ask a concentrator by one link.
 func addProbes(w *doctor.World) {
@@ -28,7 +50,7 @@ func addProbes(w *doctor.World) {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("supports TCP options %v", m.Supported), nil
+		return "understands the TCP options " + optionNames(m.Supported), nil
 	}
 	w.SYNData = func(l doctor.Link, c doctor.Concentrator) (bool, error) {
 		_, o, err := askInfo(l, c, mptcp.DialOptions{FastOpen: true}, info)

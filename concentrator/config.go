@@ -70,7 +70,7 @@ func (c *Config) fill() error {
 	case len(c.Listen) == 0:
 		return errors.New("no address to listen on")
 	case len(c.AllowClients) == 0 && len(c.Token) == 0:
-		return errors.New("nobody may connect: name the clients' prefixes, or 0.0.0.0/0 and ::/0 for everybody")
+		return errors.New("nobody may connect: name the clients' prefixes (-allow-clients), or 0.0.0.0/0,::/0 for everybody")
 	case len(c.CookieSecret) != 0 && len(c.CookieSecret) < 16:
 		return fmt.Errorf("cookie secret of %d octets, at least 16 are needed", len(c.CookieSecret))
 	case len(c.CookieSecret) != 0 && len(c.Token) != 0:

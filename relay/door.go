@@ -287,8 +287,8 @@ func listen(a netip.AddrPort, s *settings) (fd int, err error) {
 }
 
 // queueFor is how many connections may wait to be accepted. Each of them was promised to be served: what the kernel's own thousands
-// would hold when the house is full could not be. SYNs that find no place come again after a second, and the door is closed by
-// then. A flood of them is answered with SYN cookies.
+// would hold when the house is full could not be. SYNs that find no place come again after a second. (If the door is closed
+// by then they are lost: see hide.) A flood of them is answered with SYN cookies.
 func queueFor(most int) int { return min(max(most/8, 16), 1024) }
 
 func doorOptions(fd int, v6 bool, s *settings) error {

@@ -58,7 +58,10 @@ func TestExitCodes(t *testing.T) {
 		{"-check -allow-clients ::/0 -cookie-secret " + short, 2, "at least 16"},
 		{"-check -allow-clients ::/0 -cookie-secret " + empty, 2, "is empty"},
 		{"-check -allow-clients ::/0 -cookie-secret /nowhere/at/all", 2, "no such file"},
-		{"-check -allow-clients ::/0 -log loud", 2, "loud"},
+		{"-check -allow-clients ::/0 -log loud", 2, "write debug, info, warn or error"},
+		{"-check -allow-clients ::/0 -dial-timeout 5", 2, "75s"},
+		{"-check -allow-clients ::/0 -max-sessions 0", 2, "-max-sessions 0"},
+		{"-check -allow-clients ::/0 -max-sessions many", 2, "a whole number"},
 		{"-check -allow-clients ::/0 stray", 2, `"stray" is not an option`},
 		{"-nonsense", 2, "-nonsense"},
 	} {

@@ -71,6 +71,14 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if err != nil {
+		return o, fmt.Errorf("%w%s", err, hint(err.Error()))
+	}
+	f.Visit(func(g *flag.Flag) {
+		if v := g.Value.String(); v == "0" || v == "0s" {
+			err = fmt.Errorf("-%s %s: nothing would work; leave the option out for its default", g.Name, v)
+		}
+	})
+	if err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
@@ -82,8 +90,22 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	if c.CookieSecret, err = secret("-cookie-secret", secretFile); err != nil {
 		return o, err
 	}
+	if n := len(c.CookieSecret); secretFile != "" && n < 16 {
+		return o, fmt.Errorf("-cookie-secret: %s has %d octets, at least 16 are needed; make one: head -c 32 /dev/urandom >%[1]s", secretFile, n)
+	}
 	c.Token, err = secret("-token", tokenFile)
 	return o, err
+}
+
+// hint says how a value is written that package flag could not read.
+func hint(complaint string) string {
+	switch {
+	case strings.Contains(complaint, "flag -log:"):
+		return "; write debug, info, warn or error"
+	case strings.HasSuffix(complaint, "parse error"):
+		return "; write a whole number, and of a time its unit, as in 75s, 10m, 3h"
+	}
+	return ""
 }
 
 // list makes a flag that takes comma-separated values and may be repeated.
@@ -106,7 +128,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	}
 	at, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return at, fmt.Errorf("%q is not ADDRESS:PORT", s)
+		return at, fmt.Errorf("%q is not ADDRESS:PORT, as in [::]:5124", s)
 	}
 	return at, nil
 }
