@@ -40,7 +40,7 @@ func feed(senses []sense, links []linkmon.Link, s *mptcp.Subflow) {
 		Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
 		Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
 		Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
-		DataSegs: t.DataSegsIn, AppLimited: t.AppLimited,
+		DataSegs: t.DataSegsIn, OutOfOrder: t.OutOfOrder, AppLimited: t.AppLimited,
 	})
 }
 
@@ -80,7 +80,7 @@ func observe(now time.Time, boot uint64, snap *linkmon.Snapshot, senses []sense)
 		o.Links[i] = policy.LinkObs{
 			Usable: l.Usable, Dead: s.verdict.Dead, Reason: reason,
 			DownRate: l.DownRate, UpRate: l.UpRate, DownCap: down, UpCap: up, DownQueue: s.verdict.DownQueue, UpQueue: s.verdict.UpQueue,
-			RTT: s.verdict.RTT, MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss, Subflows: s.subflows,
+			RTT: s.verdict.RTT, MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss, DownLoss: s.verdict.DownLoss, Subflows: s.subflows,
 			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: boot ^ uint64(l.Index)<<1 | 1,
 		}
 	}

@@ -21,6 +21,7 @@ type PathSample struct {
 
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
 	DataSegs                                           uint32 // packets with data received, repeated ones too
+	OutOfOrder                                         uint32 // of these, such as came before others that were missing
 
 	AppLimited bool // the last delivery was limited by the application, not by the path
 }
@@ -34,6 +35,7 @@ type Verdict struct {
 	UpQueue, DownQueue  bool
 	RTT, MinRTT, RcvRTT time.Duration // RTT: of the least delayed busy subflow; MinRTT: least of the link of late; 0: unknown
 	Loss                float64       // share of what was sent lately that had to be sent again, 0 to 1
+	DownLoss            float64       // share of the packets with data that did not come, of late and rather too low; 0: none, or too few came to tell
 	Subflows            int
 	Flapping            bool          // died so often of late that it should not be relied on where there is another
 	CalmIn              time.Duration // while Flapping: when it will be relied on again if it stays alive
@@ -88,6 +90,7 @@ type Health struct {
 	leastRcv  time.Duration
 	leastAt   time.Time
 	up, down  queue
+	gaps      gaps
 	delay     time.Duration // round trip with queues, as last seen; 0: unknown
 
 	out     bool // data was out at the last step
@@ -143,6 +146,7 @@ func (h *Health) Begin(now time.Time, link Link) {
 	h.last, h.using, h.sum = now, link, summary{dt: dt}
 	h.sent *= halved(dt, lossHalf)
 	h.bad *= halved(dt, lossHalf)
+	h.gaps.begin(dt)
 	h.inBytes *= halved(dt, rateHalf)
 	h.outBytes *= halved(dt, rateHalf)
 	h.inPeak = max(h.inBytes, h.inPeak*halved(dt, 500*time.Millisecond))
@@ -153,6 +157,8 @@ func (h *Health) Add(x *PathSample) {
 	p := h.one(x)
 	h.silence(x, p)
 	h.sum.delays(x)
+	h.gaps.segs += x.DataSegs
+	h.gaps.apart += x.OutOfOrder
 }
 
 // End gives the verdict of the Step that Begin began.
@@ -169,6 +175,7 @@ func (h *Health) End() Verdict {
 		h.heard(now, sum.heardAt, h.using)
 	}
 	h.queues(now, &sum)
+	h.gaps.end(now, h.least)
 	h.suspect = h.stopped(now, sum, sum.n) || sum.deaf && now.Sub(h.progress) >= max(silenceLeast, 3*sum.rttLeast(h.least))
 	h.late = sum.dt > silenceLeast && !h.late // we ourselves were held up: the kernel may be as well, wait for a second look
 	h.judge(now, sum, h.using)
@@ -371,7 +378,7 @@ func (h *Health) changed(l Link) bool {
 func (h *Health) verdict(now time.Time, s summary, n int) Verdict {
 	v := Verdict{Dead: h.dead, Since: h.since, Reason: h.reason, Subflows: n,
 		UpQueue: h.up.stands, DownQueue: h.down.stands, Standing: h.up.stands || h.down.stands,
-		RTT: s.rtt, MinRTT: h.least, RcvRTT: h.down.now, Loss: h.loss()}
+		RTT: s.rtt, MinRTT: h.least, RcvRTT: h.down.now, Loss: h.loss(), DownLoss: h.gaps.share()}
 	v.Flapping, v.CalmIn = h.damp.Suppressed(now)
 	if h.suspect && !h.dead {
 		v.Suspect = true

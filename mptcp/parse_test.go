@@ -172,12 +172,13 @@ func TestParseTCPInfoTail(t *testing.T) {
 	e.PutUint64(b[120:], 1<<33)
 	e.PutUint64(b[168:], 1<<63) // more microseconds than a Duration holds
 	e.PutUint64(b[200:], 1<<34)
+	e.PutUint32(b[224:], 7)
 	e.PutUint32(b[228:], 65536)
 	got := parseTCPInfo(b)
 	want := TCPInfo{
 		State: 1, CAState: 4, Retransmits: 2, Backoff: 3, Options: tcpOptSynData, RTO: 204 * time.Millisecond,
 		RTT: 20 * time.Millisecond, MinRTT: 15 * time.Millisecond, SndCwnd: 10, BytesAcked: 1 << 33, BytesSent: 1 << 34,
-		SndWnd: 65536, BusyTime: us64(1 << 63),
+		SndWnd: 65536, OutOfOrder: 7, BusyTime: us64(1 << 63),
 	}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

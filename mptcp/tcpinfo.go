@@ -34,6 +34,7 @@ type TCPInfo struct {
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64 // octets
 	SegsOut, SegsIn                                    uint32 // packets, pure ACKs too
 	DataSegsIn                                         uint32 // packets with data, those that had come before too
+	OutOfOrder                                         uint32 // of these, such as came before others that were missing; since 5.4
 
 	DeliveryRate, PacingRate uint64 // octets/s; PacingRate is all ones when unlimited
 
@@ -70,7 +71,7 @@ func parseTCPInfo(b []byte) TCPInfo {
 		PMTU: f.u32(60), RTT: us(f.u32(68)), RTTVar: us(f.u32(72)), SSThresh: f.u32(76), SndCwnd: f.u32(80),
 		RcvRTT: us(f.u32(92)), RcvSpace: f.u32(96), TotalRetrans: f.u32(100), PacingRate: f.u64(104),
 		BytesAcked: f.u64(120), BytesReceived: f.u64(128), SegsOut: f.u32(136), SegsIn: f.u32(140),
-		NotSent: f.u32(144), MinRTT: us(f.u32(148)), DataSegsIn: f.u32(152), DeliveryRate: f.u64(160),
+		NotSent: f.u32(144), MinRTT: us(f.u32(148)), DataSegsIn: f.u32(152), OutOfOrder: f.u32(224), DeliveryRate: f.u64(160),
 		BusyTime: us64(f.u64(168)), RwndLimited: us64(f.u64(176)), SndbufLimited: us64(f.u64(184)),
 		BytesSent: f.u64(200), BytesRetrans: f.u64(208), SndWnd: f.u32(228),
 	}

@@ -10,33 +10,71 @@ import (
 // A link that brings little and holds up the rest. While the others can send on beside it nothing is lost yet that guardOverflow could
 // count, but hosts get nothing, and then a burst; and soon the sender may hold no more. What hosts are given tells of it.
 const (
-	// behindMost: so much of what the primaries carry alone waits for what the overflow link still has.
-	behindMost = 250 * time.Millisecond
-	behindFade = 2 * time.Second // two measures that differ a little must not add up for ever
+	// behindMost: so much of what the primaries carry alone waits for what the overflow link still has. With waitsFrom of it what the primaries
+	// lack is what the link still has, not demand.
+	behindMost = 140 * time.Millisecond
+	waitsFrom  = 80 * time.Millisecond
+	lossyFrom  = 40 * time.Millisecond // beside a link that loses too much to be worth it
+	lossyMost  = 2                     // times littleShare: a link that has carried so much loses what its queue can't hold
+	behindFade = 2 * time.Second       // two measures that differ a little must not add up for ever
+	shareMean  = time.Second           // over which these are compared
 	// An overflow link has brought little when its mean is less than littleShare of what the primaries carry alone. It has time to
 	// begin, after each rest anew: a sender needs eight round trips from its first packets to what a line of 20 Mbit/s carries over 0.3 s.
-	littleMean  = 200 * time.Millisecond // and a round trip
+	littleMean  = 2 // round trips
 	littleAfter = 250 * time.Millisecond
 	littleTrips = 8
+	// Where less than shareLeast is relayed nothing can be told; more than shareMost is what had waited before.
+	shareLeast = 0.5
+	shareMost  = 1.0
 )
 
 // behind is what is remembered of it towards the home, the only direction where it is known what arrives.
 type behind struct {
-	share   float64       // of what the primaries carried when the overflow began, hosts were given so much; 0: unknown
+	share   float64       // of what arrives while one link alone carries, hosts are given so much; 0: unknown
 	bits    float64       // that arrived and that hosts were not given
 	mean    float64       // of what the overflow link carries, bit/s
+	peak    float64       // the most of it since the overflow began
 	turn    time.Duration // when its last turn began
 	carried time.Duration // ... and how long it has carried in it
 	at      time.Duration // brought up to date
 }
 
-// beginBehind notes how much of what arrives hosts are given while one link alone carries. Where most is not relayed nothing can be told.
-func (s *step) beginBehind(u *use) behind {
-	b := behind{at: s.clock}
-	if share := s.delivered / u.primaries; share > 0.5 && share < 1.1 {
+// begins reports whether an overflow link has had too little time in its turn to show what it can carry.
+func (s *step) begins(d int, in *sense) bool {
+	b := &s.mem.dirs[d].behind
+	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+littleTrips*in.atRest()
+}
+
+// lossyRate is what one connection can carry in direction d by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
+// segment each round trip, by the root of the loss, times 1.22 (Mathis, Semke, Mahdavi, Ott: The Macroscopic Behavior of the TCP Congestion
+// Avoidance Algorithm, 1997), which makes up for losses that are not seen.
+func (in *sense) lossyRate(d int) float64 {
+	const segment = 1448 * 8
+	if rtt := in.atRest().Seconds(); in.lost[d] > 0 && rtt > 0 {
+		return segment / rtt / math.Sqrt(in.lost[d])
+	}
+	return math.Inf(1)
+}
+
+// learnShare notes how much of what arrives hosts are given while no overflow link carries.
+func (s *step) learnShare(d int, u *use) {
+	b := &s.mem.dirs[d].behind
+	dt := s.clock - b.at
+	b.at, b.bits, b.mean, b.peak, b.turn, b.carried = s.clock, 0, 0, 0, 0, 0
+	if d != down || u.primaries < trickle || dt > longStep {
+		return
+	}
+	share := min(s.delivered/u.primaries, shareMost)
+	if b.share == 0 {
 		b.share = share
 	}
-	return b
+	b.share += (share - b.share) * (1 - math.Exp(-float64(dt)/float64(shareMean)))
+}
+
+// waits reports whether hosts wait for what overflow link in still has, or it has only just begun: then primaries that stand still lack no demand.
+func (s *step) waits(d int, in *sense) bool {
+	dm := &s.mem.dirs[d]
+	return !s.cfg.NoGuard && (dm.behind.bits >= waitsFrom.Seconds()*dm.solo || s.begins(d, in) && in.rate[d] < littleShare*dm.solo)
 }
 
 // guardBehind suspends an overflow link that brings little and holds up the rest. It reports whether it did.
@@ -45,7 +83,7 @@ func (s *step) guardBehind(d int, u *use) bool {
 	b := &dm.behind
 	dt := s.clock - b.at
 	b.at = s.clock
-	if s.cfg.NoGuard || d != down || b.share == 0 || u.overflowLinks != 1 || dt > longStep {
+	if s.cfg.NoGuard || u.overflowLinks != 1 || dt > longStep {
 		return false
 	}
 	in := &s.in[u.last]
@@ -55,13 +93,40 @@ func (s *step) guardBehind(d int, u *use) bool {
 			b.turn, b.carried = dm.turns.since, 0
 		}
 		b.carried += dt
-		b.mean += (in.rate[d] - b.mean) * (1 - math.Exp(-float64(dt)/float64(littleMean+in.atRest())))
+		b.mean += (in.rate[d] - b.mean) * (1 - math.Exp(-float64(dt)/float64(littleMean*in.atRest()+time.Millisecond)))
 	}
 	brings := max(b.mean, in.rate[d])
-	if b.carried < littleAfter+littleTrips*in.atRest() || brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo {
+	b.peak = max(b.peak, in.rate[d])
+	if s.guardLossy(d, u, brings) {
+		return true
+	}
+	if d != down || b.share < shareLeast {
+		return false
+	}
+	if brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo || s.begins(d, in) {
 		return false
 	}
 	s.suspend(u.last, "%s holds up %s and brings only %s %s", s.cfg.Links[u.last].Name, s.leaders(), rate(brings), direction(d))
 	s.mem.links[u.last].suspension.cut = true
+	return true
+}
+
+// guardLossy suspends an overflow link that brings little and will not bring more, for it loses too much. It reports whether it did. What is lost because
+// the link is full must not count. Towards the home that is told by what the link has carried before, and hosts must wait for it; from the home, where
+// the losses are our own sender's and known well, by the link's queue.
+func (s *step) guardLossy(d int, u *use, brings float64) bool {
+	dm, in := &s.mem.dirs[d], &s.in[u.last]
+	most, little := in.lossyRate(d), littleShare*dm.solo
+	if most >= little || brings >= lossyMost*little {
+		return false
+	}
+	if d == down && (dm.behind.share < shareLeast || dm.behind.peak >= lossyMost*little || dm.behind.bits < lossyFrom.Seconds()*dm.solo) {
+		return false
+	}
+	if d == up && (in.queue[d] || in.rtt-in.atRest() >= deepQueue || in.cap[d] > 0 && in.rate[d] >= fullShare*in.cap[d]) {
+		return false
+	}
+	// What is on its way there will be carried sooner than the others could repeat it, so it is not cut.
+	s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s", s.cfg.Links[u.last].Name, 100*in.lost[d], direction(d), rate(most), s.leaders())
 	return true
 }

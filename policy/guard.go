@@ -24,6 +24,10 @@ const (
 	// against it, up to gainedMost.
 	lostMost   = 200 * time.Millisecond
 	gainedMost = time.Second
+	// The first 64 KiB that the kernel gives a link take three round trips, and what the others bring meanwhile waits. That is the price of each
+	// beginning: beginTrips, and no more than beginMost.
+	beginTrips = 2
+	beginMost  = 600 * time.Millisecond
 	forgetLost = 5 * time.Second // ... while no more wants to be carried
 	longStep   = lostMost / 2    // a machine that stood still for longer has seen no more of it
 
@@ -115,7 +119,11 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	if dm.lost <= 0 {
 		dm.losingAt = s.clock
 	}
-	if dm.lost < lostMost {
+	most := lostMost
+	if in := &s.in[u.last]; s.begins(d, in) && in.lossyRate(d) >= littleShare*solo {
+		most += min(beginTrips*in.atRest(), beginMost)
+	}
+	if dm.lost < most {
 		return false
 	}
 	mean := max(worseShare-float64(dm.lost)/float64(s.clock-dm.losingAt), 0)

@@ -275,13 +275,18 @@ func TestGuardBehind(t *testing.T) {
 		name           string
 		lte, delivered float64 // Mbit/s
 		rtt            time.Duration
-		goes           bool
+		loss           float64
+		why            string // it goes, and so it is said; "": it stays
 	}{
-		{"little, and hosts wait", 1.5, 9, 30 * time.Millisecond, true},
-		{"little, but nobody waits", 1.5, 20, 30 * time.Millisecond, false},
-		{"enough, and hosts wait", 6, 9, 30 * time.Millisecond, false},
-		{"little, far away", 1.5, 9, 300 * time.Millisecond, false},
-		{"unknown", 1.5, 0, 30 * time.Millisecond, false},
+		{"little, and hosts wait", 1.5, 9, 30 * time.Millisecond, 0, "lte holds up dsl and brings only 1.5 Mbit/s down"},
+		{"little, but nobody waits", 1.5, 20, 30 * time.Millisecond, 0, ""},
+		{"enough, and hosts wait", 6, 9, 30 * time.Millisecond, 0, ""},
+		{"little, far away", 1.5, 9, 300 * time.Millisecond, 0, ""},
+		{"little, far away, and loses", 1.5, 9, 300 * time.Millisecond, 0.01, "lte loses 1.0 % down, too much to carry more than 386 kbit/s beside dsl"},
+		{"little, loses, but nobody waits", 1.5, 20, 300 * time.Millisecond, 0.01, ""},
+		{"enough, though it loses", 6, 9, 300 * time.Millisecond, 0.01, ""},
+		{"little, loses no more than TCP bears so near", 1.5, 18, 30 * time.Millisecond, 0.01, ""},
+		{"unknown", 1.5, 0, 30 * time.Millisecond, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, o := household()
@@ -293,12 +298,99 @@ func TestGuardBehind(t *testing.T) {
 			for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
 				pass(m, &o, 50*time.Millisecond)
 			}
-			o.Links[1].DownRate, o.Delivered = tt.lte*1e6, tt.delivered*1e6
+			o.Links[1].DownRate, o.Links[1].DownLoss, o.Delivered = tt.lte*1e6, tt.loss, tt.delivered*1e6
 			p := pass(m, &o, 2*time.Second)
-			if goes := !p.OverflowDown; goes != tt.goes {
+			if goes := !p.OverflowDown; goes != (tt.why != "") {
 				t.Errorf("overflow %t: %s", p.OverflowDown, p.Links[1].Why)
 			}
-			if tt.goes && !strings.Contains(p.Links[1].Why, "lte holds up dsl and brings only 1.5 Mbit/s down") {
+			if !strings.Contains(p.Links[1].Why, tt.why) {
+				t.Errorf("it is not said: %s", p.Links[1].Why)
+			}
+		})
+	}
+}
+
+// TestWaitingIsNoRest: primaries that stand still while hosts wait for what the overflow link has do not lack demand, so the link does not rest; it
+// does when hosts are given all that comes.
+func TestWaitingIsNoRest(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		c, o := household()
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 30*time.Millisecond, 18.6e6
+		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
+			pass(m, &o, 50*time.Millisecond)
+		}
+		// LTE carries enough to be worth it, and then DSL dips a little.
+		o.Links[1].DownRate, o.Delivered = 8e6, 26e6
+		pass(m, &o, 600*time.Millisecond)
+		o.Links[0].DownRate, o.Links[0].DownQueue = 18.5e6, false
+		if o.Delivered = 25.2e6; waits {
+			o.Delivered = 12e6
+			pass(m, &o, 100*time.Millisecond)
+		}
+		rested := false
+		for range 8 {
+			rested = rested || pass(m, &o, 50*time.Millisecond).Links[1].Resting
+		}
+		if rested == waits {
+			t.Errorf("hosts wait: %t; lte rested: %t", waits, rested)
+		}
+	}
+}
+
+// TestFarLinkMayBegin: the others stand still for three round trips of a link that is far away while it brings the first that it was given. It is
+// not given up for that; one that is near is.
+func TestFarLinkMayBegin(t *testing.T) {
+	for _, rtt := range []time.Duration{30 * time.Millisecond, 300 * time.Millisecond} {
+		c, o := household()
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, rtt, 18.6e6
+		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
+			pass(m, &o, 50*time.Millisecond)
+		}
+		pass(m, &o, 2*rtt)
+		o.Links[0].DownRate, o.Links[1].DownRate, o.Delivered = 1e6, 1e6, 0
+		pass(m, &o, 450*time.Millisecond)
+		o.Links[0].DownRate, o.Links[1].DownRate, o.Delivered = 19.6e6, 6e6, 30e6
+		p := pass(m, &o, 500*time.Millisecond)
+		if want := rtt > 100*time.Millisecond; p.OverflowDown != want {
+			t.Errorf("round trip %v: overflow %t: %s", rtt, p.OverflowDown, p.Links[1].Why)
+		}
+	}
+}
+
+// TestGuardLossyUp: from the home a link goes that loses too much to carry anything worth it, unless it loses because it is full.
+func TestGuardLossyUp(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		lte, loss       float64
+		rtt, queue      time.Duration
+		goes, saysQueue bool
+	}{
+		{"far, and loses", 1, 0.02, 300 * time.Millisecond, 0, true, false},
+		{"far, and loses nothing", 1, 0, 300 * time.Millisecond, 0, false, false},
+		{"near, and loses half", 0.5, 0.5, 30 * time.Millisecond, 0, true, false},
+		{"near, and loses a little", 0.5, 0.01, 30 * time.Millisecond, 0, false, false},
+		{"carries enough", 3, 0.02, 300 * time.Millisecond, 0, false, false},
+		{"is full", 1, 0.05, 300 * time.Millisecond, 200 * time.Millisecond, false, false},
+		{"is said to be full", 1, 0.05, 300 * time.Millisecond, 0, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, o := household()
+			m := New(c)
+			o.Links[0].UpRate, o.Links[0].UpQueue, o.Links[1].MinRTT = 5e6, true, tt.rtt
+			for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[up]; {
+				pass(m, &o, 50*time.Millisecond)
+			}
+			if !m.mem.links[1].over[up] {
+				t.Fatal("no overflow")
+			}
+			o.Links[1].UpRate, o.Links[1].Loss, o.Links[1].RTT, o.Links[1].UpQueue = tt.lte*1e6, tt.loss, tt.rtt+tt.queue, tt.saysQueue
+			p := pass(m, &o, time.Second)
+			if p.OverflowUp == tt.goes {
+				t.Errorf("overflow %t: %s", p.OverflowUp, p.Links[1].Why)
+			}
+			if tt.goes && !strings.Contains(p.Links[1].Why, "lte loses") {
 				t.Errorf("it is not said: %s", p.Links[1].Why)
 			}
 		})

@@ -112,7 +112,8 @@ type sense struct {
 	rate, cap    [2]float64
 	queue        [2]bool
 	rtt, minRTT  time.Duration
-	loss         float64
+	loss         float64    // over all
+	lost         [2]float64 // by direction
 	bytes, epoch uint64
 	subflows     int
 }
@@ -164,7 +165,7 @@ func (s *step) sense(o *Observation) {
 			cap:   [2]float64{sane(l.DownCap), sane(l.UpCap)},
 			queue: [2]bool{l.DownQueue, l.UpQueue},
 			rtt:   max(l.RTT, 0), minRTT: max(l.MinRTT, 0),
-			loss:  sane(l.Loss),
+			loss: sane(l.Loss), lost: [2]float64{sane(l.DownLoss), sane(l.Loss)},
 			bytes: l.UsedBytes, epoch: l.UsedEpoch, subflows: l.Subflows,
 		}
 		if c.DownBit > 0 {

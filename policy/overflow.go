@@ -109,6 +109,9 @@ func (s *step) spill(d int) {
 	if u.overflowLinks > 0 && (s.guardOverflow(d, &u) || s.guardBehind(d, &u)) {
 		return
 	}
+	if u.overflowLinks == 0 {
+		s.learnShare(d, &u)
+	}
 	if !s.leave(d, &u) {
 		s.enter(d, &u)
 	}
@@ -241,7 +244,6 @@ func (s *step) enter(d int, u *use) {
 			return
 		}
 		dm.byQueue = !full
-		dm.behind = s.beginBehind(u)
 		for i := range s.n {
 			s.mem.links[i].sat[d] = 0
 			if s.primary[i] {

@@ -27,7 +27,8 @@ type LinkObs struct {
 	DownCap, UpCap     float64       // 0: unknown; LinkConfig.DownBit and UpBit come first
 	DownQueue, UpQueue bool          // a queue stands: data waits (window full, NotSent) or the round-trip time is inflated
 	RTT, MinRTT        time.Duration // 0: unknown
-	Loss               float64       // share of packets lost, 0 to 1
+	Loss               float64       // share of packets lost, 0 to 1, as our own senders see it
+	DownLoss           float64       // ... of those towards the home, as the receiver sees it; 0: unknown, or none
 	Subflows           int           // that use the link
 
 	// UsedBytes counts the octets of both directions. It may restart at 0.

@@ -100,7 +100,7 @@ func (s *step) takeTurns(d int) {
 		t.dip.on, t.dipRate = false, in.rate[d]
 	}
 	t.peak = max(t.peak, in.rate[d])
-	if dips := t.dip.hold(s.clock, !full && !works); dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
+	if dips := t.dip.hold(s.clock, !full && !works && !s.waits(d, in)); dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
 		return
 	}
 	most := min(pauseMost, time.Duration(float64(gatherMost)/max(dm.together/alone-1, 0.05)))

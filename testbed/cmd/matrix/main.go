@@ -281,6 +281,11 @@ func (m matrix) transfer(w *world.World) (r traffic.Result, mbit float64, err er
 	if r.Bad > 0 || r.Failed > 0 {
 		return r, 0, fmt.Errorf("%d connections failed, %d with a wrong octet: %q", r.Failed, r.Bad, r.Errors)
 	}
+	if m.up {
+		// What is written when the time is over still waits in the router: only what has come counts.
+		begin := time.UnixMilli(r.Start)
+		return r, r.Series.Mbit(begin, begin.Add(m.length)), nil
+	}
 	return r, float64(r.Octets) * 8 / m.length.Seconds() / 1e6, nil
 }
 
