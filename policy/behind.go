@@ -120,7 +120,8 @@ func (s *step) guardLossy(d int, u *use, brings float64) bool {
 	if most >= little || brings >= lossyMost*little {
 		return false
 	}
-	if d == down && (dm.behind.share < shareLeast || dm.behind.peak >= lossyMost*little || dm.behind.bits < lossyFrom.Seconds()*dm.solo) {
+	if b := &dm.behind; d == down && (b.share < shareLeast || b.peak >= lossyMost*little || in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] ||
+		b.bits < lossyFrom.Seconds()*dm.solo) {
 		return false
 	}
 	if d == up && (in.queue[d] || in.rtt-in.atRest() >= deepQueue || in.cap[d] > 0 && in.rate[d] >= fullShare*in.cap[d]) {

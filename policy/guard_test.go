@@ -271,6 +271,7 @@ func TestGuardIgnoresTheEnd(t *testing.T) {
 // TestGuardBehind: a link that brings next to nothing while hosts wait for it goes before anything is lost. One that brings enough may keep
 // them waiting, and so may one that has had no time to begin; and without a figure of what hosts are given nothing follows.
 func TestGuardBehind(t *testing.T) {
+	const fullOfFive = 4.5 // Mbit/s, of a link that has 5
 	for _, tt := range []struct {
 		name           string
 		lte, delivered float64 // Mbit/s
@@ -286,10 +287,14 @@ func TestGuardBehind(t *testing.T) {
 		{"little, loses, but nobody waits", 1.5, 20, 300 * time.Millisecond, 0.01, ""},
 		{"enough, though it loses", 6, 9, 300 * time.Millisecond, 0.01, ""},
 		{"little, loses no more than TCP bears so near", 1.5, 18, 30 * time.Millisecond, 0.01, ""},
+		{"as much as it can, and loses the rest", fullOfFive, 9, 300 * time.Millisecond, 0.01, ""},
 		{"unknown", 1.5, 0, 30 * time.Millisecond, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, o := household()
+			if tt.lte == fullOfFive {
+				c.Links[1].DownBit = 5e6
+			}
 			m := New(c)
 			o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT = 19.6e6, true, tt.rtt
 			if tt.delivered > 0 {
