@@ -58,7 +58,9 @@ func (f fault) scenario() Scenario {
 		f.settings.Policy = map[string]string{"never_worse": "false"}
 	}
 	expect := []Expectation{
-		{What: "requests that failed", Unit: "%", Measure: FailedShare("requests"), Is: AtMost, Aim: f.requests, Bound: max(3*f.requests, 5)},
+		// One begins each 100 ms. Whose server has ended may lose its last octets when a subflow goes (Linux refuses another), and on a busy machine
+		// several are that far at once.
+		{What: "requests that failed", Unit: "%", Measure: FailedShare("requests"), Is: AtMost, Aim: f.requests, Bound: max(3*f.requests, 15)},
 		{What: "slowest request", Unit: "ms", Measure: Slowest("requests"), Is: AtMost, Aim: f.slowest, Bound: 20_000},
 		{What: "connections with a wrong octet", Measure: Wrong("requests", "bulk", "after"), Is: AtMost, Aim: 0, Bound: 0},
 	}
