@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,23 +21,20 @@ import (
 
 // optionNames puts kinds of TCP options (IANA's numbers) in words.
 func optionNames(kinds []byte) string {
-	text := ""
-	for i, k := range kinds {
-		if i > 0 {
-			text += ", "
-		}
+	var names []string
+	for _, k := range kinds {
 		switch k {
 		case 4:
-			text += "SACK"
+			names = append(names, "SACK")
 		case 8:
-			text += "timestamps"
+			names = append(names, "timestamps")
 		case convert.OptionMPTCP:
-			text += "MPTCP"
+			names = append(names, "MPTCP")
 		default:
-			text += strconv.Itoa(int(k))
+			names = append(names, strconv.Itoa(int(k)))
 		}
 	}
-	return or(text, "none")
+	return or(strings.Join(names, ", "), "none")
 }
 
 // addProbes gives doctor its ways to ask a concentrator by one link.

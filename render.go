@@ -192,7 +192,7 @@ func writeWhy(w io.Writer, y *Why) {
 
 // writeDoctor is `spillway doctor`.
 func writeDoctor(w io.Writer, d *Doctor) {
-	counts, failed := map[string]int{}, ""
+	counts, failed := map[string]int{}, []string(nil)
 	for _, c := range d.Checks {
 		mark := map[string]string{"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "-   ", "blocked": "-   "}[c.Result]
 		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, c.What)
@@ -203,11 +203,12 @@ func writeDoctor(w io.Writer, d *Doctor) {
 			fmt.Fprintf(w, "      $ %s\n", c.Command)
 		}
 		if counts[c.Result]++; c.Result == "fail" {
-			failed += ", " + c.Name
+			failed = append(failed, c.Name)
 		}
 	}
-	if failed != "" {
-		failed = ": " + failed[len(", "):]
+	names := ""
+	if len(failed) > 0 {
+		names = ": " + strings.Join(failed, ", ")
 	}
-	fmt.Fprintf(w, "%d checks: %d ok, %d warnings, %d not made, %d failed%s\n", len(d.Checks), counts["ok"], counts["warn"], counts["skip"]+counts["blocked"], counts["fail"], failed)
+	fmt.Fprintf(w, "%d checks: %d ok, %d warnings, %d not made, %d failed%s\n", len(d.Checks), counts["ok"], counts["warn"], counts["skip"]+counts["blocked"], counts["fail"], names)
 }

@@ -6,8 +6,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"spillway/relay/engine"
 	"time"
+
+	"spillway/relay/engine"
 )
 
 // race shakes hands on two links at once. The connection of the first to be ready is used, and path tells which; the

@@ -255,11 +255,7 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	if len(l.bulk) > 0 {
-		next := l.nextTick
-		if len(l.withheld) > 0 {
-			next = min(next, l.nextHeld())
-		}
-		left := next - int64(time.Since(l.origin))
+		left := min(l.nextTick, l.nextHeld()) - int64(time.Since(l.origin))
 		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
@@ -268,14 +264,11 @@ func (l *loop) timeout() int {
 	if !busy {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	next := l.sweep
+	next := min(l.sweep, l.nextHeld())
 	for _, n := range []*line{&l.openings, &l.soon} {
 		if at, waits := n.next(); waits {
 			next = min(next, at)
 		}
-	}
-	if len(l.withheld) > 0 {
-		next = min(next, l.nextHeld())
 	}
 	return int(max(1, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 }

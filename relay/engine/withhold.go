@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"math"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,10 +76,10 @@ func (w *withheld) room(moved, under uint64, limit int) int {
 	return room
 }
 
-// nextHeld is when one of those withheld is due. There is one.
+// nextHeld is when the first of those withheld is due; without any, never.
 func (l *loop) nextHeld() int64 {
-	next := l.withheld[0].withheld.due
-	for _, c := range l.withheld[1:] {
+	next := int64(math.MaxInt64)
+	for _, c := range l.withheld {
 		next = min(next, c.withheld.due)
 	}
 	return next
