@@ -41,7 +41,9 @@ func (l *loop) allowed(c *Conn, limit int) int {
 	w, moved := c.withheld, c.dir[1].moved.Load()
 	switch {
 	case moved >= doubtful:
-		c.withheld = nil
+		if !w.listed { // else the loop still looks at it
+			c.withheld = nil
+		}
 		return limit
 	case moved+uint64(limit) <= w.edge:
 		return limit
@@ -50,7 +52,7 @@ func (l *loop) allowed(c *Conn, limit int) int {
 	}
 	var under int32 // on their way, or not yet sent
 	if _, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(c.fd[0]), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&under))); e != 0 {
-		c.withheld = nil
+		w.edge = math.MaxUint64
 		return limit
 	}
 	if room := w.room(moved, uint64(under), limit); room > 0 {

@@ -60,3 +60,19 @@ func TestWithheldArrives(t *testing.T) {
 		t.Errorf("%d octets were moved of %d", down, all)
 	}
 }
+
+// One that waits to be looked at may pass the limit by another event meanwhile; the loop finds it all the same.
+func TestWithheldUntilItIsLookedAt(t *testing.T) {
+	c := &Conn{withheld: &withheld{listed: true, due: 7}}
+	c.dir[1].moved.Store(doubtful)
+	l := &loop{withheld: []*Conn{c}}
+	if n := l.allowed(c, 100); n != 100 {
+		t.Errorf("%d of 100 octets allowed", n)
+	}
+	if at := l.nextHeld(); at != 7 {
+		t.Errorf("looked at %d, want 7", at)
+	}
+	if l.tryHeld(); len(l.withheld) != 1 {
+		t.Error("it is looked at before its time")
+	}
+}
