@@ -43,9 +43,9 @@ func (s *step) assignLink(i int) (State, cause) {
 	}
 	cause := s.hurdle[i]
 	switch {
-	case l.state >= Active && cause == causeSuspended && l.suspension.cut:
+	case cause == causeSuspended && (l.state >= Active && l.suspension.cut || l.state == Standby && s.starved()):
 		l.drainUntil = 0 // the others repeat at once what is on its way here
-	case l.state >= Active:
+	case l.state >= Active, s.silent(i):
 		l.drainUntil = s.clock + s.cfg.Drain
 	}
 	standby := s.rank[i] < demoted && (s.cfg.Standby == StandbyOn || s.cfg.Standby == StandbyBusy && s.clock < s.mem.busyUntil)

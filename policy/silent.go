@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "time"
+
+// A link that the guard has taken out. The sender takes the removal of a subflow, though it be an empty one, for a reason to repeat all that is not
+// acknowledged in order (__mptcp_close_ssk and __mptcp_retransmit_pending_data, net/mptcp/protocol.c). While the primaries are full that costs 0.3 s of what
+// they carry, as much as the link itself had cost. So it falls silent first, and its subflows go when the primaries have room.
+const (
+	// silentMost: new connections get a subflow here as well meanwhile, about 956 octets each, so it does not last for ever.
+	silentMost = suspendMin
+	// starvedShare: primaries that carry less than this share of what they carry alone, soon after the link fell silent, wait for what it still has: a
+	// packet that was lost, for instance, with none after it to tell of it, which the sender repeats after its time-out only. Then to repeat all is better.
+	starvedShare  = 0.6
+	starvedWithin = 3 * time.Second
+)
+
+// silent reports whether link i, suspended and emptying, shall keep its subflows beyond the time that it has to empty.
+func (s *step) silent(i int) bool {
+	l := &s.mem.links[i]
+	p := &l.suspension
+	if l.state != Standby || s.hurdle[i] != causeSuspended || l.drainUntil <= s.clock || s.clock >= p.until-p.backoff+silentMost {
+		return false
+	}
+	for d := range s.used {
+		if u := &s.used[d]; u.queue || u.capacity > 0 && u.primaries >= s.cfg.OverflowLeave*u.capacity {
+			return true
+		}
+	}
+	return false
+}
+
+// starved reports whether the primaries wait for what an overflow link, suspended of late, still has.
+func (s *step) starved() bool {
+	for d := range s.used {
+		dm, most := &s.mem.dirs[d], starvedShare*s.mem.dirs[d].solo
+		if dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.used[d].primaries < most && (d == up || s.delivered < most) {
+			return true
+		}
+	}
+	return false
+}
