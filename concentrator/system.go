@@ -23,7 +23,7 @@ const wmemMax = 4 << 20
 
 // notSent is how much of a connection may wait unsent, octets. What a bonded connection may hold is what its subflows may, together; the less
 // of it waits, the longer the fast link goes on while the other end waits for the slow one.
-const notSent = 256 << 10
+const notSent = 40 << 10
 
 // setting is one kernel setting and what it should become. want returns "" when the value found is good.
 type setting struct {

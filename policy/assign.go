@@ -43,7 +43,7 @@ func (s *step) assignLink(i int) (State, cause) {
 	}
 	cause := s.hurdle[i]
 	switch {
-	case cause == causeSuspended && (l.state >= Active && l.suspension.cut || l.state == Standby && s.starved()):
+	case cause == causeSuspended && (l.state >= Active && l.suspension.cut || l.state == Standby && s.starved(i)):
 		l.drainUntil = 0 // the others repeat at once what is on its way here
 	case l.state >= Active, s.silent(i):
 		l.drainUntil = s.clock + s.cfg.Drain

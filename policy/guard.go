@@ -40,6 +40,7 @@ type suspension struct {
 	until   time.Duration
 	backoff time.Duration
 	cut     bool // at once: what is on its way there holds up the rest
+	starved span // since it fell silent, the primaries wait for what it still has
 	why     string
 }
 

@@ -10,9 +10,11 @@ import "time"
 const (
 	// silentMost: new connections get a subflow here as well meanwhile, about 956 octets each, so it does not last for ever.
 	silentMost = suspendMin
-	// starvedShare: primaries that carry less than this share of what they carry alone, soon after the link fell silent, wait for what it still has: a
-	// packet that was lost, for instance, with none after it to tell of it, which the sender repeats after its time-out only. Then to repeat all is better.
+	// starvedShare: primaries that carry less than this share of what they carry alone, soon after the link fell silent, wait for what it still has. A
+	// packet that was lost takes a round trip more; after starvedTrips there was none behind it to tell of it, and the sender repeats it after a time-out only.
+	// Then to repeat all is better.
 	starvedShare  = 0.6
+	starvedTrips  = 1.5
 	starvedWithin = 3 * time.Second
 )
 
@@ -31,13 +33,12 @@ func (s *step) silent(i int) bool {
 	return false
 }
 
-// starved reports whether the primaries wait for what an overflow link, suspended of late, still has.
-func (s *step) starved() bool {
+// starved reports whether the primaries have long waited for what overflow link i, suspended of late, still has.
+func (s *step) starved(i int) bool {
+	waits := false
 	for d := range s.used {
 		dm, most := &s.mem.dirs[d], starvedShare*s.mem.dirs[d].solo
-		if dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.used[d].primaries < most && (d == up || s.delivered < most) {
-			return true
-		}
+		waits = waits || dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.used[d].primaries < most && (d == up || s.delivered < most)
 	}
-	return false
+	return s.mem.links[i].suspension.starved.hold(s.clock, waits) > time.Duration(starvedTrips*float64(s.in[i].atRest()))
 }
