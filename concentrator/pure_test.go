@@ -207,6 +207,11 @@ func TestSettings(t *testing.T) {
 			t.Errorf("tcp_wmem %q: %q, want %q", have, got, want)
 		}
 	}
+	for have, want := range map[string]string{"212992": "4194304", "4194304": "", "16777216": "", "": ""} {
+		if got := largerMost(have); got != want {
+			t.Errorf("wmem_max %q: %q, want %q", have, got, want)
+		}
+	}
 }
 
 func TestWrongConfigurationsAreNamed(t *testing.T) {

@@ -21,22 +21,26 @@ const subflowLimit = 8
 // 750 kB in flight, as much again unsent, and the kernel counts twice what it holds.
 const wmemMax = 4 << 20
 
-// notSent is how much of a connection may wait unsent, octets. What a bonded connection may hold is what its subflows may, together; the less
-// of it waits, the longer the fast link goes on while the other end waits for the slow one.
+// notSent is how much of a connection may wait unsent, octets. A line that joins is given all that waits at once, up to 64 KiB, and what other lines
+// bring meanwhile waits for it at the other end. It begins with 10 segments and then 20: more than 42 KiB would take a line far away a round trip more.
 const notSent = 40 << 10
+
+const largestBuffer = "net.core.wmem_max"
 
 // setting is one kernel setting and what it should become. want returns "" when the value found is good.
 type setting struct {
-	name string
-	want func(have string) string
-	why  string
+	name  string
+	want  func(have string) string
+	why   string
+	spare bool // good without: a container may not have it, which is the whole machine's
 }
 
 func settings() []setting {
 	return []setting{
-		{"net.mptcp.enabled", func(have string) string { return unless(have == "1", "1") }, "no Multipath TCP without it"},
-		{"net.ipv4.tcp_fastopen", fastOpenServer, "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP"},
-		{"net.ipv4.tcp_wmem", largerWmem, "downloads over long paths would be slow"},
+		{"net.mptcp.enabled", func(have string) string { return unless(have == "1", "1") }, "no Multipath TCP without it", false},
+		{"net.ipv4.tcp_fastopen", fastOpenServer, "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP", false},
+		{"net.ipv4.tcp_wmem", largerWmem, "downloads over long paths would be slow", false},
+		{largestBuffer, largerMost, "a line far away would hold up others when it joins them", true},
 	}
 }
 
@@ -68,6 +72,21 @@ func largerWmem(have string) string {
 	return fmt.Sprintf("%s %s %d", f[0], f[1], wmemMax)
 }
 
+// largerMost raises what a program may ask for its send buffer.
+func largerMost(have string) string {
+	n, err := strconv.Atoi(have)
+	return unless(err != nil || n >= wmemMax, strconv.Itoa(wmemMax))
+}
+
+// sendMost is what the engine may ask for a connection's send buffer, octets. 0: not known.
+func sendMost() int {
+	raw, _ := os.ReadFile(procOf(largestBuffer))
+	n, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
+	return n
+}
+
+func procOf(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
+
 // Prepare puts the kernel's settings in place where this process may, and says in one line each what it may not, with the
 // command to type. Nothing is put back at the end: these are a host's settings, and others may have come to rely on them.
 // It reports whether all are right.
@@ -85,7 +104,7 @@ func Prepare(log *slog.Logger) (good bool) {
 }
 
 func (s setting) apply(log *slog.Logger) (good bool) {
-	path := "/proc/sys/" + strings.ReplaceAll(s.name, ".", "/")
+	path := procOf(s.name)
 	raw, err := os.ReadFile(path)
 	have := strings.TrimSpace(string(raw))
 	want := s.want(have)
@@ -98,12 +117,15 @@ func (s setting) apply(log *slog.Logger) (good bool) {
 			return true
 		}
 	}
+	if s.spare && errors.Is(err, os.ErrNotExist) {
+		return true
+	}
 	remedy := fmt.Sprintf("sysctl -w '%s=%s'", s.name, want)
 	if errors.Is(err, os.ErrNotExist) {
 		remedy = "a kernel with this setting"
 	}
 	log.Warn("concentrator: kernel setting is not right: "+s.why, "name", s.name, "err", err, "remedy", remedy)
-	return false
+	return s.spare
 }
 
 func raiseLimits() error {

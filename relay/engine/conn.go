@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -36,6 +37,9 @@ type Pair struct {
 	Far bool
 	// Withhold has what goes to LAN, MPTCP, kept within the window that was offered: its SYN came with data (withhold.go).
 	Withhold bool
+	// SendMost is the largest send buffer that may be asked for, octets (net.core.wmem_max), for LAN when a line far away joins it (reserve). 0: leave
+	// it to the kernel.
+	SendMost int
 }
 
 // Conn is a pair being copied.
@@ -52,6 +56,7 @@ type Conn struct {
 	over     bool
 	out      [2]bool     // a socket's writability wakes us: once it was the slower one
 	opening  *Opening    // nil: being copied
+	sendMost int32       // Pair.SendMost; 0: also when it has been asked for
 	withheld *withheld   // nil: the kernel keeps dir[1] within the window
 	quit     atomic.Bool // Abort was called
 	fell     fallen      // of upstream
@@ -81,11 +86,12 @@ func (c *Conn) toward(far, plain bool) {
 	c.dir[0].gauge.brisk = !far && !plain
 }
 
-// withhold sets Pair.Withhold.
-func (c *Conn) withhold(on bool) {
-	if on {
+// send sets how the pair sends to LAN: Pair.Withhold and Pair.SendMost.
+func (c *Conn) send(p *Pair) {
+	if p.Withhold {
 		c.withheld = new(withheld)
 	}
+	c.sendMost = int32(min(p.SendMost, math.MaxInt32))
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

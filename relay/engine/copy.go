@@ -234,7 +234,7 @@ func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
 		l.finish(c, Failed)
 		return false
 	}
-	l.tally(x, d, max(0, w-own))
+	l.tally(c, d, max(0, w-own))
 	if w == len(b) {
 		return true
 	}
@@ -246,10 +246,14 @@ func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
 }
 
 // tally adds octets that a direction has moved.
-func (l *loop) tally(x *direction, d, n int) {
-	x.moved.Store(x.moved.Load() + uint64(n))
+func (l *loop) tally(c *Conn, d, n int) {
+	x := &c.dir[d]
+	before := x.moved.Load()
+	after := before + uint64(n)
+	x.moved.Store(after)
 	if d == 1 {
 		l.delivered.Add(uint64(n))
+		c.joined(before, after)
 	}
 }
 
@@ -261,7 +265,7 @@ func (l *loop) flush(c *Conn, d int) {
 		l.finish(c, Failed)
 		return
 	}
-	l.tally(x, d, w)
+	l.tally(c, d, w)
 	if w > 0 {
 		c.last = l.second()
 	}

@@ -98,7 +98,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{true, true}
 	offer(p.Up, p.Room)
-	c.withhold(p.Withhold)
+	c.send(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}

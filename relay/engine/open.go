@@ -246,7 +246,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
 	offer(int(c.fd[1]), p.Room)
-	c.withhold(p.Withhold)
+	c.send(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
