@@ -24,6 +24,9 @@ const (
 	// against it, up to gainedMost.
 	lostMost   = 200 * time.Millisecond
 	gainedMost = time.Second
+	// lostBond is the same in mode bond, where it is not as well known what the best link carries alone: of a third and more that is missing it makes
+	// less than worseFor and settleFor, which find the rest.
+	lostBond = 600 * time.Millisecond
 	// The first 64 KiB that the kernel gives a link take three round trips, and what the others bring meanwhile waits. That is the price of each
 	// beginning: beginTrips, and no more than beginMost.
 	beginTrips = 2
@@ -179,11 +182,17 @@ func (s *step) guardBond(d int) {
 			s.mem.links[dm.triedLink].suspension.until = s.clock
 		}
 	}
-	worse := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0 && b.queue && b.total < worseShare*b.best
-	if dm.guard.hold(s.clock, worse) < worseFor+settleFor {
+	judged := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0 && b.queue
+	if dt := s.clock - dm.togetherAt; !judged {
+		dm.lost = 0
+	} else {
+		dm.lost = max(dm.lost+time.Duration((worseShare-b.total/b.best)*float64(min(dt, longStep))), -gainedMost)
+	}
+	dm.togetherAt = s.clock
+	if dm.guard.hold(s.clock, judged && b.total < worseShare*b.best) < worseFor+settleFor && dm.lost < lostBond {
 		return
 	}
-	dm.guard.on = false
+	dm.guard.on, dm.lost = false, 0
 	dm.tried, dm.triedLink, dm.bonded, dm.leftAt = true, b.worst, b.total, s.clock
 	s.suspend(b.worst, "with %s the links carry %s %s together, less than the %s of %s alone",
 		s.cfg.Links[b.worst].Name, rate(b.total), direction(d), rate(b.best), s.cfg.Links[b.bestLink].Name)

@@ -75,7 +75,7 @@ func TestGuardInBond(t *testing.T) {
 			c.Links[1].DownBit = 5e6
 			m := New(c)
 			o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate = 10e6, true, 2e6
-			p := pass(m, &o, 6*time.Second)
+			p := pass(m, &o, 2500*time.Millisecond) // two fifths are missing: that is seen soon
 			if p.Links[1].Role >= Active || p.First != 0 {
 				t.Fatalf("%+v", p)
 			}
@@ -91,6 +91,71 @@ func TestGuardInBond(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGuardInBondTakesItsTime: where little is missing it is not decided at once, for a sum that swings is soon below its mean.
+func TestGuardInBondTakesItsTime(t *testing.T) {
+	c, o := household()
+	c.Mode = ModeBond
+	c.Links[1].DownBit = 5e6
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate = 16e6, true, 2e6
+	if p := pass(m, &o, 4*time.Second); p.Links[1].Role != Active {
+		t.Errorf("after 4 s: %s", p.Links[1].Why)
+	}
+	o.Links[0].DownRate = 19e6
+	pass(m, &o, time.Second)
+	o.Links[0].DownRate = 5e6 // and a moment of much is not the end
+	if p := pass(m, &o, 500*time.Millisecond); p.Links[1].Role != Active {
+		t.Errorf("after half a second: %s", p.Links[1].Why)
+	}
+	if p := pass(m, &o, 2*time.Second); p.Links[1].Role >= Active {
+		t.Errorf("lte still carries, 7 instead of 20 Mbit/s: %s", p.Links[1].Why)
+	}
+}
+
+// TestASilentLinkWaits: the subflows of a link that the guard took out stay, silent, while the primary is full, but not while it waits for what the link
+// still has, and not for ever.
+func TestASilentLinkWaits(t *testing.T) {
+	suspended := func() (*Machine, Observation) {
+		c, o := household()
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Delivered = c.Links[0].DownBit, true, c.Links[0].DownBit
+		o.Links[1].RTT, o.Links[1].MinRTT = 300*time.Millisecond, 300*time.Millisecond
+		if p := pass(m, &o, 2*time.Second); p.Links[1].Role != Active {
+			t.Fatalf("no overflow: %s", p.Links[1].Why)
+		}
+		m.Suspend(1, "lte is no good")
+		return m, o
+	}
+	for _, c := range []struct {
+		name   string
+		change func(o *Observation)
+		after  time.Duration
+		want   State
+	}{
+		{"full", func(*Observation) {}, 25 * time.Second, Standby},
+		{"room", func(o *Observation) { o.Links[0].DownRate, o.Links[0].DownQueue = 5e6, false }, 4 * time.Second, Off},
+		{"waits for a moment", func(o *Observation) { o.Links[0].DownRate, o.Delivered = 0, 0 }, 300 * time.Millisecond, Standby},
+		{"waits long", func(o *Observation) { o.Links[0].DownRate, o.Delivered = 0, 0 }, 600 * time.Millisecond, Off},
+		{"hosts get it", func(o *Observation) { o.Links[0].DownRate = 0 }, 600 * time.Millisecond, Standby},
+		{"gone", func(o *Observation) { o.Links[1].Usable = false }, 100 * time.Millisecond, Off},
+	} {
+		m, o := suspended()
+		c.change(&o)
+		if p := pass(m, &o, c.after); p.Links[1].Role != c.want {
+			t.Errorf("%s: %v, want %v: %s", c.name, p.Links[1].Role, c.want, p.Links[1].Why)
+		}
+	}
+	// The second suspension is longer than a silent link may stay.
+	m, o := suspended()
+	m.Suspend(1, "lte is no good")
+	if p := pass(m, &o, 29*time.Second); p.Links[1].Role != Standby {
+		t.Errorf("after 29 s: %v", p.Links[1].Role)
+	}
+	if p := pass(m, &o, 5*time.Second); p.Links[1].Role != Off {
+		t.Errorf("after 34 s of 60: %v", p.Links[1].Role)
 	}
 }
 
