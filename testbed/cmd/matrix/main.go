@@ -2,7 +2,7 @@
 
 // Command matrix looks for pairs of links on which bonding is worse than the better link alone.
 //
-//	matrix [-for 8s] [-up] [-least 0.95] [-nominal] [-json FILE] [NAME...]     names of cells; none: all
+//	matrix [-for 8s] [-up] [-least 0.95] [-nominal] [-mode overflow] [-json FILE] [NAME...]     names of cells; none: all
 //
 // In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
 // other. It ends with 1 when both are less than so much of the better one. "late" is for how long the machine did something else while both
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ func main() {
 	flag.BoolVar(&m.verbose, "v", false, "print the router's log and the links' rates while both carry")
 	flag.BoolVar(&m.unguarded, "unguarded", false, "without the guard (never_worse = false): what the kernel alone makes of it")
 	flag.BoolVar(&m.nominal, "nominal", false, "play both links only, and take 15/16 of the better one's rate for what it carries alone")
+	flag.StringVar(&m.mode, "mode", "overflow", "the router's policy.mode")
 	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
 	flag.Parse()
@@ -113,7 +115,7 @@ type matrix struct {
 
 	verbose, unguarded, nominal bool
 
-	sysctl string
+	sysctl, mode string
 }
 
 func (m matrix) run(ctx context.Context, names []string, out string) error {
@@ -166,8 +168,9 @@ func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
 	}
 	defer os.RemoveAll(dir)
 	config := world.Config{Links: c.links()}
+	config.Settings.Policy = map[string]string{"mode": strconv.Quote(m.mode)}
 	if m.unguarded {
-		config.Settings.Policy = map[string]string{"never_worse": "false"}
+		config.Settings.Policy["never_worse"] = "false"
 	}
 	w, err := world.Make(config, dir, bin)
 	if err != nil {
