@@ -12,8 +12,7 @@ import (
 const (
 	worseShare = 0.95            // together below this share of the best alone: worse
 	betterBy   = 1.05            // together above this multiple of it: proven useful
-	settleFor  = 2 * time.Second // after a link was taken, before it is judged
-	worseFor   = 3 * time.Second
+	worseFor   = 3 * time.Second // mode bond: after a link was left, until it is known whether that helped
 	meanOfBoth = 2 * time.Second // what links carry together swings while they wait for each other: judged by its mean
 	queueHeld  = time.Second     // a queue seen so lately still counts
 	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
@@ -24,9 +23,10 @@ const (
 	// against it, up to gainedMost.
 	lostMost   = 200 * time.Millisecond
 	gainedMost = time.Second
-	// lostBond is the same in mode bond, where it is not as well known what the best link carries alone: of a third and more that is missing it makes
-	// less than worseFor and settleFor, which find the rest.
-	lostBond = 600 * time.Millisecond
+	// The same in mode bond, where it is not as well known what the best link carries alone, nor whether more wants to be carried: a line that
+	// waits for another one has no queue for a while.
+	lostBond  = 600 * time.Millisecond
+	queueBond = queueHeld / 2
 	// The first 64 KiB that the kernel gives a link take three round trips, and what the others bring meanwhile waits. That is the price of each
 	// beginning: beginTrips, and no more than beginMost.
 	beginTrips = 2
@@ -182,17 +182,23 @@ func (s *step) guardBond(d int) {
 			s.mem.links[dm.triedLink].suspension.until = s.clock
 		}
 	}
-	judged := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0 && b.queue
-	if dt := s.clock - dm.togetherAt; !judged {
+	if b.queue {
+		dm.queueAt = s.clock
+	}
+	dt := s.clock - dm.togetherAt
+	dm.togetherAt = s.clock
+	switch judged := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0; {
+	case !judged:
 		dm.lost = 0
-	} else {
+	case s.clock-dm.queueAt > queueBond:
+		dm.lost -= time.Duration(float64(dm.lost) * min(1, float64(dt)/float64(forgetLost)))
+	default:
 		dm.lost = max(dm.lost+time.Duration((worseShare-b.total/b.best)*float64(min(dt, longStep))), -gainedMost)
 	}
-	dm.togetherAt = s.clock
-	if dm.guard.hold(s.clock, judged && b.total < worseShare*b.best) < worseFor+settleFor && dm.lost < lostBond {
+	if dm.lost < lostBond {
 		return
 	}
-	dm.guard.on, dm.lost = false, 0
+	dm.lost = 0
 	dm.tried, dm.triedLink, dm.bonded, dm.leftAt = true, b.worst, b.total, s.clock
 	s.suspend(b.worst, "with %s the links carry %s %s together, less than the %s of %s alone",
 		s.cfg.Links[b.worst].Name, rate(b.total), direction(d), rate(b.best), s.cfg.Links[b.bestLink].Name)

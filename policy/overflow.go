@@ -35,7 +35,6 @@ type dirMemory struct {
 	full, queued span    // the links in use are full by rate, by a standing queue
 	deep         span    // ... by one that proves it against the rate
 	fits, nearly span    // everything would fit into one link less: surely, barely
-	guard        span    // the links together are slower than the best alone (mode bond)
 	mean         float64 // of what is carried, over half a minute
 	meanAt       time.Duration
 
@@ -323,7 +322,7 @@ func (dm *dirMemory) leave(clock time.Duration, by cause) {
 
 // begin lets the spans begin anew, since the links in use are others now.
 func (dm *dirMemory) begin() {
-	for _, x := range []*span{&dm.full, &dm.queued, &dm.deep, &dm.fits, &dm.nearly, &dm.guard} {
+	for _, x := range []*span{&dm.full, &dm.queued, &dm.deep, &dm.fits, &dm.nearly} {
 		x.on = false
 	}
 }
