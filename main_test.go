@@ -45,6 +45,9 @@ func TestCommandLine(t *testing.T) {
 		{"check -config /nowhere.toml", 2, "", "/nowhere.toml: no such file or directory (write one:"},
 		{"check -reference", 0, "[[concentrator]]", ""},
 		{"run -config /nowhere.toml", 2, "", "/nowhere.toml"},
+		{"doctor -control /nowhere/s -config config/reference.toml", 1, "FAIL  daemon: no daemon answers", "no daemon runs"},
+		{"doctor -json -control /nowhere/s -config config/reference.toml", 1, `{"ok":false,"checks":[{"name":"daemon","result":"fail"`, "no daemon runs"},
+		{"watch -json", 2, "", "flag provided but not defined: -json"},
 	}
 	for _, tt := range tests {
 		code, stdout, stderr := call(t, strings.Fields(tt.args)...)
