@@ -15,6 +15,7 @@ import (
 	"spillway/journal"
 	"spillway/json"
 	"spillway/policy"
+	"spillway/testbed/await"
 )
 
 // call runs a command line in-process.
@@ -105,7 +106,7 @@ func serve(t *testing.T, h handler) string {
 	go func() { done <- serveControl(ctx, l, h, nil, journal.Discard()) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := await.Value(t, "the socket's end", done); err != nil {
 			t.Errorf("control socket: %v", err)
 		}
 	})
