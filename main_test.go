@@ -270,13 +270,23 @@ func TestUnits(t *testing.T) {
 }
 
 func TestWatchFrameHasOneWidth(t *testing.T) {
-	frame := watchFrame(example())
-	for line := range strings.SplitSeq(strings.TrimRight(frame, "\n"), "\n") {
-		if strings.HasPrefix(line, "dsl") && !strings.Contains(line, "│███████████████████▏│") && !strings.Contains(line, "██████████████████▊") {
+	s := example()
+	s.Links[1].Name, s.Links[1].State, s.Links[1].Down, s.Links[1].Up = "a name that is too long", "draining", 999.4e6, 99.9e6
+	width := 0
+	for line := range strings.SplitSeq(watchFrame(s), "\n") {
+		if !strings.Contains(line, "│") {
+			continue
+		}
+		if strings.HasPrefix(line, "dsl") && !strings.Contains(line, "│█████████████▏│") {
 			t.Errorf("15.04 of 16 is not drawn as 94 %%: %s", line)
 		}
+		n := len([]rune(line))
+		if width > 0 && n != width || n > 79 {
+			t.Errorf("%d columns, the line before %d: %s", n, width, line)
+		}
+		width = n
 	}
-	if pipe(3, 2, 0) != "│"+strings.Repeat("█", 20)+"│" || pipe(0, 0, 0) != "│"+strings.Repeat(" ", 20)+"│" {
+	if pipe(3, 2, 0) != "│"+strings.Repeat("█", 14)+"│" || pipe(0, 0, 0) != "│"+strings.Repeat(" ", 14)+"│" {
 		t.Errorf("ends of the scale: %s %s", pipe(3, 2, 0), pipe(0, 0, 0))
 	}
 }
