@@ -42,51 +42,53 @@ func jsonFlag(flags *flag.FlagSet) *bool {
 	return flags.Bool("json", false, "print the answer as JSON")
 }
 
-// show is a command that asks a method, with these arguments, and shows the answer.
-func show[T any](e env, flags *flag.FlagSet, args []string, method string, with any, write func(io.Writer, *T)) error {
+// show is a command that asks a method, with these arguments, for a value, and writes it, or with -json as the daemon tells it.
+func show(e env, flags *flag.FlagSet, args []string, method string, with, value any, write func()) error {
 	asJSON := jsonFlag(flags)
 	ask, err := asking(flags, args, 0)
 	if err != nil {
 		return err
 	}
-	return fetch(e, ask, *asJSON, method, with, write)
+	return fetch(e, ask, *asJSON, method, with, value, write)
 }
 
-// fetch asks a method and writes what the daemon says, as JSON or by write.
-func fetch[T any](e env, ask question, asJSON bool, method string, with any, write func(io.Writer, *T)) error {
-	if asJSON {
-		var raw json.Raw
-		if err := ask(method, with, &raw); err != nil {
+// fetch asks a method for a value, and writes it by write, or as the daemon tells it.
+func fetch(e env, ask question, asJSON bool, method string, with, value any, write func()) error {
+	if !asJSON {
+		if err := ask(method, with, value); err != nil {
 			return err
 		}
-		fmt.Fprintln(e.stdout, string(raw))
+		write()
 		return nil
 	}
-	var value T
-	if err := ask(method, with, &value); err != nil {
+	var raw json.Raw
+	if err := ask(method, with, &raw); err != nil {
 		return err
 	}
-	write(e.stdout, &value)
+	fmt.Fprintln(e.stdout, string(raw))
 	return nil
 }
 
 func statusCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	return show(e, flags, args, "status", nil, writeStatus)
+	s := &Status{}
+	return show(e, flags, args, "status", nil, s, func() { writeStatus(e.stdout, s) })
 }
 
 func linksCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	return show(e, flags, args, "links", nil, func(w io.Writer, l *Links) { writeLinks(w, l.Links) })
+	l := &Links{}
+	return show(e, flags, args, "links", nil, l, func() { writeLinks(e.stdout, l.Links) })
 }
 
 func flowsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	p := &page{} // filled when show has parsed the flags
+	p, f := &page{}, &Flows{} // the page is known when show has parsed the flags
 	flags.IntVar(&p.Offset, "offset", 0, "skip the first `N`")
 	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`")
-	return show(e, flags, args, "flows", p, writeFlows)
+	return show(e, flags, args, "flows", p, f, func() { writeFlows(e.stdout, f) })
 }
 
 func whyCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	return show(e, flags, args, "why", nil, writeWhy)
+	w := &Why{}
+	return show(e, flags, args, "why", nil, w, func() { writeWhy(e.stdout, w) })
 }
 
 func metricsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
@@ -94,7 +96,8 @@ func metricsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string
 	if err != nil {
 		return err
 	}
-	return fetch(e, ask, false, "status", nil, writeMetrics)
+	s := &Status{}
+	return fetch(e, ask, false, "status", nil, s, func() { writeMetrics(e.stdout, s) })
 }
 
 func watchCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -31,8 +30,8 @@ func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []strin
 		}
 		return err
 	}
-	found := Doctor{}
-	err = fetch(e, ask, *asJSON, "doctor", nil, func(w io.Writer, d *Doctor) { found = *d; writeDoctor(w, d) })
+	found := &Doctor{}
+	err = fetch(e, ask, *asJSON, "doctor", nil, found, func() { writeDoctor(e.stdout, found) })
 	if err == nil && !*asJSON && !found.OK {
 		return errors.New("something is wrong; see FAIL above")
 	}
