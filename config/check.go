@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
+// key names a key of the i-th table of an array, as errors do.
 func key(table string, i int, name string) string { return fmt.Sprintf("%s[%d].%s", table, i, name) }
 
+// or is a value, or what stands for an empty one.
 func or(value, otherwise string) string {
 	if value == "" {
 		return otherwise
@@ -41,10 +43,12 @@ func (p *parser) number(key string, value *int64, otherwise, low, high int64) in
 	return *value
 }
 
+// kbit is a rate in kbit/s, up to 100 Gbit/s, as bit/s.
 func (p *parser) kbit(key string, value int64) float64 {
 	return 1000 * float64(p.number(key, &value, 0, 0, 100_000_000))
 }
 
+// share checks a share of a whole, above 0 and up to 1; nil is the default.
 func (p *parser) share(key string, value *float64, otherwise float64) float64 {
 	if value == nil {
 		return otherwise
@@ -56,6 +60,7 @@ func (p *parser) share(key string, value *float64, otherwise float64) float64 {
 	return *value
 }
 
+// duration reads a duration and checks its range; "" is the default.
 func (p *parser) duration(key, value string, otherwise, low, high time.Duration) time.Duration {
 	if value == "" {
 		return otherwise
@@ -72,6 +77,7 @@ func (p *parser) duration(key, value string, otherwise, low, high time.Duration)
 	return d
 }
 
+// size reads octets, such as 50GB; "" is 0.
 func (p *parser) size(key, value string) uint64 {
 	if value == "" {
 		return 0
@@ -96,6 +102,7 @@ func (p *parser) device(key, value string) {
 	}
 }
 
+// unique holds the n names of a table's sections apart.
 func (p *parser) unique(table string, n int, name func(int) string) {
 	seen := map[string]int{}
 	for i := range n {
@@ -116,6 +123,7 @@ func try[T any](p *parser, key, value string, parse func(string) (T, error)) T {
 	return v
 }
 
+// each parses values, and leaves out those that are wrong, whose errors it records.
 func each[T any](p *parser, key string, values []string, parse func(string) (T, error)) []T {
 	var out []T
 	for _, s := range values {
