@@ -112,16 +112,19 @@ func (s *step) guardBehind(d int, u *use) bool {
 }
 
 // guardLossy suspends an overflow link that brings little and will not bring more, for it loses too much. It reports whether it did. What is lost because
-// the link is full must not count. Towards the home that is told by what the link has carried before, and hosts must wait for it; from the home, where
-// the losses are our own sender's and known well, by the link's queue.
+// the link is full must not count. That is told by what the link has carried before, most of what it can or, towards the home, where hosts must wait for it too, a
+// quarter of what the primaries carry; from the home, where the losses are our own sender's and known well, by the link's queue.
 func (s *step) guardLossy(d int, u *use, brings float64) bool {
 	dm, in := &s.mem.dirs[d], &s.in[u.last]
 	most, little := in.lossyRate(d), littleShare*dm.solo
 	if most >= little || brings >= lossyMost*little {
 		return false
 	}
-	if b := &dm.behind; d == down && (b.share < shareLeast || b.peak >= lossyMost*little || in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] ||
-		b.bits < lossyFrom.Seconds()*dm.solo) {
+	b := &dm.behind
+	if in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] {
+		return false
+	}
+	if d == down && (b.share < shareLeast || b.peak >= lossyMost*little || b.bits < lossyFrom.Seconds()*dm.solo) {
 		return false
 	}
 	if d == up && (in.queue[d] || in.rtt-in.atRest() >= deepQueue || in.cap[d] > 0 && in.rate[d] >= fullShare*in.cap[d]) {
