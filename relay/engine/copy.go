@@ -284,7 +284,7 @@ func (l *loop) flush(c *Conn, d int) {
 // passEnd tells the destination that no more will come, once all that came has been written.
 func (l *loop) passEnd(c *Conn, d int) {
 	x := &c.dir[d]
-	if x.held != nil || x.shut {
+	if x.held != nil || x.shut || l.waits(c, d) {
 		return
 	}
 	x.shut = true

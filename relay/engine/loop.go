@@ -43,7 +43,8 @@ type loop struct {
 	openings line
 	soon     line
 	withheld []*Conn // whose far end has no window, see withhold.go
-	most     int     // connections to accept at once
+	endings  []ending
+	most     int // connections to accept at once
 
 	mu     sync.Mutex
 	slots  []slot
@@ -187,6 +188,9 @@ func (l *loop) run() {
 		if len(l.withheld) > 0 {
 			l.tryHeld()
 		}
+		if len(l.endings) > 0 {
+			l.tryEndings()
+		}
 		if len(l.openings)+len(l.soon) > 0 {
 			l.lateOnes()
 		}
@@ -255,7 +259,7 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	if len(l.bulk) > 0 {
-		left := min(l.nextTick, l.nextHeld()) - int64(time.Since(l.origin))
+		left := min(l.nextTick, l.nextHeld(), l.nextEnding()) - int64(time.Since(l.origin))
 		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
@@ -264,7 +268,7 @@ func (l *loop) timeout() int {
 	if !busy {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	next := min(l.sweep, l.nextHeld())
+	next := min(l.sweep, l.nextHeld(), l.nextEnding())
 	for _, n := range []*line{&l.openings, &l.soon} {
 		if at, waits := n.next(); waits {
 			next = min(next, at)
