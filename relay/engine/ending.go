@@ -47,7 +47,9 @@ func (l *loop) waits(c *Conn, d int) bool {
 		expects = max(expects, int64(info.Rtt)*int64(time.Microsecond)/4)
 	}
 	x.ending = true
-	l.endings = append(l.endings, ending{c, d, l.now, l.now + 2*expects, expects})
+	due := l.now + 2*expects
+	l.endings = append(l.endings, ending{c, d, l.now, due, expects})
+	l.nextEnding = min(l.nextEnding, due)
 	return true
 }
 
@@ -58,31 +60,29 @@ func acknowledged(fd int32) bool {
 	return e != 0 || under == 0
 }
 
-// nextEnding is when the first of the ends that wait is looked at; without any, never.
-func (l *loop) nextEnding() int64 {
-	next := int64(math.MaxInt64)
-	for i := range l.endings {
-		next = min(next, l.endings[i].due)
-	}
-	return next
-}
-
 // tryEndings tells the ends of those of which all has arrived.
 func (l *loop) tryEndings() {
-	all := l.endings
-	l.endings = nil
-	for _, e := range all {
+	kept := l.endings[:0]
+	l.nextEnding = math.MaxInt64
+	for _, e := range l.endings {
 		waited := l.now - e.since
 		switch {
 		case e.c.over:
+			continue
 		case l.now < e.due:
-			l.endings = append(l.endings, e)
 		case waited < mostEnding && !acknowledged(e.c.fd[1-e.d]):
 			e.due = l.now + max(e.expects, min(waited/4, seldomEnding))
-			l.endings = append(l.endings, e)
 		default:
-			e.c.dir[e.d].careful, e.c.dir[e.d].ending = false, false
+			x := &e.c.dir[e.d]
+			x.careful, x.ending = false, false
 			l.passEnd(e.c, e.d)
+			continue
 		}
+		l.nextEnding = min(l.nextEnding, e.due)
+		kept = append(kept, e)
+	}
+	clear(l.endings[len(kept):])
+	if l.endings = kept; len(kept) == 0 {
+		l.endings = nil
 	}
 }
