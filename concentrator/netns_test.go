@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +64,7 @@ type street struct {
 	cli, hag, srv *netns.NS
 	in            io.Writer
 	out           *bufio.Reader
+	converter     *os.Process
 }
 
 func newStreet(t *testing.T, mode string) *street {
@@ -100,7 +102,7 @@ func (st *street) start(mode string) {
 		st.t.Fatal(err)
 	}
 	st.t.Cleanup(func() { in.Close(); cmd.Wait() })
-	st.in, st.out = in, bufio.NewReader(out)
+	st.in, st.out, st.converter = in, bufio.NewReader(out), cmd.Process
 	if line, err := st.out.ReadString('\n'); line != "ready\n" {
 		st.t.Fatalf("the converter said %q, %v", line, err)
 	}
@@ -325,6 +327,53 @@ func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(3 * patience))
 	if n, err := io.Copy(io.Discard, conn); err != nil || n != octets {
 		t.Errorf("%d octets of %d came, and then %v", n, octets, err)
+	}
+}
+
+// TestAKilledConvertersUploadIsReset: a server to which half of an upload has come sees a reset, and no end, when the converter's process is killed.
+func TestAKilledConvertersUploadIsReset(t *testing.T) {
+	st := newStreet(t, "wait")
+	came, ended := make(chan struct{}), make(chan error, 1)
+	if err := st.srv.Do(func() error {
+		l, err := net.Listen("tcp", "10.2.0.2:80")
+		if err != nil {
+			return err
+		}
+		accept.Until(t, l, func(c *net.TCPConn) {
+			c.SetDeadline(time.Now().Add(patience))
+			_, err := io.ReadFull(c, make([]byte, 20_000))
+			close(came)
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+			ended <- err
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "")
+	if m := answer(t, conn); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	if _, err := conn.Write(make([]byte, 20_000)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-came:
+	case <-time.After(patience):
+		t.Fatal("the upload does not come")
+	}
+	if err := st.converter.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the server read %v, not a reset", err)
+		}
+	case <-time.After(patience):
+		t.Error("the server hears of nothing")
 	}
 }
 

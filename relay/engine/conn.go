@@ -74,6 +74,7 @@ type direction struct {
 	queued  bool   // in loop.again
 	careful bool   // its end goes by the lines, and is told when all has arrived (ending.go)
 	ending  bool   // and waits for that
+	strict  bool   // of dir[0]: upstream's socket ends in a reset by now, see strictFrom
 }
 
 // toward says which end of the lines the pair is at, and whether upstream is plain TCP.
