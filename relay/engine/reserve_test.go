@@ -24,8 +24,8 @@ func TestALineFarAwayIsTold(t *testing.T) {
 	}
 }
 
-// TestTheReserveIsAddedOnce: what a socket may hold grows by the reserve, and never shrinks to what may be asked for at most.
-func TestTheReserveIsAddedOnce(t *testing.T) {
+// TestTheReserve: what a socket may hold grows by the reserve, and never shrinks to what may be asked for at most.
+func TestTheReserve(t *testing.T) {
 	fd, peer := pipe(t, false)
 	defer unix.Close(fd)
 	defer peer.Close()
@@ -46,8 +46,8 @@ func TestTheReserveIsAddedOnce(t *testing.T) {
 	}
 }
 
-// TestOneLineIsLeftAlone: a connection of one line, and one of plain TCP, keep what the kernel gave them.
-func TestOneLineIsLeftAlone(t *testing.T) {
+// TestLookingForLinesDoesNoHarm: a connection of one line, and one of plain TCP, are copied as ever.
+func TestLookingForLinesDoesNoHarm(t *testing.T) {
 	for _, multipath := range []bool{false, true} {
 		e := start(t, 1)
 		a, lan := pipe(t, multipath)
