@@ -73,7 +73,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 }
 
 // remembered are those whose idle connections are counted: the others need minutes for the same ten thousand.
-var remembered = []string{Spillway, CRW, "HAProxy", "sing-box"}
+var remembered = []string{Spillway, CRW, HAPair, HAOne, "sing-box"}
 
 // turn is one contestant's part of a round.
 func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, round int, o Options) error {

@@ -196,7 +196,7 @@ func (r *Report) Document(dir string) error {
 		return err
 	}
 	text := string(b)
-	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
+	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": aboutTargets + markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
 	for _, t := range tables() {
 		if rows := r.rows(t); len(rows) > 1 {
 			parts[t.name] = t.title + ".\n\n" + markdown(rows)
