@@ -50,7 +50,7 @@ type Conn struct {
 	idle     uint32 // seconds
 	half     uint32
 	over     bool
-	out      [2]bool     // a socket's writability wakes us: once it was the slower one
+	out      [2]bool     // a socket's writability wakes us: once it was the slower one, and see Hush
 	opening  *Opening    // nil: being copied
 	withheld *withheld   // nil: the kernel keeps dir[1] within the window
 	quit     atomic.Bool // Abort was called

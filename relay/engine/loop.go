@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	sweepEvery = int64(30 * time.Second)     // how often timeouts are looked at
-	fairShare  = scratchSize                 // octets a direction may move before others get their turn
-	tickShare  = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
-	patience   = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
-	maxHold    = 10                          // ms, see wait
-	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	sweepEvery   = int64(30 * time.Second)     // how often timeouts are looked at
+	fairShare    = scratchSize                 // octets a direction may move before others get their turn
+	tickShare    = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
+	patience     = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
+	maxHold      = 10                          // ms, see wait
+	littleAtOnce = 4                           // events of one wake-up
+	interest     = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
@@ -96,7 +97,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
 	c.toward(p.Far, plain(p.Up))
-	c.out = [2]bool{true, true}
+	c.out = [2]bool{!p.Far, p.Far} // not of what comes by lines, see Hush
 	offer(p.Up, p.Room)
 	c.withhold(p.Withhold)
 	if p.Fell {
@@ -127,11 +128,7 @@ func (l *loop) enter(c *Conn) error {
 	s.conn, c.gen = c, s.gen
 	l.count++
 	for side, fd := range c.fd {
-		events := uint32(interest)
-		if !c.out[side] {
-			events &^= unix.EPOLLOUT
-		}
-		ev := unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+		ev := c.event(side)
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 			l.forget(c)
 			for _, fd := range c.fd[:side] {
@@ -203,7 +200,7 @@ func (l *loop) deal(events []unix.EpollEvent) bool {
 	for _, ev := range events {
 		switch {
 		case ev.Fd < -1:
-			l.accept(ev.Fd)
+			l.accept(ev.Fd, len(events) < littleAtOnce)
 		case ev.Fd < 0:
 			if l.woken() {
 				return false
