@@ -16,7 +16,7 @@ const (
 	// the wake-ups of an idle daemon.
 	timerSlack = time.Millisecond
 	// threadsAhead is how many threads the daemon comes to have beside its first, the monitor, and the one that begins threads.
-	threadsAhead = 6
+	threadsAhead = 5
 )
 
 // gcPercent is how much garbage may come to what lives. Copying makes none, connections that begin make little, and RAM is what a
