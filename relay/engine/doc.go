@@ -28,8 +28,11 @@
 //
 // A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of
 // what comes from either socket and decides when copying begins. So the usual connection is never handed from one thread to another, and
-// both sockets are registered once. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than 200 ms must leave the loop. The concentrator opens its sessions so, too:
-// there the accepted socket is what came by the lines, and upstream is the server (Pair.Far).
+// both sockets are registered once. Writability, which tells of the end of the handshake, is not told of after that until a write was refused
+// (Conn.Hush), because MPTCP tells of it at each acknowledgement. Where little happens one connection is accepted at a time: they come one
+// after the other. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than
+// 200 ms must leave the loop. The concentrator opens its sessions so, too: there the accepted socket is what came by the lines, and upstream
+// is the server (Pair.Far).
 //
 // # Turns
 //
