@@ -12,7 +12,7 @@ const haproxyHead = `global
   maxconn %d
   maxpipes 500
   nbthread 1
-defaults
+%sdefaults
   mode tcp
   timeout connect 10s
   timeout client 1h
@@ -31,18 +31,19 @@ func haproxyNear(most, port int, says bool) string {
   default_backend hag
 backend hag
   server hag %s:%d%s
-`, most, relayPort, hagAddr, port, how)
+`, most, "", relayPort, hagAddr, port, how)
 }
 
 // haproxyFar is the configuration at the far end, which listens at an address. A server of no address and no port is where the
-// client's connection went to, and the header has said where that was.
+// client's connection went to, and the header has said where that was. Its buffers are of 128 KiB, as those of the forwarder: with its own
+// of 16 KiB it moved a quarter of what it does, 440 instead of 1,300 Mbit/s unpaced.
 func haproxyFar(most int, listen string) string {
 	return fmt.Sprintf(haproxyHead+`frontend cpe
   bind %s accept-proxy
   default_backend internet
 backend internet
   server asked 0.0.0.0
-`, most, listen)
+`, most, "  tune.bufsize 131072\n", listen)
 }
 
 // haproxy is the command that runs one with a configuration.
