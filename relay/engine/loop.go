@@ -4,7 +4,6 @@ package engine
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,7 +159,7 @@ func (l *loop) run() {
 		}
 		if until-l.yielded > patience {
 			l.yielded = l.now
-			runtime.Gosched()
+			yield()
 		}
 		n := l.wait(events, timeout)
 		if timeout != 0 {
