@@ -24,6 +24,9 @@
 // own poller instead, with the loop's epoll set as one of its descriptors and a timerfd as the clock, was tried: fewer
 // wake-ups, more CPU, in bulk and for each connection.
 //
+// Between waits a loop yields every 9 ms, without waking a thread (yield.go): by runtime.Gosched each of these woke one for nothing, a third of all
+// wake-ups at a line's rhythm, a tenth of the CPU, and the 99th percentile of set-ups.
+//
 // # Openings
 //
 // A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of

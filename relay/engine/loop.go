@@ -152,7 +152,7 @@ func (l *loop) run() {
 	for {
 		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
-		// clock, but wakes an idle processor, so not oftener than needed.
+		// clock.
 		timeout, until := l.timeout(), l.now
 		if l.holds(timeout) {
 			until += int64(timeout) * int64(time.Millisecond)
