@@ -25,7 +25,7 @@
 // wake-ups, more CPU, in bulk and for each connection.
 //
 // Between waits a loop yields every 9 ms, without waking a thread (yield.go): by runtime.Gosched each of these woke one for nothing, a third of all
-// wake-ups at a line's rhythm, a tenth of the CPU, and the 99th percentile of set-ups.
+// wake-ups at a line's rhythm and a tenth of the CPU.
 //
 // # Openings
 //
