@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Empty: with an assembly file the compiler takes a function without a body, which is linked elsewhere (yield.go).
+// Without a file of this kind the compiler takes no declaration without a body (yield.go).
