@@ -24,18 +24,15 @@
 // own poller instead, with the loop's epoll set as one of its descriptors and a timerfd as the clock, was tried: fewer
 // wake-ups, more CPU, in bulk and for each connection.
 //
-// Between waits a loop yields every 9 ms, without waking a thread (yield.go): by runtime.Gosched each of these woke one for nothing, a third of all
-// wake-ups at a line's rhythm and a tenth of the CPU.
-//
 // # Openings
+//
+// Writability tells of the end of a handshake. After that it is not told of until a write was refused (Conn.Hush), because MPTCP tells of it at each
+// acknowledgement. Connections that come one after the other are accepted so, and several at once where much happens.
 //
 // A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of
 // what comes from either socket and decides when copying begins. So the usual connection is never handed from one thread to another, and
-// both sockets are registered once. Writability, which tells of the end of the handshake, is not told of after that until a write was refused
-// (Conn.Hush), because MPTCP tells of it at each acknowledgement. Where little happens one connection is accepted at a time: they come one
-// after the other. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than
-// 200 ms must leave the loop. The concentrator opens its sessions so, too: there the accepted socket is what came by the lines, and upstream
-// is the server (Pair.Far).
+// both sockets are registered once. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than 200 ms must leave the loop. The concentrator opens its sessions so, too:
+// there the accepted socket is what came by the lines, and upstream is the server (Pair.Far).
 //
 // # Turns
 //

@@ -371,7 +371,8 @@ func (c *Conn) Nudge(side int) {
 	if c.over || !c.out[side] {
 		return
 	}
-	c.loop.watch(c, side)
+	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+	unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
 }
 
 // lateOnes tells openings that their time has come.
