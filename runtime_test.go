@@ -12,22 +12,24 @@ import (
 
 // The monitor's timers may be late, and nobody else's.
 func TestOnlyTheMonitorMayBeLate(t *testing.T) {
+	easeTimers()
 	threads, err := filepath.Glob("/proc/self/task/*")
 	if err != nil || len(threads) < 2 {
 		t.Fatalf("threads %v, %v", threads, err)
 	}
-	easeTimers()
-	late := 0
+	late, allowed := 0, false
 	for _, thread := range threads {
-		slack, err := os.ReadFile("/proc/" + filepath.Base(thread) + "/timerslack_ns")
-		if os.IsNotExist(err) {
-			t.Skip("this kernel does not tell a thread's timer slack: ", err)
+		file := "/proc/" + filepath.Base(thread) + "/timerslack_ns"
+		slack, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended, or the kernel does not tell
 		}
 		if strings.TrimSpace(string(slack)) == fmt.Sprint(timerSlack.Nanoseconds()) {
 			late++
 		}
+		allowed = allowed || filepath.Base(thread) != fmt.Sprint(os.Getpid()) && os.WriteFile(file, slack, 0) == nil
 	}
-	if late > 1 || late == 0 && os.Geteuid() == 0 {
+	if late > 1 || late == 0 && allowed {
 		t.Errorf("%d threads may be late, want one", late)
 	}
 }

@@ -54,7 +54,7 @@ func Contestants() []Contestant {
 			}},
 		{Name: "Go io.Copy", Kind: "yardstick", About: "two goroutines a connection, RFC 8803 with the request in the SYN", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) { return []string{s.bin.Go, port, to}, nil }},
-		{Name: HAPair, Kind: "peer", About: "one thread, splice, mptcpize; by the PROXY protocol, version 2, to another HAProxy, which goes where the header says", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy",
+		{Name: HAPair, Kind: "peer", About: "one thread, splice, mptcpize; by the PROXY protocol, version 2, to another HAProxy, with buffers of 128 KiB, which goes where the header says", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) {
 				return s.haproxy("haproxy-pair", haproxyNear(s.most, pairPort, true))
 			}},
