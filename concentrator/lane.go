@@ -164,6 +164,7 @@ func (q *quick) answer() {
 		q.s.young.pushLater(young{c: q.c})
 	}
 	engine.EndsInReset(q.fd)
+	q.c.Hush(0)
 	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
 }
 

@@ -159,7 +159,10 @@ func (q *quick) event(side int, events uint32) {
 	case events&failed != 0:
 		q.giveUp(nil)
 	default:
-		q.open = q.open || events&(unix.EPOLLOUT|unix.EPOLLIN) != 0
+		if !q.open && events&(unix.EPOLLOUT|unix.EPOLLIN) != 0 {
+			q.open = true
+			q.c.Hush(1)
+		}
 		if !q.say() {
 			return
 		}
@@ -189,7 +192,8 @@ func (q *quick) say() bool {
 	for q.open && q.said < len(q.hello) {
 		n, err := unix.Write(q.up, q.hello[q.said:])
 		if err == unix.EAGAIN || err == unix.EINPROGRESS {
-			return true // writability is told
+			q.c.Want(1)
+			return true
 		}
 		if err != nil {
 			q.giveUp(nil)

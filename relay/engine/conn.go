@@ -54,7 +54,7 @@ type Conn struct {
 	idle     uint32 // seconds
 	half     uint32
 	over     bool
-	out      [2]bool     // a socket's writability wakes us: once it was the slower one
+	out      [2]bool     // a socket's writability wakes us: once it was the slower one, and see Hush
 	opening  *Opening    // nil: being copied
 	sendMost int32       // Pair.SendMost; 0: also when it has been asked for
 	withheld *withheld   // nil: the kernel keeps dir[1] within the window

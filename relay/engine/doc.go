@@ -26,6 +26,9 @@
 //
 // # Openings
 //
+// Writability tells of the end of a handshake. After that it is not told of until a write was refused (Conn.Hush), because MPTCP tells of it at each
+// acknowledgement. Connections that come one after the other are accepted so, and several at once where much happens.
+//
 // A loop also accepts (Listener), and keeps a connection whose upstream has not consented yet (Opening, open.go): who called Open is told of
 // what comes from either socket and decides when copying begins. So the usual connection is never handed from one thread to another, and
 // both sockets are registered once. What the opening has read of upstream leaves together with what came meanwhile (Start). An opening that lasts longer than 200 ms must leave the loop. The concentrator opens its sessions so, too:

@@ -5,7 +5,6 @@ package engine
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,12 +13,13 @@ import (
 )
 
 const (
-	sweepEvery = int64(30 * time.Second)     // how often timeouts are looked at
-	fairShare  = scratchSize                 // octets a direction may move before others get their turn
-	tickShare  = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
-	patience   = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
-	maxHold    = 10                          // ms, see wait
-	interest   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	sweepEvery   = int64(30 * time.Second)     // how often timeouts are looked at
+	fairShare    = scratchSize                 // octets a direction may move before others get their turn
+	tickShare    = 48 << 10                    // octets that looks may move before what is not bulk gets its turn
+	patience     = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
+	maxHold      = 10                          // ms, see wait
+	littleAtOnce = 4                           // events of one wake-up
+	interest     = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
@@ -32,6 +32,7 @@ type loop struct {
 
 	now        int64 // of this wake-up, nanoseconds since origin
 	yielded    int64
+	yields     uint8
 	nextTick   int64
 	sweep      int64
 	scratch    []byte
@@ -99,7 +100,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
 	c.toward(p.Far, plain(p.Up))
-	c.out = [2]bool{true, true}
+	c.out = [2]bool{!p.Far, p.Far} // not of what comes by lines, see Hush
 	offer(p.Up, p.Room)
 	c.send(&p)
 	if p.Fell {
@@ -130,11 +131,7 @@ func (l *loop) enter(c *Conn) error {
 	s.conn, c.gen = c, s.gen
 	l.count++
 	for side, fd := range c.fd {
-		events := uint32(interest)
-		if !c.out[side] {
-			events &^= unix.EPOLLOUT
-		}
-		ev := unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+		ev := c.event(side)
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
 			l.forget(c)
 			for _, fd := range c.fd[:side] {
@@ -159,14 +156,14 @@ func (l *loop) run() {
 	for {
 		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
-		// clock, but wakes an idle processor, so not oftener than needed.
+		// clock, but costs a switch, so not oftener than needed.
 		timeout, until := l.timeout(), l.now
 		if l.holds(timeout) {
 			until += int64(timeout) * int64(time.Millisecond)
 		}
 		if until-l.yielded > patience {
 			l.yielded = l.now
-			runtime.Gosched()
+			l.yield()
 		}
 		n := l.wait(events, timeout)
 		if timeout != 0 {
@@ -209,7 +206,7 @@ func (l *loop) deal(events []unix.EpollEvent) bool {
 	for _, ev := range events {
 		switch {
 		case ev.Fd < -1:
-			l.accept(ev.Fd)
+			l.accept(ev.Fd, len(events) < littleAtOnce)
 		case ev.Fd < 0:
 			if l.woken() {
 				return false

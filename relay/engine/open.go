@@ -126,15 +126,19 @@ func (l *loop) leave(ln *Listener) {
 	}
 }
 
-// accept takes some of those who wait; the rest wakes the loop again at once.
-func (l *loop) accept(id int32) {
+// accept takes some of those who wait, or one where little else has happened; the rest wakes the loop again at once.
+func (l *loop) accept(id int32, little bool) {
 	l.mu.Lock()
 	ln := l.doors[-2-id]
 	l.mu.Unlock()
 	if ln == nil {
 		return
 	}
-	for range l.most {
+	most := l.most
+	if little { // they come one after the other
+		most = 1
+	}
+	for range most {
 		a := Arrival{loop: l, ln: ln}
 		open := ln.Control(func(fd int) { a.FD, a.From, a.Err = Accept(fd) })
 		switch {
@@ -152,7 +156,9 @@ func (l *loop) accept(id int32) {
 		}
 		ln.fn(a)
 	}
-	l.most = min(2*l.most, mostTaken)
+	if !little {
+		l.most = min(2*l.most, mostTaken)
+	}
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
@@ -166,7 +172,7 @@ type Opening struct {
 
 // Start is what the opening leaves to be copied.
 type Start struct {
-	Up   []byte // octets for upstream that it would not take yet: its writability will be told
+	Up   []byte // octets for upstream that it would not take yet
 	Down []byte // octets for the LAN side; they leave together with what upstream has by now
 	Own  int    // so many of Down are not upstream's, and not counted
 }
@@ -253,6 +259,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	if len(s.Up) > 0 {
 		c.dir[0].buffer = l.buffers.hold(s.Up)
 		c.dir[0].held = c.dir[0].buffer
+		l.want(c, 1)
 	}
 	switch {
 	case len(s.Down) > 0 && !c.fell.on:
@@ -322,12 +329,38 @@ func (c *Conn) Drop() {
 
 // want adds writability to what wakes us for a socket. The kernel looks at once, so that nothing is missed.
 func (l *loop) want(c *Conn, side int) {
-	if c.out[side] {
-		return
+	if !c.out[side] {
+		c.out[side] = true
+		l.watch(c, side)
 	}
-	c.out[side] = true
-	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
+}
+
+// Want has an opening's Event called once a socket that took no more, after Hush, is writable again.
+func (c *Conn) Want(side int) { c.loop.want(c, side) }
+
+// Hush ends the telling of a socket's writability, until it takes no more: the handshake is complete. TCP tells of it only after a write
+// that was refused, but MPTCP at each acknowledgement of its data (mptcp_write_space, net/mptcp/protocol.h), and so would wake us once for
+// each request and each answer.
+func (c *Conn) Hush(side int) {
+	if c.out[side] {
+		c.out[side] = false
+		c.loop.watch(c, side)
+	}
+}
+
+// watch says anew what wakes us for a socket.
+func (l *loop) watch(c *Conn, side int) {
+	ev := c.event(side)
 	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+}
+
+// event is what wakes us for a socket, and how we know whom it concerns.
+func (c *Conn) event(side int) unix.EpollEvent {
+	events := uint32(interest)
+	if !c.out[side] {
+		events &^= unix.EPOLLOUT
+	}
+	return unix.EpollEvent{Events: events, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
 }
 
 // Nudge has the loop told anew, and so an opening's Event called, of what a socket that is watched for writability is ready for. It may be

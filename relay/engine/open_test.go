@@ -150,3 +150,45 @@ func TestSoonIsForOpenings(t *testing.T) {
 		t.Errorf("others than the one that stays were told that it is soon, or it was not")
 	}
 }
+
+// TestHushedSocketTakesTheRest: writability that is not told of any more is told when octets wait for it, in the opening and after it.
+func TestHushedSocketTakesTheRest(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		b, up := pipe(t, mptcp)
+		var c *Conn
+		var sent []byte
+		full, end := make(chan bool), make(chan End, 1)
+		fill := func() { // what the socket takes, or much, should the reader be as fast
+			c.Hush(1)
+			for n := 1; n > 0 && len(sent) < 64<<20; sent = append(sent, make([]byte, max(0, n))...) {
+				n, _ = unix.Write(b, make([]byte, 64<<10))
+			}
+		}
+		o := &Opening{Late: func() {}, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+			switch {
+			case side == 0 || events&unix.EPOLLOUT == 0:
+			case len(sent) == 0:
+				fill()
+				c.Want(1)
+				close(full)
+			default:
+				fill()
+				sent = append(sent, "the rest"...)
+				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Up: []byte("the rest")}, !mptcp)
+			}
+		}}
+		lan := open(t, start(t, 1), func(a Arrival) {
+			var err error
+			if c, err = a.Open(b, o); err != nil {
+				t.Error(err)
+			}
+		})
+		lan.CloseWrite()
+		wait(t, "never writable", full)
+		got, err := io.ReadAll(up)
+		up.Close()
+		if x := wait(t, "no end", end); x != Closed || err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("ended as %v; %d octets of %d came, %v", x, len(got), len(sent), err)
+		}
+	})
+}

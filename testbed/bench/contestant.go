@@ -29,6 +29,8 @@ const (
 	CSplice  = "C splice"
 	CNap     = "C by the clock"
 	Spillway = "Spillway"
+	HAPair   = "HAProxy pair"
+	HAOne    = "HAProxy" // to one place
 )
 
 // Contestants is everybody, in the order of tables.
@@ -52,7 +54,12 @@ func Contestants() []Contestant {
 			}},
 		{Name: "Go io.Copy", Kind: "yardstick", About: "two goroutines a connection, RFC 8803 with the request in the SYN", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) { return []string{s.bin.Go, port, to}, nil }},
-		{Name: "HAProxy", Kind: "peer", About: "one thread, splice, mptcpize; to a forwarder", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy", command: haproxy},
+		{Name: HAPair, Kind: "peer", About: "one thread, splice, mptcpize; by the PROXY protocol, version 2, to another HAProxy, with buffers of 128 KiB, which goes where the header says", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy",
+			command: func(s *Stage) ([]string, error) {
+				return s.haproxy("haproxy-pair", haproxyNear(s.most, pairPort, true))
+			}},
+		{Name: HAOne, Kind: "limit", About: "one thread, splice, mptcpize; no protocol, to a forwarder in C: all goes to one place, so it could serve no LAN", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy",
+			command: func(s *Stage) ([]string, error) { return s.haproxy("haproxy", haproxyNear(s.most, forwardPort, false)) }},
 		{Name: "redsocks", Kind: "peer", About: "mptcpize; to microsocks", needs: []string{"redsocks", "microsocks", "mptcpize"}, intercept: "redirect", command: redsocks},
 		{Name: "shadowsocks-libev", Kind: "peer", About: ssCipher + ", mptcpize; to its own server", needs: []string{"ss-redir", "ss-server", "mptcpize"}, intercept: "redirect",
 			command: func(s *Stage) ([]string, error) {
@@ -156,26 +163,6 @@ dst = ["`+otherAddr+`"]
 action = "bypass"
 `)
 	return []string{s.bin.Spillway, "run", "-config", file}, err
-}
-
-func haproxy(s *Stage) ([]string, error) {
-	file, err := s.write("haproxy.cfg", fmt.Sprintf(`global
-  maxconn %d
-  maxpipes 500
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 10s
-  timeout client 1h
-  timeout server 1h
-  option splice-auto
-frontend lan
-  bind 0.0.0.0:%d transparent
-  default_backend hag
-backend hag
-  server hag %s:%d
-`, s.most, relayPort, hagAddr, forwardPort))
-	return []string{"mptcpize", "run", s.bin.find("haproxy"), "-db", "-f", file}, err
 }
 
 func redsocks(s *Stage) ([]string, error) {

@@ -115,7 +115,22 @@ func Read(path string) (*Report, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("report %s: %w", path, err)
 	}
+	r.name()
 	return r, nil
+}
+
+// name calls those of an older report what they are called today, in today's order, with those who have come since.
+func (r *Report) name() {
+	var entries []*Entry
+	for _, c := range Contestants() {
+		e := r.Entry(c.Name)
+		if e.Figures == nil {
+			e = &Entry{Figures: map[string][]float64{}}
+		}
+		e.Name, e.About, e.Kind = c.Name, c.About, c.Kind
+		entries = append(entries, e)
+	}
+	r.Entries = entries
 }
 
 // keep takes what belongs to no contestant.

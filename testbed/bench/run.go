@@ -73,7 +73,7 @@ func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 }
 
 // remembered are those whose idle connections are counted: the others need minutes for the same ten thousand.
-var remembered = []string{Spillway, CRW, "HAProxy", "sing-box"}
+var remembered = []string{Spillway, CRW, HAPair, HAOne, "sing-box"}
 
 // turn is one contestant's part of a round.
 func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, round int, o Options) error {
@@ -170,7 +170,7 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 
 func inWords(f map[string]float64) string {
 	var words []string
-	for _, k := range []string{"mbit", "cpu", "user", "system", "wakeups", "machine", "rate", "p50", "p99", "cpu_ms", "ask50", "ask99", "mixed50", "mixed99", "joins"} {
+	for _, k := range []string{"mbit", "cpu", "user", "system", "wakeups", "machine", "rate", "p50", "p99", "cpu_ms", "sleeps", "ask50", "ask99", "mixed50", "mixed99", "joins"} {
 		if v, ok := f[k]; ok {
 			words = append(words, fmt.Sprintf("%s %.4g", k, v))
 		}

@@ -21,6 +21,7 @@ const (
 	loadPort    = 7000
 	convertPort = 5124
 	forwardPort = 5200 // a forwarder to the server
+	pairPort    = 5201 // HAProxy's other half
 	socksPort   = 1080
 	ssPort      = 8388
 	relayPort   = 4000 // of the relay under test
@@ -197,6 +198,15 @@ func (s *Stage) farEnds() error {
 	}
 	if _, err := s.Start(s.hag, "forwarder", s.bin.C, "forward", "rw", fmt.Sprint(forwardPort), serverAddr, fmt.Sprint(loadPort)); err != nil {
 		return err
+	}
+	if s.bin.find("haproxy") != "" && s.bin.find("mptcpize") != "" {
+		far, err := s.haproxy("haproxy-far", haproxyFar(s.most, fmt.Sprintf("%s:%d", hagAddr, pairPort)))
+		if err != nil {
+			return err
+		}
+		if _, err := s.Start(s.hag, "haproxy-far", far...); err != nil {
+			return err
+		}
 	}
 	if p := s.bin.find("microsocks"); p != "" {
 		if _, err := s.Start(s.hag, "microsocks", "mptcpize", "run", p, "-i", hagAddr, "-p", fmt.Sprint(socksPort)); err != nil {

@@ -53,7 +53,8 @@ func tables() []table {
 			share("serial: ×C", "rr1.rate"), share("64 at once: ×C", "rr64.rate"), share("p99 serial: ×C", "rr1.p99"),
 			plain("serial, 1/s", "rr1.rate", "%.0f"), plain("64 at once, 1/s", "rr64.rate", "%.0f"),
 			plain("p50 ms", "rr1.p50", "%.2f"), plain("p99 ms", "rr1.p99", "%.2f"), plain("64: p50 ms", "rr64.p50", "%.1f"), plain("64: p99 ms", "rr64.p99", "%.1f"),
-			plain("CPU ms each, serial", "rr1.cpu_ms", "%.3f"), plain("64 at once", "rr64.cpu_ms", "%.3f")}},
+			plain("CPU ms each, serial", "rr1.cpu_ms", "%.3f"), plain("64 at once", "rr64.cpu_ms", "%.3f"),
+			plain("its threads' sleeps each, serial", "rr1.sleeps", "%.1f"), plain("64 at once", "rr64.sleeps", "%.1f")}},
 		{"small", "Request and answer of 200 octets on an open connection, ms, while 4 downloads run at 80 Mbit/s", []column{
 			plain("p50", "small.ask50", "%.2f"), plain("p99", "small.ask99", "%.2f"),
 			plain("same connection after 512 KiB of bulk: p50", "small.mixed50", "%.2f"), plain("p99", "small.mixed99", "%.2f")}},
@@ -196,7 +197,7 @@ func (r *Report) Document(dir string) error {
 		return err
 	}
 	text := string(b)
-	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
+	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": aboutTargets + markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
 	for _, t := range tables() {
 		if rows := r.rows(t); len(rows) > 1 {
 			parts[t.name] = t.title + ".\n\n" + markdown(rows)

@@ -162,6 +162,7 @@ func (s *Stage) Do(w Work, p *Proc) (map[string]float64, error) {
 		f["rate"] = float64(o.Connections) / o.Seconds
 		f["p50"], f["p99"] = o.Setup.Median, o.Setup.P99
 		f["cpu_ms"] = float64(o.Used.CPU.Microseconds()) / 1000 / float64(o.Connections)
+		f["sleeps"] = float64(o.Used.Wakeups) / float64(o.Connections)
 	}
 	for name, spread := range map[string]load.Spread{"ask": o.Ask, "mixed": o.Mixed} {
 		if spread.N > 0 {
