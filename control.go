@@ -153,7 +153,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if h.hurried(now) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
-	if fresh || now.Sub(h.looked) >= every {
+	if fresh || now.Sub(h.looked) >= every-every/8 { // a snapshot comes as often, and a turn for both costs half
 		// A predecessor's connections are steered as well.
 		h.lookAtSubflows(now, h.relay.Sessions() > 0 || h.steering != nil && len(h.inherited) > 0)
 		fresh = true
@@ -168,6 +168,9 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	h.tidyUp(now)
 	if h.hurried(now) {
 		return waitingTurn, nil
+	}
+	if every < time.Second {
+		return every + every/4, nil // the snapshot comes before, and looks
 	}
 	return linkmon.Beat(now, every), nil
 }

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,7 @@ type loop struct {
 
 	now      int64 // of this wake-up, nanoseconds since origin
 	yielded  int64
+	yields   uint8
 	nextTick int64
 	sweep    int64
 	scratch  []byte
@@ -156,14 +156,14 @@ func (l *loop) run() {
 	for {
 		// A goroutine that only ever waits in system calls looks to the runtime's monitor like one that hogs its
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
-		// clock, but wakes an idle processor, so not oftener than needed.
+		// clock, but costs a switch, so not oftener than needed.
 		timeout, until := l.timeout(), l.now
 		if l.holds(timeout) {
 			until += int64(timeout) * int64(time.Millisecond)
 		}
 		if until-l.yielded > patience {
 			l.yielded = l.now
-			runtime.Gosched()
+			l.yield()
 		}
 		n := l.wait(events, timeout)
 		if timeout != 0 {
