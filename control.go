@@ -53,6 +53,7 @@ type house struct {
 	steering    *steering // nil: the kernel makes the subflows
 	reached     []bool    // by link: some class has subflows there
 	snap        linkmon.Snapshot
+	steady      bool         // snap tells of no link that carries much less than before
 	delivered   linkmon.Rate // to LAN hosts
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
@@ -118,6 +119,7 @@ func (h *house) control(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-h.snapshots:
+			h.steady = steady(h.snap.Links, s.Links)
 			h.snap = s
 			h.delivered.Add(s.At, h.relay.Delivered())
 		case e := <-h.joins:
@@ -169,10 +171,26 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if h.hurried(now) {
 		return waitingTurn, nil
 	}
-	if every < time.Second {
-		return every + every/4, nil // the snapshot comes before, and looks
+	switch {
+	case every >= time.Second:
+		return linkmon.Beat(now, every), nil
+	case h.steady && now.Sub(h.snap.At) < every/2:
+		return 2 * every, nil // the next snapshot comes before, and looks
 	}
-	return linkmon.Beat(now, every), nil
+	return every + every/4, nil
+}
+
+// steady tells whether no link carries less than half of what it did.
+func steady(before, now []linkmon.Link) bool {
+	if len(before) != len(now) {
+		return false
+	}
+	for i := range now {
+		if 2*now[i].DownRate < before[i].DownRate || 2*now[i].UpRate < before[i].UpRate {
+			return false
+		}
+	}
+	return true
 }
 
 // hurried tells whether a removal waits for others to join.
