@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrClosed is what Add answers after Close.
@@ -24,13 +25,19 @@ type Engine struct {
 func New(loops int) (*Engine, error) {
 	e := &Engine{}
 	spare := runtime.GOMAXPROCS(0) > loops // the loops may keep theirs, others have one left
+	origin := time.Now()
 	for range loops {
-		l, err := newLoop(spare)
+		l, err := newLoop(spare, origin)
 		if err != nil {
-			e.Close()
+			for _, l := range e.loops {
+				l.shut()
+			}
 			return nil, fmt.Errorf("start event loop: %w", err)
 		}
 		e.loops = append(e.loops, l)
+	}
+	for _, l := range e.loops {
+		l.peers = e.loops
 		e.wait.Go(l.run)
 	}
 	return e, nil
