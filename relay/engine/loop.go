@@ -46,7 +46,8 @@ type loop struct {
 	most     int     // connections to accept at once
 	share    share
 	load     atomic.Uint64 // see told
-	peers    []*loop       // all loops of the engine; set before run
+	peers    []*loop       // all loops of the engine; set before run, as least is
+	least    uint64        // shareLeast
 
 	mu     sync.Mutex
 	slots  []slot

@@ -40,7 +40,7 @@ func (s *share) moved(c *Conn, n int) {
 // gives tells whether one of movers connections had better be another loop's: whether the difference is smaller afterwards, or as large the other way
 // round. Were it larger, two loops would pass a connection to and fro.
 func gives(own, other uint64, movers int) bool {
-	return own >= shareLeast && movers > 1 && other < own && (own-other)*uint64(movers) >= 2*own
+	return movers > 1 && other < own && (own-other)*uint64(movers) >= 2*own
 }
 
 // told is what others read of a window that is over: its number and KiB.
@@ -65,7 +65,7 @@ func (l *loop) evenOut(window int64) {
 		s.octets = 0
 	}
 	l.load.Store(told(window-1, s.octets))
-	if s.octets < shareLeast || !s.last.portable() {
+	if s.octets < l.least || s.octets == 0 || !s.last.portable() {
 		return
 	}
 	to := l
