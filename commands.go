@@ -21,82 +21,87 @@ const (
 	defaultControl = "/var/run/spillway.sock"
 )
 
-// asking adds the flags of a command that asks the daemon and returns what asks.
-func asking(flags *flag.FlagSet, args []string, want int) (ask func(method string, args, result any) error, asJSON bool, err error) {
+// question asks the daemon: it calls a method with arguments and reads the answer into result.
+type question func(method string, args, result any) error
+
+// asking adds the flag of a command that asks the daemon, and returns what asks.
+func asking(flags *flag.FlagSet, args []string, want int) (question, error) {
 	control := flags.String("control", defaultControl, "the daemon's control `socket`")
-	js := flags.Bool("json", false, "print the answer as JSON")
 	if err := parse(flags, args, want); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	c, err := dialControl(*control)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return c.call, *js, nil
+	return c.call, nil
 }
 
-// show asks a method and writes the answer, as JSON or by write.
-func show[T any](e env, ask func(string, any, any) error, asJSON bool, method string, args any, write func(io.Writer, *T)) error {
-	if asJSON {
-		var raw json.Raw
-		if err := ask(method, args, &raw); err != nil {
-			return err
-		}
-		fmt.Fprintln(e.stdout, string(raw))
-		return nil
-	}
-	var value T
-	if err := ask(method, args, &value); err != nil {
+// jsonFlag adds the flag of a command whose answer is a value.
+func jsonFlag(flags *flag.FlagSet) *bool {
+	return flags.Bool("json", false, "print the answer as JSON")
+}
+
+// show is a command that asks a method, with these arguments, for a value, and writes it, or with -json as the daemon tells it.
+func show(e env, flags *flag.FlagSet, args []string, method string, with, value any, write func()) error {
+	asJSON := jsonFlag(flags)
+	ask, err := asking(flags, args, 0)
+	if err != nil {
 		return err
 	}
-	write(e.stdout, &value)
+	return fetch(e, ask, *asJSON, method, with, value, write)
+}
+
+// fetch asks a method for a value, and writes it by write, or as the daemon tells it.
+func fetch(e env, ask question, asJSON bool, method string, with, value any, write func()) error {
+	if !asJSON {
+		if err := ask(method, with, value); err != nil {
+			return err
+		}
+		write()
+		return nil
+	}
+	var raw json.Raw
+	if err := ask(method, with, &raw); err != nil {
+		return err
+	}
+	fmt.Fprintln(e.stdout, string(raw))
 	return nil
 }
 
 func statusCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, js, err := asking(flags, args, 0)
-	if err != nil {
-		return err
-	}
-	return show(e, ask, js, "status", nil, writeStatus)
+	s := &Status{}
+	return show(e, flags, args, "status", nil, s, func() { writeStatus(e.stdout, s) })
 }
 
 func linksCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, js, err := asking(flags, args, 0)
-	if err != nil {
-		return err
-	}
-	return show(e, ask, js, "links", nil, func(w io.Writer, l *Links) { writeLinks(w, l.Links) })
+	l := &Links{}
+	return show(e, flags, args, "links", nil, l, func() { writeLinks(e.stdout, l.Links) })
 }
 
 func flowsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	offset := flags.Int("offset", 0, "skip the first `N`")
-	limit := flags.Int("limit", 100, "show at most `N`")
-	ask, js, err := asking(flags, args, 0)
-	if err != nil {
-		return err
-	}
-	return show(e, ask, js, "flows", page{*offset, *limit}, writeFlows)
+	p, f := &page{}, &Flows{} // the page is known when show has parsed the flags
+	flags.IntVar(&p.Offset, "offset", 0, "skip the first `N`")
+	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`")
+	return show(e, flags, args, "flows", p, f, func() { writeFlows(e.stdout, f) })
 }
 
 func whyCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, js, err := asking(flags, args, 0)
-	if err != nil {
-		return err
-	}
-	return show(e, ask, js, "why", nil, writeWhy)
+	w := &Why{}
+	return show(e, flags, args, "why", nil, w, func() { writeWhy(e.stdout, w) })
 }
 
 func metricsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, js, err := asking(flags, args, 0)
+	ask, err := asking(flags, args, 0)
 	if err != nil {
 		return err
 	}
-	return show(e, ask, js, "status", nil, writeMetrics)
+	s := &Status{}
+	return fetch(e, ask, false, "status", nil, s, func() { writeMetrics(e.stdout, s) })
 }
 
 func watchCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, _, err := asking(flags, args, 0)
+	ask, err := asking(flags, args, 0)
 	if err != nil {
 		return err
 	}
@@ -108,22 +113,22 @@ func watchCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string
 }
 
 func reloadCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, _, err := asking(flags, args, 0)
+	ask, err := asking(flags, args, 0)
 	if err != nil {
 		return err
 	}
-	var answer Reloaded
-	if err := ask("reload", nil, &answer); err != nil {
+	var done Reloaded
+	if err := ask("reload", nil, &done); err != nil {
 		return usageError{err}
 	}
-	for _, key := range answer.NeedRestart {
+	for _, key := range done.NeedRestart {
 		fmt.Fprintf(e.stdout, "%s applies at the next start of the daemon\n", key)
 	}
 	return nil
 }
 
 func setCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	ask, _, err := asking(flags, args, 2)
+	ask, err := asking(flags, args, 2)
 	if err != nil {
 		return err
 	}

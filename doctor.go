@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"io"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"spillway/config"
 	"spillway/doctor"
 	"spillway/journal"
+	"spillway/json"
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
@@ -21,23 +22,24 @@ import (
 
 func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
 	file := flags.String("config", defaultConfig, "examine by this configuration `file` when no daemon answers")
-	ask, js, err := asking(flags, args, 0)
+	asJSON := jsonFlag(flags)
+	ask, err := asking(flags, args, 0)
 	if err != nil {
 		if flags.Parsed() && !errors.As(err, &usageError{}) && !errors.Is(err, flag.ErrHelp) {
-			return doctorAlone(ctx, e, *file, err)
+			return doctorAlone(ctx, e, *asJSON, *file, err)
 		}
 		return err
 	}
-	found := Doctor{}
-	err = show(e, ask, js, "doctor", nil, func(w io.Writer, d *Doctor) { found = *d; writeDoctor(w, d) })
-	if err == nil && !js && !found.OK {
+	found := &Doctor{}
+	err = fetch(e, ask, *asJSON, "doctor", nil, found, func() { writeDoctor(e.stdout, found) })
+	if err == nil && !*asJSON && !found.OK {
 		return errors.New("something is wrong; see FAIL above")
 	}
 	return err
 }
 
 // doctorAlone examines the machine though no daemon runs, by the configuration.
-func doctorAlone(ctx context.Context, e env, file string, noDaemon error) error {
+func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon error) error {
 	c, err := config.Load(file)
 	if err != nil {
 		return errors.Join(noDaemon, usageError{err})
@@ -65,9 +67,14 @@ func doctorAlone(ctx context.Context, e env, file string, noDaemon error) error 
 	case <-time.After(5 * time.Second):
 	}
 	cancel()
-	answer := doctorAnswer(ctx, w)
-	answer.Checks = append([]CheckStatus{{Name: "daemon", Result: "fail", What: noDaemon.Error(), Remedy: "Start it.", Command: "/etc/init.d/spillway start"}}, answer.Checks...)
-	writeDoctor(e.stdout, answer)
+	d := doctorAnswer(ctx, w)
+	d.OK = false
+	d.Checks = append([]CheckStatus{{Name: "daemon", Result: "fail", What: noDaemon.Error(), Remedy: "Start it.", Command: "/etc/init.d/spillway start"}}, d.Checks...)
+	if !asJSON {
+		writeDoctor(e.stdout, d)
+	} else if text, err := json.Encode(d); err == nil {
+		fmt.Fprintln(e.stdout, string(text))
+	}
 	return errors.New("no daemon runs; see FAIL above")
 }
 

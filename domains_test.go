@@ -15,6 +15,7 @@ import (
 
 	"spillway/config"
 	"spillway/journal"
+	"spillway/testbed/await"
 )
 
 func TestNftsetLines(t *testing.T) {
@@ -99,7 +100,7 @@ func TestDomainsFillTheirRules(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-done; err != nil {
+	if err := await.Value(t, "the end", done); err != nil {
 		t.Error(err)
 	}
 }

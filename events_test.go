@@ -13,6 +13,7 @@ import (
 	"spillway/config"
 	"spillway/journal"
 	"spillway/policy"
+	"spillway/testbed/await"
 	"spillway/testbed/fakeubusd"
 	"spillway/ubus"
 )
@@ -72,7 +73,7 @@ func TestEventsOnTheBus(t *testing.T) {
 	up := make(chan struct{})
 	b := ubus.New(socket, ubus.Options{Objects: []ubus.Object{h.busObject(ctx)}, OnConnect: func(*ubus.Conn) { close(up) }})
 	go b.Run(ctx)
-	<-up
+	await.Value(t, "the bus", up)
 	c, err := ubus.Dial(ctx, socket)
 	if err != nil {
 		t.Fatal(err)

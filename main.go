@@ -50,7 +50,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"run", "[-config FILE]", "be the daemon", runCommand},
+		{"run", "[-config FILE] [-takeover]", "be the daemon", runCommand},
 		{"check", "[-config FILE] [-reference]", "check a configuration without touching anything", checkCommand},
 		{"status", "[-json]", "what is going on, and why", statusCommand},
 		{"links", "[-json]", "each link: role, state, rates, capacity, quota", linksCommand},
@@ -60,7 +60,7 @@ func commands() []command {
 		{"doctor", "[-json] [-config FILE]", "find what is wrong, and what to do about it", doctorCommand},
 		{"metrics", "", "Prometheus text, for a textfile collector", metricsCommand},
 		{"reload", "", "apply a changed configuration; connections go on", reloadCommand},
-		{"set", "LINK ROLE", "give a link another role until the next reload", setCommand},
+		{"set", "LINK ROLE", "give a link another role, until `configured` or the daemon's next start", setCommand},
 		{"uci-import", "[FILE]", "turn OpenWrt's UCI into this program's configuration", uciCommand},
 		{"version", "", "print the version", versionCommand},
 	}
@@ -98,7 +98,7 @@ func dispatch(ctx context.Context, e env, args []string) error {
 		flags := flag.NewFlagSet("spillway "+c.name, flag.ContinueOnError)
 		flags.SetOutput(io.Discard) // parse errors are returned, and printed once
 		flags.Usage = func() {
-			fmt.Fprintf(e.stdout, "usage: spillway %s %s\n\n%s\n", c.name, c.args, c.help)
+			fmt.Fprintf(e.stdout, "usage: %s\n\n%s\n", strings.TrimSpace("spillway "+c.name+" "+c.args), c.help)
 			flags.SetOutput(e.stdout)
 			flags.PrintDefaults()
 			flags.SetOutput(io.Discard)

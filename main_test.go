@@ -15,6 +15,7 @@ import (
 	"spillway/journal"
 	"spillway/json"
 	"spillway/policy"
+	"spillway/testbed/await"
 )
 
 // call runs a command line in-process.
@@ -45,6 +46,9 @@ func TestCommandLine(t *testing.T) {
 		{"check -config /nowhere.toml", 2, "", "/nowhere.toml: no such file or directory (write one:"},
 		{"check -reference", 0, "[[concentrator]]", ""},
 		{"run -config /nowhere.toml", 2, "", "/nowhere.toml"},
+		{"doctor -control /nowhere/s -config config/reference.toml", 1, "FAIL  daemon: no daemon answers", "no daemon runs"},
+		{"doctor -json -control /nowhere/s -config config/reference.toml", 1, `{"ok":false,"checks":[{"name":"daemon","result":"fail"`, "no daemon runs"},
+		{"watch -json", 2, "", "flag provided but not defined: -json"},
 	}
 	for _, tt := range tests {
 		code, stdout, stderr := call(t, strings.Fields(tt.args)...)
@@ -102,7 +106,7 @@ func serve(t *testing.T, h handler) string {
 	go func() { done <- serveControl(ctx, l, h, nil, journal.Discard()) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := await.Value(t, "the socket's end", done); err != nil {
 			t.Errorf("control socket: %v", err)
 		}
 	})
@@ -266,13 +270,23 @@ func TestUnits(t *testing.T) {
 }
 
 func TestWatchFrameHasOneWidth(t *testing.T) {
-	frame := watchFrame(example())
-	for line := range strings.SplitSeq(strings.TrimRight(frame, "\n"), "\n") {
-		if strings.HasPrefix(line, "dsl") && !strings.Contains(line, "│███████████████████▏│") && !strings.Contains(line, "██████████████████▊") {
+	s := example()
+	s.Links[1].Name, s.Links[1].State, s.Links[1].Down, s.Links[1].Up = "a name that is too long", "draining", 999.4e6, 99.9e6
+	width := 0
+	for line := range strings.SplitSeq(watchFrame(s), "\n") {
+		if !strings.Contains(line, "│") {
+			continue
+		}
+		if strings.HasPrefix(line, "dsl") && !strings.Contains(line, "│█████████████▏│") {
 			t.Errorf("15.04 of 16 is not drawn as 94 %%: %s", line)
 		}
+		n := len([]rune(line))
+		if width > 0 && n != width || n > 79 {
+			t.Errorf("%d columns, the line before %d: %s", n, width, line)
+		}
+		width = n
 	}
-	if pipe(3, 2, 0) != "│"+strings.Repeat("█", 20)+"│" || pipe(0, 0, 0) != "│"+strings.Repeat(" ", 20)+"│" {
+	if pipe(3, 2, 0) != "│"+strings.Repeat("█", 14)+"│" || pipe(0, 0, 0) != "│"+strings.Repeat(" ", 14)+"│" {
 		t.Errorf("ends of the scale: %s %s", pipe(3, 2, 0), pipe(0, 0, 0))
 	}
 }

@@ -128,10 +128,14 @@ func millis(ms float64) string {
 func writeLinks(w io.Writer, links []LinkStatus) {
 	rows := [][]string{}
 	for _, l := range links {
-		rows = append(rows, []string{l.Name, l.Device, l.Role, l.State, rate(l.Down), rate(l.Up), capacity(l.Capacity.Down), capacity(l.Capacity.Up),
+		state := l.State
+		if l.Resting {
+			state += ", rests"
+		}
+		rows = append(rows, []string{l.Name, l.Device, l.Role, state, rate(l.Down), capacity(l.Capacity.Down), rate(l.Up), capacity(l.Capacity.Up),
 			size(l.Rx), size(l.Tx), millis(l.RTTms), l.Why})
 	}
-	table(w, []string{"link", "device", "role", "state", ">down", ">up", ">of", ">of", ">received", ">sent", ">rtt", "why"}, rows)
+	table(w, []string{"link", "device", "role", "state", ">down", ">of", ">up", ">of", ">received", ">sent", ">rtt", "why"}, rows)
 	for _, l := range links {
 		if q := l.Quota; q != nil {
 			fmt.Fprintf(w, "%s: %s of %s used since %s; %s expected by %s\n", l.Name, size(q.Used), size(q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
@@ -163,6 +167,10 @@ func writeFlows(w io.Writer, f *Flows) {
 		}
 		rows = append(rows, []string{x.Source, x.Destination, x.Class, or(x.Rule, "-"), age(time.Duration(x.Age * float64(time.Second))),
 			age(time.Duration(x.Idle * float64(time.Second))), size(x.Rx), size(x.Tx), strings.Join(shares, ", ")})
+	}
+	if f.Total == 0 {
+		fmt.Fprintln(w, "no connection is relayed now")
+		return
 	}
 	table(w, []string{"from", "to", "class", "rule", ">age", ">idle", ">received", ">sent", "links (received/sent)"}, rows)
 	if shown := f.Offset + len(f.Flows); shown < f.Total {

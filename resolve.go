@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"spillway/config"
@@ -158,4 +159,30 @@ func literal(list []config.Concentrator) [][]netip.AddrPort {
 		out[i], _ = resolve(context.Background(), c, ask)
 	}
 	return out
+}
+
+// resolveNames keeps the addresses of concentrators and of the rules' domains up to date, and begins anew when the
+// configuration changed.
+func (h *house) resolveNames(ctx context.Context) error {
+	for ctx.Err() == nil {
+		round, cancel := context.WithCancel(ctx)
+		c := h.currentConfig()
+		var tasks sync.WaitGroup
+		tasks.Go(func() {
+			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
+				select {
+				case h.resolved <- a:
+				case <-round.Done():
+				}
+			}}.run(round, c.Concentrators)
+		})
+		tasks.Go(func() { domains{systemLookup(), h.log, h.kernel.AddDomain}.run(round, c.Rules) })
+		select {
+		case <-ctx.Done():
+		case <-h.rename:
+		}
+		cancel()
+		tasks.Wait()
+	}
+	return nil
 }

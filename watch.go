@@ -22,20 +22,22 @@ func watch(ctx context.Context, w io.Writer, terminal bool, ask func() (*Status,
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	if terminal {
-		fmt.Fprint(w, "\x1b[?25l") // hide the cursor
-		defer fmt.Fprint(w, "\x1b[?25h")
+		fmt.Fprint(w, "\x1b[?25l\x1b[?7l") // no cursor, and no second line for what is wider than the terminal: the next picture would miss its place
+		defer fmt.Fprint(w, "\x1b[?7h\x1b[?25h")
 	}
-	for first := true; ; first = false {
+	drawn := 0 // lines of the last picture
+	for {
 		s, err := ask()
 		if err != nil {
 			return err
 		}
 		if terminal {
-			frame := watchFrame(s)
-			if !first {
-				fmt.Fprintf(w, "\x1b[%dA", strings.Count(frame, "\n"))
+			if drawn > 0 {
+				fmt.Fprintf(w, "\x1b[%dA", drawn)
 			}
-			fmt.Fprint(w, strings.ReplaceAll(frame, "\n", "\x1b[K\n"))
+			frame := watchFrame(s)
+			drawn = strings.Count(frame, "\n")
+			fmt.Fprint(w, strings.ReplaceAll(frame, "\n", "\x1b[K\n"), "\x1b[J") // what was longer before goes
 		} else {
 			fmt.Fprintln(w, watchLine(s))
 		}
@@ -47,25 +49,25 @@ func watch(ctx context.Context, w io.Writer, terminal bool, ask func() (*Status,
 	}
 }
 
-// watchFrame draws the links as pipes that fill.
+// watchFrame draws the links as pipes that fill, within 79 columns.
 func watchFrame(s *Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "spillway  %s\n\n", s.Why)
 	for _, l := range s.Links {
-		fmt.Fprintf(&b, "%-10.10s %-8s down %s %12s   up %s %12s\n", l.Name, l.State,
+		fmt.Fprintf(&b, "%-9.9s %-8s ↓%s %11s ↑%s %11s\n", l.Name, l.State,
 			pipe(l.Down, l.Capacity.Down, l.DownPeak), rate(l.Down), pipe(l.Up, l.Capacity.Up, l.UpPeak), rate(l.Up))
 	}
 	down, up := 0.0, 0.0
 	for _, l := range s.Links {
 		down, up = down+l.Down, up+l.Up
 	}
-	fmt.Fprintf(&b, "\n%d connections, %s down, %s up\n", s.Sessions, rate(down), rate(up))
+	fmt.Fprintf(&b, "\n%d connections, ↓ %s, ↑ %s\n", s.Sessions, rate(down), rate(up))
 	return b.String()
 }
 
-// pipe draws a bar of 20 cells, filled by the share of the capacity, or of the peak where no capacity is known.
+// pipe draws a bar of 14 cells, filled by the share of the capacity, or of the peak where no capacity is known.
 func pipe(value, capacity, peak float64) string {
-	const cells = 20
+	const cells = 14
 	if capacity <= 0 {
 		capacity = max(peak, value, 1)
 	}

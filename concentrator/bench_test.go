@@ -14,6 +14,7 @@ import (
 	"spillway/convert"
 	"spillway/mptcp"
 	"spillway/testbed/accept"
+	"spillway/testbed/await"
 )
 
 // benchRig is a converter and an origin on loopback; dial connects a client.
@@ -36,7 +37,7 @@ func benchRig(b *testing.B, serve func(*net.TCPConn)) (dial func(multipath bool)
 		b.Fatal(err)
 	}
 	accept.Each(l, serve)
-	b.Cleanup(func() { cancel(); l.Close(); <-ended })
+	b.Cleanup(func() { cancel(); l.Close(); await.Value(b, "the end of Run", ended) })
 	message, err = (&convert.Message{Connect: &convert.Connect{Addr: l.Addr().(*net.TCPAddr).AddrPort()}}).Append(nil)
 	if err != nil {
 		b.Fatal(err)

@@ -72,7 +72,7 @@ func (c *Config) fill() error {
 	case len(c.AllowClients) == 0 && len(c.Token) == 0:
 		return errors.New("nobody may connect: name the clients' prefixes (-allow-clients), or 0.0.0.0/0,::/0 for everybody")
 	case len(c.CookieSecret) != 0 && len(c.CookieSecret) < 16:
-		return fmt.Errorf("cookie secret of %d octets, at least 16 are needed", len(c.CookieSecret))
+		return fmt.Errorf("cookie secret of %d octets, at least 16 are needed; make one: head -c 32 /dev/urandom | base64", len(c.CookieSecret))
 	case len(c.CookieSecret) != 0 && len(c.Token) != 0:
 		return errors.New("cookie secret and token exclude each other: both travel in the Cookie TLV")
 	case len(c.Token) > 256:

@@ -16,6 +16,7 @@ import (
 	"spillway/convert"
 	"spillway/mptcp"
 	"spillway/relay/engine"
+	"spillway/testbed/await"
 )
 
 // laned has the kernel hand connections over with their first octets, as those whose message is in the SYN come, so that all are
@@ -91,7 +92,7 @@ func TestLaneHoldsTheAnswerBack(t *testing.T) {
 	if b, err := io.ReadAll(c); len(b) > 0 || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
-	if b := <-heard; string(b) != "request and more" {
+	if b := await.Value(t, "what the silent server heard", heard); string(b) != "request and more" {
 		t.Errorf("the silent server heard %q", b)
 	}
 	eventually(t, "all have ended", func() bool { return r.server.Stats().Active == 0 })

@@ -17,6 +17,7 @@ import (
 	"spillway/convert"
 	"spillway/mptcp"
 	"spillway/relay/engine"
+	"spillway/testbed/await"
 )
 
 func TestBytesAndHalfCloseBothWays(t *testing.T) {
@@ -46,7 +47,7 @@ func TestBytesAndHalfCloseBothWays(t *testing.T) {
 		if err != nil || !bytes.Equal(got, down) {
 			t.Errorf("multipath %v: %d octets down, %v; want %d", multipath, len(got), err, len(down))
 		}
-		if <-sum != sha256.Sum256(up) {
+		if await.Value(t, "the server's sum", sum) != sha256.Sum256(up) {
 			t.Errorf("multipath %v: other octets came up", multipath)
 		}
 	}
@@ -73,7 +74,7 @@ func TestServerClosesFirst(t *testing.T) {
 	}
 	c.Write([]byte("more"))
 	c.CloseWrite()
-	if got := <-rest; got != "more" {
+	if got := await.Value(t, "what comes after the FIN", rest); got != "more" {
 		t.Errorf("the server got %q after its FIN", got)
 	}
 }
@@ -146,7 +147,7 @@ func TestClientsResetReachesTheServer(t *testing.T) {
 	})
 	c, _ := r.ask(to(t, at))
 	engine.ResetConn(c)
-	if err := <-got; !isReset(err) {
+	if err := await.Value(t, "the server's read", got); !isReset(err) {
 		t.Errorf("the server read %v, want a reset", err)
 	}
 }
@@ -221,7 +222,7 @@ func TestStopLetsSessionsFinish(t *testing.T) {
 	if got, err := io.ReadAll(c); string(got) != "still here" || err != nil {
 		t.Errorf("read %q, %v", got, err)
 	}
-	if err := <-r.ended; err != nil {
+	if err := await.Value(t, "the end of Run", r.ended); err != nil {
 		t.Error(err)
 	}
 	r.ended <- nil

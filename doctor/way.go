@@ -168,7 +168,7 @@ func checkJoin(w *World, l Link, c Concentrator) Result {
 		}
 	}
 	if from < 0 {
-		return skip("there is no other link on which a connection could begin")
+		return skip("no other link is in use, on which a connection could begin")
 	}
 	joined, err := w.Join(w.Links[from], l, c)
 	switch {

@@ -490,7 +490,6 @@ func TestFastPaths(t *testing.T) {
 	}
 	h.must(h.rec.RemoveEndpoint(255))
 	h.must(h.rec.RemoveEndpoint(255))
-	h.must(h.rec.DropInitial(netip.MustParseAddr("10.1.1.2")))
 	if got := endpoints(); strings.Contains(got, "id 255 ") {
 		t.Errorf("after removal:\n%s", got)
 	}

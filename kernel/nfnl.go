@@ -19,10 +19,8 @@ import (
 const (
 	nfgenLen = 4 // struct nfgenmsg
 	// Attributes that x/sys does not name.
-	nftaTableUserdata  = 6
-	nftaFlowtableTable = 1
-	nftaFlowtableName  = 2
-	nftaDataValue      = 1
+	nftaTableUserdata = 6
+	nftaDataValue     = 1
 	// User data is nft's own: type, length, value; the type of a table's comment.
 	udataTableComment = 0
 )

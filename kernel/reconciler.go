@@ -91,11 +91,9 @@ func New(o Options, log *journal.Logger) (*Reconciler, error) {
 	return r, nil
 }
 
-// PathManager is the conversation by which subflows of single connections are made and removed; nil: the kernel has no MPTCP.
+// PathManager is the conversation by which subflows of single connections are made and removed; nil: the kernel has no MPTCP, and
+// endpoints and limits are ignored.
 func (r *Reconciler) PathManager() *mptcp.PathManager { return r.pm }
-
-// HasMPTCP tells whether the kernel has an MPTCP path manager; without one endpoints and limits are ignored.
-func (r *Reconciler) HasMPTCP() bool { return r.pm != nil }
 
 // HasIPv6 tells whether the kernel has IPv6, not switched off on lo; without it ask for nothing of it.
 func (r *Reconciler) HasIPv6() bool {
@@ -332,19 +330,6 @@ func (r *Reconciler) RemoveEndpoint(id uint8) error {
 	}
 	if err := except(r.pm.Remove(id, netip.Addr{}), fs.ErrNotExist); err != nil {
 		return fmt.Errorf("remove endpoint %d: %w", id, err)
-	}
-	return nil
-}
-
-// DropInitial closes the initial subflows (id 0) with this local address on all connections. Connections that had
-// fallen back to plain TCP are reset by it. No such subflow is no error. While an endpoint with this address stands, the
-// kernel makes a new subflow from it as soon as any endpoint is added: RemoveEndpoint first.
-func (r *Reconciler) DropInitial(addr netip.Addr) error {
-	if r.pm == nil {
-		return nil
-	}
-	if err := except(r.pm.Remove(0, plain(addr)), fs.ErrNotExist); err != nil {
-		return fmt.Errorf("drop initial subflows of %v: %w", addr, err)
 	}
 	return nil
 }

@@ -449,7 +449,7 @@ func TestManyPrefixes(t *testing.T) {
 // An MPTCP connection's subflows leave by their links, and the fast paths move it between them while it lives.
 func TestSubflowsFollowTheEndpoints(t *testing.T) {
 	h := newHouse(t)
-	if !h.rec.HasMPTCP() {
+	if h.rec.PathManager() == nil {
 		netns.Missing(t, "needs a kernel with MPTCP")
 	}
 	h.server()
@@ -523,9 +523,9 @@ func TestSubflowsFollowTheEndpoints(t *testing.T) {
 	}
 	h.must(h.rec.RemoveEndpoint(Usual().EndpointID(1, false)))
 	carried("on demand", "10.1.1.2")
-	// The endpoint goes first: as long as it is there, the kernel makes a subflow from it whenever another is added.
+	// The endpoint goes before the initial subflows (id 0): as long as it is there, the kernel makes a subflow from it whenever another is added.
 	h.must(h.rec.RemoveEndpoint(Usual().EndpointID(0, false)))
-	h.must(h.rec.DropInitial(netip.MustParseAddr("10.1.1.2")))
+	h.must(h.rec.PathManager().Remove(0, netip.MustParseAddr("10.1.1.2")))
 	h.must(h.rec.AddEndpoint(want.Endpoints[2]))
 	carried("resumed", "10.2.2.2 backup")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"spillway/journal"
+	"spillway/testbed/await"
 	"spillway/testbed/netns"
 )
 
@@ -47,7 +48,7 @@ func watch(t *testing.T, ns *netns.NS, links ...LinkConfig) *watched {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := await.Value(t, "the end of Run", done); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -301,7 +302,7 @@ func TestOverrunIsReadOver(t *testing.T) {
 	}()
 	defer func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := await.Value(t, "the end of Run", done); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 		if subscribed < 2 {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spillway/testbed/await"
 	"spillway/testbed/netns"
 )
 
@@ -484,7 +485,7 @@ func TestEventsTellTheStory(t *testing.T) {
 		}
 	}
 	cancel()
-	must(t, <-chosenEnded)
+	must(t, await.Value(t, "the end of the events that were chosen", chosenEnded))
 	select {
 	case err := <-ended:
 		must(t, err)

@@ -52,8 +52,11 @@ func (s *step) tell() Plan {
 	for i := range s.n {
 		l := &s.mem.links[i]
 		detail := ""
-		if c := s.cause[i]; c == causeUnusable || c == causeDead {
+		switch s.cause[i] {
+		case causeUnusable, causeDead:
 			detail = s.in[i].reason
+		case causeTakeover:
+			detail = s.hurdles(i)
 		}
 		if s.state[i] != l.state || s.cause[i] != l.cause || detail != l.detail {
 			from := l.state
@@ -142,7 +145,7 @@ func (s *step) why(i int, from State) string {
 	case causeDrain:
 		return s.whyDrain(i)
 	case causeRest:
-		return name + " rests: " + s.room()
+		return name + " is not needed: " + s.room()
 	case causeLittle:
 		return s.whyLittle(i)
 	}
@@ -187,6 +190,19 @@ func (s *step) lacking(i int) string {
 		return "it is the best link that works"
 	}
 	return some(parts)
+}
+
+// hurdles is what lacking depends on but for its figures: when it changes, the sentence is out of date.
+func (s *step) hurdles(i int) string {
+	var b [MaxLinks]byte
+	n := 0
+	for j := range s.n {
+		if j != i && s.betterByRole(j, i) {
+			b[n] = byte(s.hurdle[j])
+			n++
+		}
+	}
+	return string(b[:n])
 }
 
 // some joins clauses, and counts those that would make the sentence too long.

@@ -29,6 +29,7 @@ import (
 	"spillway/mptcp"
 	"spillway/relay/engine"
 	"spillway/testbed/accept"
+	"spillway/testbed/await"
 	"spillway/testbed/netns"
 )
 
@@ -306,7 +307,7 @@ func TestHome(t *testing.T) {
 	t.Run("IPv4 in the SYN, IPv6 destination", func(t *testing.T) {
 		for _, a := range []netip.AddrPort{web, web6} {
 			h.echo(t, a, 1<<20)
-			if got := <-asked; got != a {
+			if got := await.Value(t, "the Connect", asked); got != a {
 				t.Fatalf("asked for %v, want %v", got, a)
 			}
 		}
@@ -323,7 +324,7 @@ func TestHome(t *testing.T) {
 		}
 		c.Write([]byte("hello"))
 		io.ReadFull(c, make([]byte, 5))
-		<-asked
+		await.Value(t, "the Connect", asked)
 		var p report
 		until(t, "one flow", func() bool { // which is counted a moment after its octets went
 			p = h.tell(t, order{})
@@ -347,7 +348,7 @@ func TestHome(t *testing.T) {
 			}
 			c.Write([]byte("hello"))
 			io.ReadFull(c, make([]byte, 5))
-			<-asked
+			await.Value(t, "the Connect", asked)
 			taken := func(f Flow) bool { return f.Dst.Addr() == a && f.Rule == "first" && f.Action == "primary" && !f.MPTCP }
 			if p := h.tell(t, order{}); !slices.ContainsFunc(p.Flows, taken) {
 				t.Fatalf("%+v", p.Flows)
@@ -438,7 +439,7 @@ func TestHome(t *testing.T) {
 			h.tell(t, order{Open: true})
 		}
 		close(stop)
-		all.Wait()
+		await.All(t, "the connections", &all)
 	})
 	t.Run("silent first link: the second serves", func(t *testing.T) {
 		before := h.tell(t, order{}).Stats.Retried
@@ -589,6 +590,6 @@ func (h *home) many(t *testing.T, a netip.AddrPort, n int) {
 			}
 		})
 	}
-	all.Wait()
+	await.All(t, "the connections", &all)
 	until(t, "all ended", func() bool { return h.tell(t, order{}).Stats.Sessions == 0 })
 }

@@ -18,6 +18,7 @@ import (
 	"spillway/journal"
 	"spillway/relay/engine"
 	"spillway/testbed/accept"
+	"spillway/testbed/await"
 )
 
 // fake is a scripted converter: script gets each connection after its Convert message was read whole.
@@ -102,7 +103,7 @@ func run(t testing.TB, r *Relay) {
 		defer close(done)
 		r.Run(ctx)
 	}()
-	t.Cleanup(func() { <-done }) // the test's context has ended by now
+	t.Cleanup(func() { await.Value(t, "the end of Run", done) }) // the test's context has ended by now
 }
 
 func upstreams(fs ...*fake) (us []Upstream) {
@@ -150,7 +151,7 @@ func throughDoor(t testing.TB, r *Relay, local *net.TCPAddr, dst netip.AddrPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-came
+	await.Value(t, "the connection at the door", came)
 	return c
 }
 

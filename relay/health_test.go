@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spillway/convert"
+	"spillway/testbed/await"
 )
 
 // echoes makes a LAN connection and wants its octets back.
@@ -136,9 +137,9 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 	r := newRelay(t, Config{Upstreams: upstreams(frozen, next), ConnectTimeout: 2 * time.Minute})
 	said, silent := lanDial(t, r, server), lanDial(t, r, server)
 	said.Write([]byte("POST"))
-	<-asked
-	<-asked
-	<-heard
+	await.Value(t, "the first Connect", asked)
+	await.Value(t, "the second Connect", asked)
+	await.Value(t, "what the first one says", heard)
 	r.settings.Load().upstreams[0].rest(time.Hour, "frozen")
 	until(t, "who has said nothing at the next converter", func() bool { return came.Load() == 1 })
 	silent.Write([]byte("hello"))
@@ -293,7 +294,7 @@ func TestConfiguredCookieIsInTheFirstMessage(t *testing.T) {
 	r := newRelay(t, Config{Upstreams: us, Block: true})
 	for range 2 { // Error 32 does not make it forgotten
 		isReset(t, lanDial(t, r, server))
-		if got := <-cookies; got[:9] != "let me in" {
+		if got := await.Value(t, "a cookie", cookies); got[:9] != "let me in" {
 			t.Fatalf("%q", got)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"spillway/convert"
 	"spillway/socks"
+	"spillway/testbed/await"
 )
 
 // faithfulRelay is newRelay that takes knocks as if its door were open.
@@ -160,7 +161,7 @@ func TestRepeatedSYNIsOneAndTooManyPass(t *testing.T) {
 	}
 	close(answer)
 	for range mostHostKnocks + mostKnocks {
-		if got := <-said; got != Pass {
+		if got := await.Value(t, "a verdict", said); got != Pass {
 			t.Errorf("verdict %d, want Pass", got)
 		}
 	}

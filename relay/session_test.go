@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/testbed/await"
 )
 
 func TestConnectNamesTheDestinationAndBytesCross(t *testing.T) {
@@ -36,7 +37,7 @@ func TestConnectNamesTheDestinationAndBytesCross(t *testing.T) {
 	if err != nil || sha256.Sum256(got) != sha256.Sum256(want) {
 		t.Fatalf("%d of %d octets, %v", len(got), len(want), err)
 	}
-	if m := <-asked; m.Addr != server {
+	if m := await.Value(t, "the Connect", asked); m.Addr != server {
 		t.Fatalf("asked for %v", m.Addr)
 	}
 	until(t, "the connection's end", func() bool { return r.Stats().Sessions == 0 })
@@ -105,7 +106,7 @@ func TestHalfCloseByTheServer(t *testing.T) {
 	}
 	c.Write([]byte("and still I send"))
 	c.CloseWrite()
-	if b := <-up; string(b) != "and still I send" {
+	if b := await.Value(t, "what the server read", up); string(b) != "and still I send" {
 		t.Fatalf("%q", b)
 	}
 }
@@ -131,7 +132,7 @@ func TestResetsCross(t *testing.T) {
 		io.ReadFull(c, make([]byte, 4))
 		c.SetLinger(0)
 		c.Close()
-		if err := <-saw; !errors.Is(err, unix.ECONNRESET) {
+		if err := await.Value(t, "the server's read", saw); !errors.Is(err, unix.ECONNRESET) {
 			t.Fatalf("the server saw %v", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/testbed/await"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
 )
@@ -51,7 +52,7 @@ func TestNewBinaryTakesOver(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if r := <-meanwhile; r.Failed+r.Bad > 0 || r.Connections == 0 {
+		if r := await.Value(t, "the connections meanwhile", meanwhile); r.Failed+r.Bad > 0 || r.Connections == 0 {
 			sockets, _ := w.CPE.Output("ss", "-tnapie")
 			t.Errorf("%d of %d connections failed, %d with a wrong octet: %q\nthe router's sockets:\n%s", r.Failed, r.Connections, r.Bad, r.Errors, sockets)
 		} else {

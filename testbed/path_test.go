@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"spillway/convert"
+	"spillway/testbed/await"
 	"spillway/testbed/netns"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -94,7 +95,7 @@ func capture(t *testing.T, ns *netns.NS, device string) <-chan syn {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(stop); <-stopped; unix.Close(fd) })
+	t.Cleanup(func() { close(stop); await.Value(t, "the reader's end", stopped); unix.Close(fd) })
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/testbed/await"
 	"spillway/testbed/changes"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -62,7 +63,7 @@ func TestReloadOfEachKeyBreaksNoConnection(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if o := <-long; o.err != nil || o.Failed+o.Bad > 0 || o.Connections != 4 {
+		if o := await.Value(t, "the long connections", long); o.err != nil || o.Failed+o.Bad > 0 || o.Connections != 4 {
 			t.Errorf("connections that lived through all reloads: %+v, %v", o.Result, o.err)
 		}
 	}

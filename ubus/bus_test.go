@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/testbed/await"
 	"spillway/testbed/fakeubusd"
 	"spillway/ubus"
 )
@@ -168,7 +169,7 @@ func TestAThousandCallsAtOnce(t *testing.T) {
 			}()
 		}
 		for range 1000 {
-			<-ends
+			await.Value(t, "the end of a call", ends)
 		}
 		if wrong.Load() > 0 || refused.Load() == 1000 {
 			t.Errorf("%d wrong answers, %d refused for too many at once", wrong.Load(), refused.Load())
@@ -269,7 +270,7 @@ func TestEverythingIsBackAfterARestart(t *testing.T) {
 			until(t, "connected again", func() bool { return ups.Load() == round+1 })
 		}
 		cancel()
-		if err := <-ended; err != nil {
+		if err := await.Value(t, "the end of Run", ended); err != nil {
 			t.Error(err)
 		}
 		if err := bus.Send("x", nil); err != nil {

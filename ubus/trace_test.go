@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"spillway/testbed/await"
 )
 
 // Frames recorded between programs of OpenWrt and a real ubusd.
@@ -193,7 +195,7 @@ func TestObjectPublishedAndCalledAsRecorded(t *testing.T) {
 	if err := c.Publish(ctx, &o); err != nil {
 		t.Fatal(err)
 	}
-	<-done
+	await.Value(t, "the end of the script", done)
 }
 
 func TestCallAsRecorded(t *testing.T) {
@@ -210,7 +212,7 @@ func TestCallAsRecorded(t *testing.T) {
 	if err != nil || m.Text("message") != "test received a message: hi" {
 		t.Error(m, err)
 	}
-	<-done
+	await.Value(t, "the end of the script", done)
 }
 
 func TestLookupMissAsRecorded(t *testing.T) {
@@ -224,7 +226,7 @@ func TestLookupMissAsRecorded(t *testing.T) {
 	if _, err := c.Lookup(ctx, "test"); err != NotFound {
 		t.Error(err)
 	}
-	<-done
+	await.Value(t, "the end of the script", done)
 }
 
 func TestEventSentAsRecorded(t *testing.T) {
@@ -240,5 +242,5 @@ func TestEventSentAsRecorded(t *testing.T) {
 	if err := c.Send("my.event", table); err != nil {
 		t.Error(err)
 	}
-	<-done
+	await.Value(t, "the end of the script", done)
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/testbed/await"
 )
 
 // pipe is a pair of connected sockets over loopback; near's descriptor is raw, as the engine wants it.
@@ -115,8 +117,8 @@ func TestOctetsCrossBothWaysAtOnce(t *testing.T) {
 		all.Go(func() { send(up) })
 		all.Go(func() { receive("lan", lan) })
 		all.Go(func() { receive("up", up) })
-		all.Wait()
-		if x := <-end; x != Closed {
+		await.All(t, "octets both ways", &all)
+		if x := wait(t, "the end", end); x != Closed {
 			t.Errorf("ended %d", x)
 		}
 		if a, b := c.Moved(); a != uint64(len(want)) || b != uint64(len(want)) {
@@ -166,7 +168,7 @@ func TestHalfCloseIsPassedOn(t *testing.T) {
 		if a, err := io.ReadAll(lan); string(a) != "answer" || err != nil {
 			t.Fatalf("%q, %v", a, err)
 		}
-		if x := <-end; x != Closed {
+		if x := wait(t, "the end", end); x != Closed {
 			t.Fatalf("ended %d", x)
 		}
 	})
@@ -191,7 +193,7 @@ func TestResetIsPassedOn(t *testing.T) {
 			if _, err := other.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 				t.Fatalf("%s died, the other saw %v", side, err)
 			}
-			if x := <-end; x != Failed {
+			if x := wait(t, "the end", end); x != Failed {
 				t.Fatalf("ended %d", x)
 			}
 		}
@@ -233,7 +235,7 @@ func TestAbortResetsBoth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if x := <-end; x != Aborted {
+	if x := wait(t, "the end", end); x != Aborted {
 		t.Fatalf("ended %d", x)
 	}
 	if c.Control(func(int, int) {}) {
@@ -319,7 +321,7 @@ func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 			lan.Close()
 		})
 	}
-	all.Wait()
+	await.All(t, "all connections", &all)
 	for end := time.Now().Add(10 * time.Second); ended.Load() < 300 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}

@@ -136,8 +136,8 @@ func (r *Report) heading() string {
 		if e.Missing != "" {
 			fmt.Fprintf(&b, "Missing: %s (%s).\n", e.Name, e.Missing)
 		}
-		for _, t := range e.Trouble {
-			fmt.Fprintf(&b, "Trouble: %s: %s.\n", e.Name, t)
+		for _, line := range e.trouble() {
+			b.WriteString(line + "\n")
 		}
 	}
 	return b.String()

@@ -67,9 +67,6 @@ func NewLine(s Shape, seed uint64) *Line {
 // SetShape changes the line from the next packet on: the one being sent keeps its time, those in flight their arrival.
 func (l *Line) SetShape(s Shape) { l.shape = s }
 
-// Shape returns what SetShape set.
-func (l *Line) Shape() Shape { return l.shape }
-
 // Counts returns the counters so far.
 func (l *Line) Counts() Counts { return l.counts }
 

@@ -67,12 +67,6 @@ func (l *Link) Shape(up, down Shape) {
 	l.change(func() { l.up.line.SetShape(up); l.down.line.SetShape(down) })
 }
 
-// Shapes returns what both directions have.
-func (l *Link) Shapes() (up, down Shape) {
-	l.change(func() { up, down = l.up.line.Shape(), l.down.line.Shape() })
-	return up, down
-}
-
 // Blackhole swallows all packets of the directions named, silently: the carrier stays.
 func (l *Link) Blackhole(up, down bool) {
 	l.change(func() { l.up.blackhole, l.down.blackhole = up, down })

@@ -17,9 +17,13 @@ before(async () => { browser = await chromium.launch({ executablePath, args: ['-
 after(async () => { await browser.close(); });
 
 // A page of its own, with everything counted that must not happen: errors, and requests to elsewhere.
-async function open(path, { query = '', width = 1180, height = 900, past = false, gone = false } = {}) {
+async function open(path, { query = '', width = 1180, height = 900, past = false, gone = false, marked = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, reducedMotion: 'no-preference' });
   if (past) await context.addInitScript(fiveMinutes);
+  if (marked) await context.route('**/ubus', async (r) => {
+    const answer = await (await r.fetch()).text();
+    await r.fulfill({ contentType: 'application/json', body: answer.replace(/"(why|what|remedy|command|name|rule|link|source|at)":"/g, '$&<s>&lt;') });
+  });
   if (gone) await context.route('**/ubus', (r) => r.fulfill({ json: { jsonrpc: '2.0', id: 1, result: [4] } })); // not found
   const page = await context.newPage();
   page.setDefaultTimeout(patience.timeout);
@@ -170,10 +174,22 @@ test('diagnostics name the remedy', async () => {
     const failed = page.locator('.sw-checks li[data-result=fail]');
     assert.match(await failed.textContent(), /rp_filter/);
     assert.match(await failed.locator('code').textContent(), /sysctl/);
+    await page.click('.alert-message a'); // which the summary names
+    assert.equal(await page.evaluate(() => document.querySelector(location.hash).dataset.check), await failed.getAttribute('data-check'));
   }
   await page.click('.cbi-button-action');
   await until('checked again', async () => !(await page.locator('.cbi-button-action').isDisabled()));
   await close(page, 'diagnostics-light');
+});
+
+// What the daemon says is text, whatever is in it.
+look('what the daemon says is no markup', async () => {
+  for (const [path, where] of [[status, '.sw-timeline'], [diagnostics, '.sw-checks'], ['admin/status/overview', '.sw']]) {
+    const page = await open(path, { marked: true });
+    await page.waitForFunction((w) => document.querySelector(w)?.textContent.includes('<s>&lt;'), where);
+    assert.equal(await page.locator('s').count(), 0, path);
+    await page.context().close();
+  }
 });
 
 look('a daemon that is not running is told, with what to do', async () => {

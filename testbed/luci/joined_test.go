@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"spillway/openwrt/uci"
+	"spillway/testbed/await"
 	"spillway/testbed/fakeubusd"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -184,7 +185,7 @@ func TestDaemonOnTheBus(t *testing.T) {
 	}
 	r.call(t, "status", nil)
 	t.Logf("the object was back %v after ubusd's restart", time.Since(restarted))
-	if err := <-done; err != nil {
+	if err := await.Value(t, "the connections' end", done); err != nil {
 		t.Error(err)
 	}
 }
@@ -233,7 +234,7 @@ func TestReloadAppliesARoleAndRefusesAWrongOne(t *testing.T) {
 	if s := state("lte"); s != "first" {
 		t.Errorf("after the refused change lte is %s", s)
 	}
-	if err := <-done; err != nil {
+	if err := await.Value(t, "the connections' end", done); err != nil {
 		t.Error(err)
 	}
 }
@@ -271,7 +272,7 @@ func TestPagesMoveWithRealTraffic(t *testing.T) {
 	defer web.Close()
 	awaitUCI(t, web.URL)
 	done := make(chan struct{})
-	defer func() { <-done }()
+	defer func() { await.Value(t, "the traffic's end", done) }()
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/testbed/await"
 	"spillway/testbed/fakeubusd"
 	"spillway/testbed/netns"
 	"spillway/ubus"
@@ -45,7 +46,7 @@ func harness(t *testing.T) (url string) {
 	s := NewScripted()
 	published := make(chan struct{}, 1)
 	go ubus.Run(ctx, socket, ubus.Options{Objects: []ubus.Object{s.Object()}, OnConnect: func(*ubus.Conn) { published <- struct{}{} }})
-	<-published
+	await.Value(t, "the object on the bus", published)
 	server, err := New(ctx, Options{App: app, Config: config, Socket: socket, Interfaces: ExampleInterfaces(), Apply: func() error { return s.Reload(config) }})
 	if err != nil {
 		t.Fatal(err)

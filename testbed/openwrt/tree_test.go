@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"spillway/cross"
+	"spillway/testbed/await"
 	"spillway/testbed/netns"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -192,7 +193,7 @@ func (r *router) failsOver() {
 		s, _ := r.status()
 		return slices.ContainsFunc(s.Links, func(l link) bool { return l.Name == "lte" && l.State == "first" })
 	})
-	if err := <-done; err != nil {
+	if err := await.Value(r.t, "the download over the loss of dsl", done); err != nil {
 		r.t.Fatalf("the download over the loss of dsl: %v", err)
 	}
 	if err := r.Lines[0].Restore(); err != nil {
@@ -454,7 +455,7 @@ func TestAsTheDocumentSays(t *testing.T) {
 			return strings.Contains(out, "spillway.lte.quote: unknown option; did you mean quota?")
 		})
 		r.do("uci delete spillway.lte.quote; uci commit spillway; reload_config")
-		if err := <-through; err != nil {
+		if err := await.Value(t, "the connection through the reloads", through); err != nil {
 			t.Errorf("the connection through the reloads: %v", err)
 		}
 		if got := r.pid(); got != pid {

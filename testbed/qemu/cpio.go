@@ -42,9 +42,6 @@ func (a *Archive) Symlink(name, target string) {
 	a.entry(name, modeLink|0o777, 0, 0, []byte(target))
 }
 
-// Directory adds one and those above it.
-func (a *Archive) Directory(name string) { a.above(path.Join(name, "x")) }
-
 // Device adds a character device.
 func (a *Archive) Device(name string, major, minor uint32) {
 	a.above(name)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"spillway/testbed/await"
 )
 
 func TestStreamIsCheckedAtAnyPosition(t *testing.T) {
@@ -47,7 +49,7 @@ func server(t *testing.T) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- Serve(ctx, l) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); await.Value(t, "the server's end", done) })
 	return l.Addr().String()
 }
 

@@ -109,6 +109,7 @@ func TestServesCountersAndStopsOnSIGTERM(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
+	defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop() // then what is read below ends
 	lines := bufio.NewReader(pipe)
 	waitLine(t, lines, "listening")
 	text := get(t, ns)

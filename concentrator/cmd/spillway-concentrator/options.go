@@ -90,9 +90,6 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	if c.CookieSecret, err = secret("-cookie-secret", secretFile); err != nil {
 		return o, err
 	}
-	if n := len(c.CookieSecret); secretFile != "" && n < 16 {
-		return o, fmt.Errorf("-cookie-secret: %s has %d octets, at least 16 are needed; make one: head -c 32 /dev/urandom >%[1]s", secretFile, n)
-	}
 	c.Token, err = secret("-token", tokenFile)
 	return o, err
 }

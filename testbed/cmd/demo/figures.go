@@ -29,7 +29,7 @@ type figures struct {
 
 // print writes the table.
 func (f figures) print(w io.Writer) {
-	row := func(what, value, note string) { fmt.Fprintf(w, "  %-34s %10s   %s\n", what, value, note) }
+	row := func(what, value, note string) { fmt.Fprintf(w, "  %-34s %11s   %s\n", what, value, note) }
 	mbit := func(v float64) string { return fmt.Sprintf("%.1f", v) }
 	fmt.Fprintln(w, "\nDSL 16/2 Mbit/s, 15 ms; LTE 40/10 Mbit/s, 35 ms (one way); rates are payload, from connect to the last octet")
 	row("DSL alone, Mbit/s", mbit(f.DSL), "")

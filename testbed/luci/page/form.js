@@ -6,6 +6,11 @@
 /* A stand-in for LuCI's form module. It draws every option of a section in place, where LuCI opens a dialogue for those that are
    marked modalonly; storing follows LuCI's rules. */
 
+/* E, whose children may be nested and absent; text is text. */
+function make(tag, attrs, children) {
+	return E(tag, attrs, [ children ].flat(9).filter(function(c) { return c != null; }));
+}
+
 const datatypes = {
 	uinteger: function(v) { return /^[0-9]+$/.test(v); },
 	port: function(v) { return /^[0-9]+$/.test(v) && +v <= 65535; },
@@ -47,10 +52,10 @@ const Option = baseclass.extend({
 		const self = this;
 		this.nodes = this.nodes || {};
 		this.nodes[id] = this.widget(id, this.cfgvalue(id));
-		this.error = E('div', { 'class': 'error' });
-		const row = E('div', { 'class': 'cbi-value', 'data-name': this.option, 'data-section': id, 'id': 'cbid.' + this.config() + '.' + id + '.' + this.option }, [
-			E('label', { 'class': 'cbi-value-title' }, this.title),
-			E('div', { 'class': 'cbi-value-field' }, [ this.nodes[id], E('div', { 'class': 'cbi-value-description' }, this.text || ''), E('div', { 'class': 'error' }) ])
+		this.error = make('div', { 'class': 'error' });
+		const row = make('div', { 'class': 'cbi-value', 'data-name': this.option, 'data-section': id, 'id': 'cbid.' + this.config() + '.' + id + '.' + this.option }, [
+			make('label', { 'class': 'cbi-value-title' }, this.title),
+			make('div', { 'class': 'cbi-value-field' }, [ this.nodes[id], make('div', { 'class': 'cbi-value-description' }, this.text || ''), make('div', { 'class': 'error' }) ])
 		]);
 		this.rows = this.rows || {};
 		this.rows[id] = row;
@@ -97,33 +102,33 @@ const Option = baseclass.extend({
 
 const Value = Option.extend({
 	widget: function(id, v) {
-		return E('input', { 'class': 'cbi-input-text', 'type': this.password ? 'password' : 'text', 'value': v == null ? '' : v, 'placeholder': this.placeholder || '' });
+		return make('input', { 'class': 'cbi-input-text', 'type': this.password ? 'password' : 'text', 'value': v == null ? '' : v, 'placeholder': this.placeholder || '' });
 	}
 });
 
 const Flag = Option.extend({
 	kind: 'flag',
-	widget: function(id, v) { return E('input', { 'type': 'checkbox', 'checked': v == '1' ? '' : null }); },
+	widget: function(id, v) { return make('input', { 'type': 'checkbox', 'checked': v == '1' ? '' : null }); },
 	read: function(id) { return this.nodes[id].checked ? '1' : '0'; },
 	dropped: function(v) { return v == '0' && this.rmempty; } /* the trap: see view/spillway/settings.js */
 });
 
 const ListValue = Option.extend({
 	widget: function(id, v) {
-		return E('select', { 'class': 'cbi-input-select' }, this.keys.map(function(k) { return E('option', { 'value': k[0], 'selected': k[0] == v ? '' : null }, k[1]); }));
+		return make('select', { 'class': 'cbi-input-select' }, this.keys.map(function(k) { return make('option', { 'value': k[0], 'selected': k[0] == v ? '' : null }, k[1]); }));
 	}
 });
 
 const DynamicList = Option.extend({
-	widget: function(id, v) { return E('textarea', { 'rows': 1, 'placeholder': this.placeholder || '' }, L.toArray(v).join('\n')); },
+	widget: function(id, v) { return make('textarea', { 'rows': 1, 'placeholder': this.placeholder || '' }, L.toArray(v).join('\n')); },
 	read: function(id) { return this.nodes[id].value.split('\n').map(function(s) { return s.trim(); }).filter(function(s) { return s; }); }
 });
 
 const MultiValue = Option.extend({
 	widget: function(id, v) {
 		const chosen = L.toArray(v);
-		return E('div', {}, this.keys.map(function(k) {
-			return E('label', { 'style': 'margin-right:.8em' }, [ E('input', { 'type': 'checkbox', 'value': k[0], 'checked': chosen.includes(k[0]) ? '' : null }), ' ', k[1] ]);
+		return make('div', {}, this.keys.map(function(k) {
+			return make('label', { 'style': 'margin-right:.8em' }, [ make('input', { 'type': 'checkbox', 'value': k[0], 'checked': chosen.includes(k[0]) ? '' : null }), ' ', k[1] ]);
 		}));
 	},
 	read: function(id) { return Array.from(this.nodes[id].querySelectorAll('input:checked')).map(function(n) { return n.value; }); }
@@ -157,10 +162,10 @@ const Section = baseclass.extend({
 		if (!this.tabs.length)
 			return this.options.map(function(o) { return o.draw(id); });
 		return this.tabs.map(function(t) {
-			return E('fieldset', { 'class': 'cbi-tab' }, [ E('legend', {}, t[1]) ].concat(self.options.filter(function(o) { return o.tab == t[0]; }).map(function(o) { return o.draw(id); })));
+			return make('fieldset', { 'class': 'cbi-tab' }, [ make('legend', {}, t[1]) ].concat(self.options.filter(function(o) { return o.tab == t[0]; }).map(function(o) { return o.draw(id); })));
 		});
 	},
-	head: function() { return [ E('h3', {}, this.title || ''), this.text ? E('div', { 'class': 'cbi-section-descr' }, this.text) : null ]; },
+	head: function() { return [ make('h3', {}, this.title || ''), this.text ? make('div', { 'class': 'cbi-section-descr' }, this.text) : null ]; },
 	store: function() {
 		const self = this;
 		this.ids().forEach(function(id) { self.options.forEach(function(o) { o.store(id); }); });
@@ -174,7 +179,7 @@ const NamedSection = Section.extend({
 	},
 	ids: function() { return uci.get(this.map.config, this.id) ? [ this.id ] : []; },
 	draw: function() {
-		const node = E('div', { 'class': 'cbi-section' }, [ this.head(), this.ids().length ? this.fields(this.id) : E('em', {}, 'No such section') ]);
+		const node = make('div', { 'class': 'cbi-section' }, [ this.head(), this.ids().length ? this.fields(this.id) : make('em', {}, 'No such section') ]);
 		if (this.ids().length)
 			this.refresh(this.id);
 		return node;
@@ -184,17 +189,17 @@ const NamedSection = Section.extend({
 const GridSection = Section.extend({
 	ids: function() { return uci.sections(this.map.config, this.id).map(function(s) { return s['.name']; }); },
 	draw: function() {
-		const self = this, box = E('div', { 'class': 'cbi-section', 'data-type': this.id });
+		const self = this, box = make('div', { 'class': 'cbi-section', 'data-type': this.id });
 		function redraw() {
 			const rows = self.ids().map(function(id) {
-				return E('details', { 'class': 'cbi-section-table-row', 'data-section-id': id, 'open': '' }, [
-					E('summary', {}, E('b', {}, self.anonymous ? uci.get(self.map.config, id, 'name') || id : id)),
+				return make('details', { 'class': 'cbi-section-table-row', 'data-section-id': id, 'open': '' }, [
+					make('summary', {}, make('b', {}, self.anonymous ? uci.get(self.map.config, id, 'name') || id : id)),
 					self.fields(id),
-					self.addremove ? E('button', { 'class': 'btn cbi-button cbi-button-remove', 'click': function() { uci.remove(self.map.config, id); redraw(); } }, 'Delete') : null ]);
+					self.addremove ? make('button', { 'class': 'btn cbi-button cbi-button-remove', 'click': function() { uci.remove(self.map.config, id); redraw(); } }, 'Delete') : null ]);
 			});
-			const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'placeholder': 'name' });
-			const add = E('div', { 'class': 'cbi-section-create' }, [ self.anonymous ? null : name,
-				E('button', { 'class': 'btn cbi-button cbi-button-add', 'click': function() {
+			const name = make('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'placeholder': 'name' });
+			const add = make('div', { 'class': 'cbi-section-create' }, [ self.anonymous ? null : name,
+				make('button', { 'class': 'btn cbi-button cbi-button-add', 'click': function() {
 					if (self.anonymous || /^[A-Za-z0-9_]+$/.test(name.value)) {
 						uci.add(self.map.config, self.id, self.anonymous ? null : name.value);
 						redraw();
@@ -227,7 +232,7 @@ const Map = baseclass.extend({
 		for (const o of all)
 			if (o.load)
 				await o.load();
-		const node = E('div', { 'class': 'cbi-map' }, [ E('h2', {}, this.title), E('div', { 'class': 'cbi-map-descr' }, this.text || ''),
+		const node = make('div', { 'class': 'cbi-map' }, [ make('h2', {}, this.title), make('div', { 'class': 'cbi-map-descr' }, this.text || ''),
 			this.sections.map(function(s) { return s.draw(); }) ]);
 		node.map = this;
 		return node;

@@ -23,20 +23,24 @@
 		});
 	};
 
-	function append(node, child) {
-		if (Array.isArray(child))
-			child.forEach(function(c) { append(node, c); });
-		else if (child instanceof Node)
-			node.appendChild(child);
-		else if (child != null)
-			node.appendChild(document.createTextNode(String(child)));
+	/* As luci.js appends: an array's items are nodes or text, and no arrays; a string by itself is markup. What comes from elsewhere
+	   belongs into an array, therefore. */
+	function append(node, children) {
+		if (Array.isArray(children))
+			children.forEach(function(c) { node.appendChild(c instanceof Node ? c : document.createTextNode(String(c))); });
+		else if (typeof children == 'function')
+			append(node, children(node));
+		else if (children instanceof Node)
+			node.appendChild(children);
+		else if (children != null)
+			node.innerHTML = String(children);
 	}
 
 	/* E(tag, attributes, children) or E(tag, children); functions become listeners, null leaves an attribute out. */
 	window.E = function(tag, attrs, children) {
 		const node = document.createElement(tag);
-		if (attrs == null || typeof attrs != 'object' || Array.isArray(attrs) || attrs instanceof Node) {
-			children = children == null ? attrs : children;
+		if (attrs == null || typeof attrs != 'object' || Array.isArray(attrs)) {
+			children = attrs == null ? children : attrs;
 			attrs = {};
 		}
 		for (const name in attrs) {
@@ -187,7 +191,7 @@
 
 	built.ui = {
 		addNotification: function(title, body, cls) {
-			const box = E('div', { 'class': 'alert-message ' + (cls || '') }, [ title ? E('h4', title) : null, body ]);
+			const box = E('div', { 'class': 'alert-message ' + (cls || '') }, title ? [ E('h4', [ title ]), body ] : [ body ]);
 			document.getElementById('maincontent').prepend(box);
 			return box;
 		},
@@ -197,7 +201,7 @@
 				const button = ev.currentTarget;
 				button.disabled = true;
 				return Promise.resolve((typeof fn == 'string' ? self[fn] : fn).call(self, ...bound, ev)).catch(function(e) {
-					built.ui.addNotification(null, E('p', e.message), 'danger');
+					built.ui.addNotification(null, E('p', [ e.message ]), 'danger');
 				}).finally(function() { button.disabled = false; });
 			};
 		}
@@ -286,7 +290,7 @@
 					target.appendChild(f);
 			}).catch(function(e) {
 				console.error(e);
-				target.replaceChildren(E('pre', { 'class': 'alert-message danger' }, String(e.stack || e)));
+				target.replaceChildren(E('pre', { 'class': 'alert-message danger' }, [ e.stack || e ]));
 			});
 		}
 	});

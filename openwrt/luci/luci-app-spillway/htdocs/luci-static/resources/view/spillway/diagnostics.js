@@ -6,29 +6,43 @@
 
 const marks = { ok: '✔', warn: '!', fail: '✘', skip: '–', blocked: '–' };
 
-/* A check: what was found, and for a failure what to do about it. One that another's failure explains stands under it. */
-function item(check) {
-	const body = [ E('b', {}, check.name), E('p', {}, check.what) ];
+/* Text that comes from the daemon stands in an array everywhere: a string by itself is markup to LuCI. */
+
+/* A check: what was found, and for a failure what to do about it. One that another's failure explains stands under it. n is its place in the list. */
+function item(check, n) {
+	const body = [ E('b', {}, [ check.name ]), E('p', {}, [ check.what ]) ];
 	if (check.remedy)
-		body.push(E('p', {}, check.remedy));
+		body.push(E('p', {}, [ check.remedy ]));
 	if (check.command)
-		body.push(E('p', {}, E('code', {}, check.command)));
+		body.push(E('p', {}, E('code', {}, [ check.command ])));
 	if (check.result == 'blocked')
-		body.push(E('p', {}, _('Not checked: %s has to be well first.').format(check.needs)));
-	return E('li', { 'class': check.result == 'blocked' || check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
+		body.push(E('p', {}, [ _('Not checked: %s has to be well first.').format(check.needs) ]));
+	return E('li', { 'id': 'sw-check-' + n, 'class': check.result == 'blocked' || check.result == 'skip' ? 'sw-under' : '', 'data-check': check.name, 'data-result': check.result }, [
 		E('span', { 'class': 'sw-mark-' + check.result, 'aria-label': check.result }, marks[check.result] || '?'),
 		E('div', {}, body)
 	]);
 }
 
+/* What failed or warns, by name: each leads to its place in the list, which is long. */
+function wrong(checks, result) {
+	const links = [];
+	checks.forEach(function(c, n) {
+		if (c.result == result)
+			links.push(' ', E('span', { 'class': 'sw-mark-' + result }, marks[result]), ' ', E('a', { 'href': '#sw-check-' + n }, [ c.name ]));
+	});
+	return links;
+}
+
 function summary(answer) {
 	if (answer.ok == null)
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
-	const of = function(result) { return (answer.checks || []).filter(function(c) { return c.result == result; }).length; };
+	const checks = answer.checks || [];
+	const of = function(result) { return checks.filter(function(c) { return c.result == result; }).length; };
 	const failed = of('fail'), warned = of('warn'), all = failed + warned + of('ok');
-	return E('div', { 'class': 'alert-message ' + (failed || warned ? 'warning' : 'success') }, all == 0 ? _('There was nothing to check.') :
+	const text = all == 0 ? _('There was nothing to check.') :
 		failed ? _('%d of %d checks failed.').format(failed, all) :
-		warned ? _('No check failed; %d of %d warn.').format(warned, all) : _('All %d checks are well.').format(all));
+		warned ? _('No check failed; %d of %d warn.').format(warned, all) : _('All %d checks are well.').format(all);
+	return E('div', { 'class': 'alert-message ' + (failed || warned ? 'warning' : 'success') }, [ text ].concat(wrong(checks, 'fail'), wrong(checks, 'warn')));
 }
 
 return view.extend({

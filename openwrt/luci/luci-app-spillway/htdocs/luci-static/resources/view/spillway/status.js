@@ -9,10 +9,12 @@
 'require spillway.picture as picture';
 'require spillway.chart as chart';
 
+/* Text that comes from the daemon stands in an array everywhere: a string by itself is markup to LuCI. */
+
 const PAGE = 20, SECONDS = 2;
 
 function badge(state, words) {
-	return E('span', { 'class': 'sw-badge', 'data-state': state }, words);
+	return E('span', { 'class': 'sw-badge', 'data-state': state }, [ words ]);
 }
 
 /* The one sentence of the policy, and what else is true of the whole. */
@@ -34,7 +36,7 @@ function sentence() {
 			if (!runs)
 				lines.push(_('Switch it on under Settings. If it is on, Diagnostics and the system log tell why it does not start.'));
 			warnings.replaceChildren.apply(warnings, lines.map(function(w) {
-				return E('div', { 'class': 'alert-message warning' }, w);
+				return E('div', { 'class': 'alert-message warning' }, [ w ]);
 			}));
 		}
 	};
@@ -65,7 +67,7 @@ function roleSelect(name) {
 		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the daemon starts again'),
 		'change': function(ev) {
 			return api.set(name, ev.target.value).catch(function(e) {
-				ui.addNotification(null, E('p', _('The role of %s was not changed: %s').format(name, e.message)), 'danger');
+				ui.addNotification(null, E('p', [ _('The role of %s was not changed: %s').format(name, e.message) ]), 'danger');
 			});
 		}
 	}, [ 'primary', 'overflow', 'backup', 'off' ].map(function(r) { return E('option', { 'value': r }, words.role(r)); }));
@@ -79,7 +81,7 @@ function card(link, colour) {
 	const role = L.hasViewPermission() ? roleSelect(link.name) : E('span');
 	return {
 		node: E('div', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
-			E('div', { 'class': 'sw-head' }, [ E('b', {}, link.name), state ]), why, graph.node, facts, bar.node ]),
+			E('div', { 'class': 'sw-head' }, [ E('b', {}, [ link.name ]), state ]), why, graph.node, facts, bar.node ]),
 		update: function(l, samples) {
 			state.replaceChildren(badge(l.usable ? l.state : 'dead', l.usable ? words.state(l.state) : _('Not usable')));
 			draw.text(why, l.why || '');
@@ -164,9 +166,9 @@ function flowTable() {
 			const flows = f.flows || [];
 			body.replaceChildren.apply(body, flows.map(function(flow) {
 				return E('tr', { 'class': 'tr' }, [
-					E('td', { 'class': 'td' }, flow.source + ' → ' + flow.destination),
+					E('td', { 'class': 'td' }, [ flow.source + ' → ' + flow.destination ]),
 					E('td', { 'class': 'td' }, shareBar(flow, links)),
-					E('td', { 'class': 'td sw-less' }, flow.rule || flow['class'] || '–'),
+					E('td', { 'class': 'td sw-less' }, [ flow.rule || flow['class'] || '–' ]),
 					E('td', { 'class': 'td sw-number sw-less' }, words.duration(flow.age_s)),
 					E('td', { 'class': 'td sw-number' }, '↓ ' + words.size(flow.rx_bytes)),
 					E('td', { 'class': 'td sw-number' }, '↑ ' + words.size(flow.tx_bytes))
@@ -195,8 +197,8 @@ function timeline() {
 				const colour = t.link ? draw.colour(links, t.link) : '#7a7f8a';
 				return E('li', { 'style': '--sw-dot:' + colour }, [
 					E('small', {}, words.moment(t.at)),
-					E('b', {}, t.link || _('Router')), ' ', words.state(t.from), ' → ', words.state(t.to),
-					E('div', {}, t.why)
+					E('b', {}, [ t.link || _('Router') ]), ' ', words.state(t.from), ' → ', words.state(t.to),
+					E('div', {}, [ t.why ])
 				]);
 			}));
 			if (!all.length)

@@ -11,9 +11,9 @@ function row(l, links) {
 	const cap = l.capacity && l.capacity.down_bps > 0 ? l.capacity.down_bps : l.down_peak_bps;
 	const share = cap > 0 ? Math.min(100, 100 * l.down_bps / cap) : 0;
 	return E('tr', { 'class': 'tr' }, [
-		E('td', { 'class': 'td left', 'width': '33%', 'style': 'white-space:nowrap' }, l.name + ' (' + words.role(l.role) + ')'),
+		E('td', { 'class': 'td left', 'width': '33%', 'style': 'white-space:nowrap' }, [ l.name + ' (' + words.role(l.role) + ')' ]),
 		E('td', { 'class': 'td left' }, [
-			E('div', {}, (l.usable ? words.state(l.state) : _('Not usable')) + ' · ↓ ' + words.rate(l.down_bps) + ' ↑ ' + words.rate(l.up_bps)),
+			E('div', {}, [ (l.usable ? words.state(l.state) : _('Not usable')) + ' · ↓ ' + words.rate(l.down_bps) + ' ↑ ' + words.rate(l.up_bps) ]),
 			E('div', { 'class': 'sw-bar' }, E('i', { 'style': 'width:' + share.toFixed(1) + '%;background:' + draw.colour(links, l.name) }))
 		])
 	]);
