@@ -11,7 +11,7 @@ import (
 
 // Who accepts a connection is whoever of the loops the kernel wakes, and that is the first one for as long as it has time. So eight downloads
 // that begin together are one loop's, and one processor's, while others stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of them
-// unused. What a connection will move is not known when it begins. So a loop that moves much more than another gives it one of those that move, each
+// unused (those of the relay as well, which waited for it). What a connection will move is not known when it begins. So a loop that moves much more than another gives it one of those that move, each
 // shareEvery.
 
 const (
