@@ -10,9 +10,9 @@ import (
 )
 
 // Who accepts a connection is whoever of the loops the kernel wakes, and that is the first one for as long as it has time. So eight downloads
-// that begin together are one loop's, and one processor's, while others stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of them
-// unused (those of the relay as well, which waited for it). What a connection will move is not known when it begins. So a loop that moves much more than another gives it one of those that move, each
-// shareEvery.
+// that begin together are one loop's, and one processor's, while others stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of both
+// unused, as the relay at the other end waited for it. What a connection will move is not known when it begins. So a loop that moves much more than
+// another gives it one of those that move, each shareEvery.
 
 const (
 	shareEvery = int64(50 * time.Millisecond)
@@ -80,17 +80,24 @@ func (l *loop) evenOut(window int64) {
 	}
 }
 
-// portable tells whether nothing of the loop's own knows the connection, but for its table and the queue of those that used up their share.
+// portable tells whether give knows all places where the loop has noted the connection.
 func (c *Conn) portable() bool {
-	return !c.over && c.opening == nil && c.dir[0].place < 0 && c.dir[1].place < 0 && (c.withheld == nil || !c.withheld.listed)
+	return !c.over && c.opening == nil && (c.withheld == nil || !c.withheld.listed)
 }
 
 // give hands a portable connection to another loop. What its sockets are ready for is told there anew.
 func (l *loop) give(c *Conn, to *loop) {
 	l.again = slices.DeleteFunc(l.again, func(e entry) bool { return e.c == c })
 	for d := range c.dir {
-		c.dir[d].queued = false
-		l.buffers.held -= cap(c.dir[d].buffer)
+		x := &c.dir[d]
+		x.queued = false
+		l.buffers.held -= cap(x.buffer)
+		if x.place >= 0 { // it will soon be bulk there
+			l.unlist(c, d)
+			x.gauge.calm()
+			x.mark = 0
+			setLowat(c.fd[d], 1)
+		}
 	}
 	l.mu.Lock()
 	for _, fd := range c.fd {
