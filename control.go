@@ -77,6 +77,7 @@ type house struct {
 	told        told
 	sysctl      sysctlCache
 	still       still
+	outage      outage
 	window      windowWatch
 
 	notHeld error // why no SYN is held (relay.faithful); nil: they are
@@ -322,7 +323,7 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	if h.steering != nil {
 		h.steer(now, fresh)
 	} else {
-		stepPaths(now, h.paths, h.views())
+		stepPaths(now, h.paths, h.views(now))
 	}
 	h.listen(now)
 	h.enforce(now)
@@ -344,13 +345,15 @@ func (h *house) logTurns(before []policy.LinkPlan) {
 }
 
 // views is what stepPaths needs to know.
-func (h *house) views() []pathView {
+func (h *house) views(now time.Time) []pathView {
 	views := make([]pathView, len(h.paths))
 	for i := range views {
 		v := &h.senses[i].verdict
 		views[i] = pathView{plan: h.plan.Links[i].Role, dead: !h.snap.Links[i].Usable || v.Dead, joined: h.joined[i],
 			free: !h.plan.Links[i].Metered}
-		if l := &h.plan.Links[i]; l.Resting {
+		l := &h.plan.Links[i]
+		views[i].spare = views[i].free || l.Available || l.Held
+		if l.Resting {
 			views[i].plan, views[i].yields = policy.Standby, l.Primary
 		}
 	}
@@ -371,6 +374,7 @@ func (h *house) views() []pathView {
 			}
 		}
 	}
+	h.outage.step(now, h.plan.First, views, h.paths)
 	missing := !h.keepsFlows()
 	h.losing = false
 	for i := range views {

@@ -48,6 +48,7 @@ type pathView struct {
 	plain  int  // of these, such as fell back to plain TCP: they never get another
 	joined bool // a subflow joined on this link since it began to carry
 	free   bool // volume costs nothing here, and the owner has not switched the link off
+	spare  bool // may have a silent subflow when one helps
 	yields bool // a primary that rests: what is on its way there holds up the others
 }
 

@@ -26,7 +26,7 @@ func (h *house) steer(now time.Time, fresh bool) {
 	if !h.apply.ready() || pm == nil {
 		return // a subflow needs its link's routes
 	}
-	links := steerLinks(kernelNumbers(h.cfg), &h.plan, h.views(), h.snap.Links)
+	links := steerLinks(kernelNumbers(h.cfg), &h.plan, h.views(now), h.snap.Links)
 	for i := range links {
 		h.reached[i] = false
 		for _, r := range links[i].want {

@@ -43,7 +43,7 @@ type Config struct {
 
 	WarmTimeout    time.Duration // a connection may wait for its message's first octet; default 10 min
 	MessageTimeout time.Duration // from the first octet to the whole message; default 5 s
-	DialTimeout    time.Duration // to connect to the server; default 75 s, within which a SYN is sent seven times
+	DialTimeout    time.Duration // to connect to the server; default 75 s, within which a SYN is sent seven times at least
 	IdleTimeout    time.Duration // no octet either way; default 3 h, at least 2 h 4 min (RFC 5382 REQ-5)
 	StopTimeout    time.Duration // sessions may finish after the end of Run's context; default 30 s
 }

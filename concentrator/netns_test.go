@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +64,7 @@ type street struct {
 	cli, hag, srv *netns.NS
 	in            io.Writer
 	out           *bufio.Reader
+	converter     *os.Process
 }
 
 func newStreet(t *testing.T, mode string) *street {
@@ -100,7 +102,7 @@ func (st *street) start(mode string) {
 		st.t.Fatal(err)
 	}
 	st.t.Cleanup(func() { in.Close(); cmd.Wait() })
-	st.in, st.out = in, bufio.NewReader(out)
+	st.in, st.out, st.converter = in, bufio.NewReader(out), cmd.Process
 	if line, err := st.out.ReadString('\n'); line != "ready\n" {
 		st.t.Fatalf("the converter said %q, %v", line, err)
 	}
@@ -262,6 +264,117 @@ func TestAnswerWaitsForTheThirdACK(t *testing.T) {
 			t.Errorf("read %d, %v; the stall was expected", n, err)
 		}
 	})
+}
+
+// TestAnEndWaitsForTheAnswersOctets: a server ends right after its answer, and the line that it goes by is lost before any of it has arrived. The
+// kernel takes no further subflow for a connection that has told its end; so it is told when the answer was acknowledged, and another line
+// brings both.
+func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		netns.Missing(t, "needs nft (Debian package nftables)")
+	}
+	st := newStreet(t, "wait")
+	for _, err := range []error{
+		netns.Veth(st.cli, "second", st.hag, "second"),
+		st.cli.Script("addr add 10.3.0.1/24 dev second\nroute add 10.1.0.2 via 10.3.0.2 table 103\nrule add from 10.3.0.1 lookup 103\n"),
+		st.hag.Script("addr add 10.3.0.2/24 dev second\n"),
+		st.cli.Run("ip", "mptcp", "limits", "set", "subflows", "2"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const octets = 5000
+	answer1, answered := make(chan struct{}), make(chan struct{})
+	if err := st.srv.Do(func() error {
+		l, err := net.Listen("tcp", "10.2.0.2:80")
+		if err != nil {
+			return err
+		}
+		accept.Until(t, l, func(c *net.TCPConn) {
+			defer close(answered)
+			defer c.Close()
+			select {
+			case <-answer1:
+				io.ReadFull(c, make([]byte, len("request"))) // else the close would be a reset
+				c.Write(make([]byte, octets))
+			case <-time.After(patience):
+			}
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "request")
+	if m := answer(t, conn); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	nft := st.cli.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader("table inet lost { chain in { type filter hook input priority 0; iifname tohag drop; }; chain out { type filter hook output priority 0; oifname tohag drop; }; }")
+	if out, err := nft.CombinedOutput(); err != nil {
+		netns.Missing(t, fmt.Sprintf("nft can't filter in a namespace: %v: %s", err, out))
+	}
+	close(answer1)
+	select {
+	case <-answered:
+	case <-time.After(patience):
+		t.Fatal("the server was not asked")
+	}
+	time.Sleep(300 * time.Millisecond) // an end that doesn't wait is told by now
+	if err := st.cli.Run("ip", "mptcp", "endpoint", "add", "10.3.0.1", "dev", "second", "subflow"); err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(3 * patience))
+	if n, err := io.Copy(io.Discard, conn); err != nil || n != octets {
+		t.Errorf("%d octets of %d came, and then %v", n, octets, err)
+	}
+}
+
+// TestAKilledConvertersUploadIsReset: a server to which half of an upload has come sees a reset, and no end, when the converter's process is killed.
+func TestAKilledConvertersUploadIsReset(t *testing.T) {
+	st := newStreet(t, "wait")
+	came, ended := make(chan struct{}), make(chan error, 1)
+	if err := st.srv.Do(func() error {
+		l, err := net.Listen("tcp", "10.2.0.2:80")
+		if err != nil {
+			return err
+		}
+		accept.Until(t, l, func(c *net.TCPConn) {
+			c.SetDeadline(time.Now().Add(patience))
+			_, err := io.ReadFull(c, make([]byte, 20_000))
+			close(came)
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+			ended <- err
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "")
+	if m := answer(t, conn); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	if _, err := conn.Write(make([]byte, 20_000)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-came:
+	case <-time.After(patience):
+		t.Fatal("the upload does not come")
+	}
+	if err := st.converter.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the server read %v, not a reset", err)
+		}
+	case <-time.After(patience):
+		t.Error("the server hears of nothing")
+	}
 }
 
 // connectWithLateACK lets no ACK out of the client until the converter has its server, and a while longer.

@@ -207,6 +207,16 @@ func TestSettings(t *testing.T) {
 			t.Errorf("tcp_wmem %q: %q, want %q", have, got, want)
 		}
 	}
+	for have, want := range map[string]string{"15": "255", "255": "", "": "", "x": ""} {
+		if got := atLeast(255)(have); got != want {
+			t.Errorf("tcp_retries2 %q: %q, want %q", have, got, want)
+		}
+	}
+	for have, want := range map[string]string{"120000": "3000", "3000": "", "1000": "", "": ""} {
+		if got := atMost(rtoMax)(have); got != want {
+			t.Errorf("tcp_rto_max_ms %q: %q, want %q", have, got, want)
+		}
+	}
 }
 
 func TestWrongConfigurationsAreNamed(t *testing.T) {

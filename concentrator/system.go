@@ -25,6 +25,12 @@ const wmemMax = 4 << 20
 // of it waits, the longer the fast link goes on while the other end waits for the slow one.
 const notSent = 256 << 10
 
+// rtoMax is the longest distance of a segment's repetitions, ms. TCP doubles it each time, up to two minutes: what was sent just before a line was
+// cut waits for as long again as the cut took; and a handshake that took seconds on a line that loses its packets counts as the round trip, so
+// that the answer, lost once, came after 21 s. Linux cannot limit it for one MPTCP socket, and knows the limit since 6.15. It counts
+// repetitions where it means time; so their numbers are raised with it, and a peer is given up after about as long as before.
+const rtoMax = 3000
+
 // setting is one kernel setting and what it should become. want returns "" when the value found is good.
 type setting struct {
 	name string
@@ -34,9 +40,37 @@ type setting struct {
 
 func settings() []setting {
 	return []setting{
-		{"net.mptcp.enabled", func(have string) string { return unless(have == "1", "1") }, "no Multipath TCP without it"},
-		{"net.ipv4.tcp_fastopen", fastOpenServer, "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP"},
-		{"net.ipv4.tcp_wmem", largerWmem, "downloads over long paths would be slow"},
+		{name: "net.mptcp.enabled", want: func(have string) string { return unless(have == "1", "1") }, why: "no Multipath TCP without it"},
+		{name: "net.ipv4.tcp_fastopen", want: fastOpenServer, why: "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP"},
+		{name: "net.ipv4.tcp_wmem", want: largerWmem, why: "downloads over long paths would be slow"},
+	}
+}
+
+// repetitions are the settings that go with rtoMax, in the order in which they must come: 765 s for what is sent, 2 minutes for a SYN, one for
+// a SYN-ACK.
+func repetitions() []setting {
+	const slow = "connections would stand still for long after a line was cut or lost packets"
+	return []setting{
+		{"net.ipv4.tcp_retries2", atLeast(255), slow},
+		{"net.ipv4.tcp_syn_retries", atLeast(41), slow},
+		{"net.ipv4.tcp_synack_retries", atLeast(21), slow},
+		{"net.ipv4.tcp_rto_max_ms", atMost(rtoMax), slow},
+	}
+}
+
+// atLeast raises a number.
+func atLeast(least int) func(string) string {
+	return func(have string) string {
+		n, err := strconv.Atoi(have)
+		return unless(err != nil || n >= least, strconv.Itoa(least))
+	}
+}
+
+// atMost lowers a number.
+func atMost(most int) func(string) string {
+	return func(have string) string {
+		n, err := strconv.Atoi(have)
+		return unless(err != nil || n <= most, strconv.Itoa(most))
 	}
 }
 
@@ -73,7 +107,11 @@ func largerWmem(have string) string {
 // It reports whether all are right.
 func Prepare(log *slog.Logger) (good bool) {
 	good = true
-	for _, s := range settings() {
+	all := settings()
+	if _, err := os.Stat("/proc/sys/net/ipv4/tcp_rto_max_ms"); err == nil {
+		all = append(all, repetitions()...)
+	}
+	for _, s := range all {
 		good = s.apply(log) && good
 	}
 	if err := raiseLimits(); err != nil {

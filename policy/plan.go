@@ -79,6 +79,7 @@ type LinkPlan struct {
 	Since time.Time // when the link came to Role
 
 	Available bool    // could carry now if a rule asked for it: usable, trusted, within its limits
+	Held      bool    // would be available, but has only just returned
 	Draining  bool    // Standby only to empty; will be Off
 	Resting   bool    // Active, but silent for the moment: the primaries carry all that there is; or a primary that would hold up what others carry
 	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)

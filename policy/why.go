@@ -91,6 +91,7 @@ func (s *step) linkPlan(i int) LinkPlan {
 	lp := LinkPlan{
 		Role: l.state, Why: l.why, Since: l.at,
 		Available: s.rank[i] < demoted || s.primary[i],
+		Held:      s.rank[i]-held >= 0 && s.rank[i]-held < demoted,
 		Draining:  l.state == Standby && l.cause != causeReady,
 		Resting:   s.resting(i) || s.mem.yield.on && s.primary[i],
 		Primary:   s.primary[i],

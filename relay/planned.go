@@ -23,6 +23,11 @@ const outage = 5 * time.Second
 // round trips of the other link, and the peer repeats there what it has not had acknowledged.
 const joinGrace = 3 * time.Second
 
+// quietMost is how long a connection waits for its answer on a link that others do not begin on any more, while its LAN host has said nothing. A
+// line that loses its packets makes TCP's handshake last for seconds, which pass for its round trip then, and the answer, lost once, is
+// repeated after three times as long. What was not said can be said on another link.
+const quietMost = 3 * time.Second
+
 // errMoved: the LAN host has said something that no answer can come to.
 var errMoved = fmt.Errorf("the link has another address or device by now: %w", unix.EADDRNOTAVAIL)
 
@@ -33,6 +38,7 @@ type planned struct {
 	lost    [Block]time.Time // by action: since when no link serves it; zero: one does
 	pending map[*pending]struct{}
 	grace   time.Duration // instead of joinGrace, for tests
+	quiet   time.Duration // instead of quietMost, for tests
 }
 
 // pending is a connection to an upstream that has not answered.
@@ -42,6 +48,8 @@ type pending struct {
 	link  PlanLink
 	local netip.Addr
 	grace *time.Timer // runs when the address was replaced after something was said; nil: not so
+	quiet *time.Timer // until the answer is late
+	late  bool        // and it is
 }
 
 // follow tells those who wait of a new plan.
@@ -100,10 +108,12 @@ func (w *planned) enter(s *session, up *net.TCPConn, link *PlanLink) (leave func
 	}
 	w.pending[d] = struct{}{}
 	w.look(d, s.r.plan.Load())
+	d.quiet = time.AfterFunc(cmp.Or(w.quiet, quietMost), func() { w.quietOver(d) })
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.pending, d)
+		d.quiet.Stop()
 		if d.grace != nil {
 			d.grace.Stop()
 		}
@@ -125,7 +135,24 @@ func (w *planned) look(d *pending, p *Plan) {
 		}
 	case !said && p.lost(d.link.Name) && len(p.links(d.s.act)) > 0 && !shaken(d.up):
 		d.giveUp()
+	case !said && d.late && p.left(d.link.Name, d.s.act):
+		d.giveUp()
 	}
+}
+
+func (w *planned) quietOver(d *pending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, waits := w.pending[d]; waits {
+		d.late = true
+		w.look(d, d.s.r.plan.Load())
+	}
+}
+
+// left tells whether new connections of an action begin on another link than this.
+func (p *Plan) left(name string, a Action) bool {
+	links := p.links(a)
+	return len(links) > 0 && links[0].Name != name
 }
 
 func (w *planned) graceOver(d *pending) {

@@ -155,6 +155,52 @@ func TestUnansweredSYNDoesNotWaitForALostLink(t *testing.T) {
 	}
 }
 
+// One whose answer is late on a link that others do not begin on any more goes by theirs, if its LAN host has said nothing; who has waits on.
+func TestLateAnswerOnALinkThatWasLeft(t *testing.T) {
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if endpoint(c.RemoteAddr()).Addr().String() == "127.0.0.2" {
+			io.Copy(io.Discard, c) // its answer is always lost
+			return
+		}
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Race: "off"})
+	r.planned.quiet = 50 * time.Millisecond
+	plan := at("127.0.0.2")
+	plan.Links = append(plan.Links, PlanLink{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.3"), Usable: true, Metered: true})
+	r.SetPlan(plan)
+	silent, said := lanDial(t, r, server), lanDial(t, r, server)
+	said.Write([]byte("x"))
+	late := func() (all, said int) {
+		r.planned.mu.Lock()
+		defer r.planned.mu.Unlock()
+		for d := range r.planned.pending {
+			if d.late {
+				all++
+			}
+			if d.s.early.sent.Load() {
+				said++
+			}
+		}
+		return all, said
+	}
+	until(t, "both are late, and one has said something", func() bool { all, said := late(); return all == 2 && said == 1 })
+	if n := r.Stats().Retried; n != 0 {
+		t.Fatalf("%d tries more, though the link is still the first", n)
+	}
+	plan.First = 1
+	r.SetPlan(plan)
+	until(t, "another try", func() bool { return r.Stats().Retried == 1 })
+	silent.Write([]byte("y"))
+	silent.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.ReadFull(silent, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if waiting(r) != 1 {
+		t.Error("who has said something does not wait on")
+	}
+}
+
 // full is a listener whose queue is full, so that SYNs get no answer until somebody accepts.
 func full(t *testing.T) *net.TCPListener {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

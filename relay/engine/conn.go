@@ -74,12 +74,16 @@ type direction struct {
 	eof     bool   // the source's end was read
 	shut    bool   // and passed on
 	queued  bool   // in loop.again
+	careful bool   // its end goes by the lines, and is told when all has arrived (ending.go)
+	ending  bool   // and waits for that
+	strict  bool   // of dir[0]: upstream's socket ends in a reset by now, see strictFrom
 }
 
 // toward says which end of the lines the pair is at, and whether upstream is plain TCP.
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
-	c.dir[1].prompt = far
+	c.dir[1].prompt, c.dir[1].careful = far, far
+	c.dir[0].careful = !far && !plain
 	c.dir[0].gauge.brisk = !far && !plain
 }
 

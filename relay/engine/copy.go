@@ -6,6 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// strictFrom is how many octets make what goes upstream an upload, octets. From then on, until its end has come, upstream's socket ends in a
+// reset whoever closes it: the kernel itself, say, after this process was killed. What was cut short must not look whole. Requests are shorter,
+// tell their own end, and are spared the calls.
+const strictFrom = 4 << 10
+
 // handle acts on one event of one socket.
 func (l *loop) handle(c *Conn, side int, events uint32) {
 	from, to := &c.dir[side], 1-side // the direction that this socket feeds, and the one that feeds it
@@ -236,6 +241,9 @@ func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
 		return false
 	}
 	l.tally(x, d, max(0, w-own))
+	if d == 0 && !x.strict && x.moved.Load() >= strictFrom {
+		x.strict = EndsInReset(int(c.fd[1])) == nil
+	}
 	if w == len(b) {
 		return true
 	}
@@ -285,12 +293,14 @@ func (l *loop) flush(c *Conn, d int) {
 // passEnd tells the destination that no more will come, once all that came has been written.
 func (l *loop) passEnd(c *Conn, d int) {
 	x := &c.dir[d]
-	if x.held != nil || x.shut {
+	if x.held != nil || x.shut || l.waits(c, d) {
 		return
 	}
 	x.shut = true
 	if d == 1 {
 		lingers(int(c.fd[0]), false) // what is on its way to the LAN host arrives, whatever becomes of us
+	} else if x.strict {
+		lingers(int(c.fd[1]), false)
 	}
 	if c.dir[1-d].shut {
 		l.finish(c, Closed)

@@ -88,7 +88,8 @@
 // when both directions are. Any error resets both sides: SO_LINGER 0, and connect(AF_UNSPEC) for MPTCP, whose close
 // alone would say goodbye politely. A connection that was silent for its idle timeout is reset too. Sockets towards the LAN come with
 // SO_LINGER 0 from their listener and keep it until upstream has ended, so that a LAN host sees a reset, and no end, when the process
-// is killed. (Upstream there is nothing like it: the kernel's own close of an MPTCP socket is always polite.)
+// is killed. So does upstream's once 4 KiB went there (strictFrom). An end that goes by the lines is told when all before it has been
+// acknowledged (ending.go).
 //
 // # Locks
 //

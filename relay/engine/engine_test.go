@@ -227,6 +227,41 @@ func TestAResetIsNeverAnEnd(t *testing.T) {
 	})
 }
 
+// TestAnUploadThatIsCutShortIsReset has the kernel close upstream's socket, as it does when the process is killed. One that has ended as it should is
+// seen to end.
+func TestAnUploadThatIsCutShortIsReset(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		for _, whole := range []bool{false, true} {
+			lan, up, c, _ := join(t, start(t, 1), mptcp)
+			if _, err := lan.Write(make([]byte, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(up, make([]byte, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+			if whole {
+				lan.CloseWrite()
+				if n, err := up.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("upstream read %d octets and %v after the end", n, err)
+				}
+				continue
+			}
+			null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Control(func(_, fd int) { err = unix.Dup3(null, fd, unix.O_CLOEXEC) })
+			unix.Close(null)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := up.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("upstream read %d octets and %v after a cut; want a reset", n, err)
+			}
+		}
+	})
+}
+
 func TestAbortResetsBoth(t *testing.T) {
 	lan, up, c, end := join(t, start(t, 1), false)
 	c.Abort()

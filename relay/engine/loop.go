@@ -4,6 +4,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,26 +29,28 @@ type loop struct {
 	delivered    atomic.Uint64 // octets written to LAN sides
 	origin       time.Time
 
-	now      int64 // of this wake-up, nanoseconds since origin
-	yielded  int64
-	yields   uint8
-	nextTick int64
-	sweep    int64
-	scratch  []byte
-	buffers  buffers
-	bulk     []entry
-	hurry    bool // of all bulk directions, see lineRate
-	onset    onset
-	onBulk   atomic.Pointer[func()]
-	again    []entry // directions that used up their share
-	openings line
-	soon     line
-	withheld []*Conn // whose far end has no window, see withhold.go
-	most     int     // connections to accept at once
-	share    share
-	load     atomic.Uint64 // see told
-	peers    []*loop       // all loops of the engine; set before run, as least is
-	least    uint64        // shareLeast
+	now        int64 // of this wake-up, nanoseconds since origin
+	yielded    int64
+	nextTick   int64
+	sweep      int64
+	scratch    []byte
+	buffers    buffers
+	bulk       []entry
+	hurry      bool // of all bulk directions, see lineRate
+	onset      onset
+	onBulk     atomic.Pointer[func()]
+	again      []entry // directions that used up their share
+	openings   line
+	soon       line
+	withheld   []*Conn // whose far end has no window, see withhold.go
+	endings    []ending
+	nextEnding int64 // when the first of endings is due; without any, never
+	most       int   // connections to accept at once
+	yields     uint8
+	share      share
+	load       atomic.Uint64 // see told
+	peers      []*loop       // all loops of the engine; set before run, as least is
+	least      uint64        // shareLeast
 
 	mu     sync.Mutex
 	slots  []slot
@@ -80,7 +83,7 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, most: 1}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, most: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -200,6 +203,9 @@ func (l *loop) run() {
 		if len(l.withheld) > 0 {
 			l.tryHeld()
 		}
+		if l.now >= l.nextEnding {
+			l.tryEndings()
+		}
 		if len(l.openings)+len(l.soon) > 0 {
 			l.lateOnes()
 		}
@@ -273,7 +279,7 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	if len(l.bulk) > 0 {
-		left := min(l.nextTick, l.nextHeld()) - int64(time.Since(l.origin))
+		left := min(l.nextTick, l.nextHeld(), l.nextEnding) - int64(time.Since(l.origin))
 		return min(maxHold, int(max(0, (left+int64(time.Millisecond)-1)/int64(time.Millisecond))))
 	}
 	l.mu.Lock()
@@ -282,7 +288,7 @@ func (l *loop) timeout() int {
 	if !busy {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	next := min(l.sweep, l.nextHeld())
+	next := min(l.sweep, l.nextHeld(), l.nextEnding)
 	for _, n := range []*line{&l.openings, &l.soon} {
 		if at, waits := n.next(); waits {
 			next = min(next, at)

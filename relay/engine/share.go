@@ -82,7 +82,7 @@ func (l *loop) evenOut(window int64) {
 
 // portable tells whether give knows all places where the loop has noted the connection.
 func (c *Conn) portable() bool {
-	return !c.over && c.opening == nil && (c.withheld == nil || !c.withheld.listed)
+	return !c.over && c.opening == nil && (c.withheld == nil || !c.withheld.listed) && !c.dir[0].ending && !c.dir[1].ending
 }
 
 // give hands a portable connection to another loop. What its sockets are ready for is told there anew.

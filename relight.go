@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"time"
+
+	"spillway/policy"
+)
+
+// outage is a time in which no link carried anything, and the while after it. Connections live through one on the subflow that they had, and
+// its TCP doubles the distance of its repetitions, or has taken the outage for a round trip: what was under way from the concentrator waited for as
+// long again, up to 10 s after a cut of both links for 3 s. Our kernel does not know that something is missing, and nothing that it could say
+// would have the other one repeat it sooner, but one more subflow does: MPTCP repeats there what a subflow has lost several times
+// (net/mptcp/sched.c, mptcp_subflow_get_retrans), if need be by a silent one. So each link that has returned beside the first gets one for
+// a while; where it had one, that is made anew, as a join that was to begin while the link was away is not tried again.
+type outage struct {
+	carried bool      // some link did
+	since   time.Time // zero: some link carries
+	until   time.Time // the while after it
+	renew   []bool    // by link: the endpoint is to be removed first
+}
+
+const (
+	outageLeast = 500 * time.Millisecond // what is shorter costs two repetitions
+	relightFor  = 10 * time.Second       // links return one after the other
+	renewMost   = time.Second            // for a removal, which waits while a connection has no other subflow
+)
+
+// step changes views where links that have returned shall have a silent subflow. first is the link in use, -1: none.
+func (o *outage) step(now time.Time, first int, views []pathView, states []pathState) {
+	if first < 0 {
+		if o.carried && o.since.IsZero() {
+			o.since = now
+		}
+		return
+	}
+	if !o.since.IsZero() && now.Sub(o.since) >= outageLeast {
+		o.until = now.Add(relightFor)
+		o.renew = make([]bool, len(views))
+		for i := range views {
+			o.renew[i] = i != first && !views[i].dead
+		}
+	}
+	o.carried, o.since = true, time.Time{}
+	if !now.Before(o.until) {
+		return
+	}
+	begin := o.until.Add(-relightFor)
+	for i := range views {
+		v := &views[i]
+		if i >= len(o.renew) || i == first {
+			continue
+		}
+		o.renew[i] = o.renew[i] && states[i].want != endpointNone && now.Sub(begin) < renewMost
+		switch {
+		case o.renew[i]:
+			v.plan = policy.Off
+		case v.plan == policy.Off && !v.dead && v.spare:
+			v.plan = policy.Standby
+		}
+	}
+}
