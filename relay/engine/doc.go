@@ -63,8 +63,9 @@
 // speeds up. The kernel makes the window hold twice the mark. The last octets of a burst wait for the period at most, an end
 // for nothing.
 //
-// Where all bulk directions together move more than a line brings (lineRate), the processors are the limit, or windows are: the mark is 2 KiB
-// then, so that nobody waits for the clock.
+// Where all bulk directions together move more than a line brings (lineRate), the processors are the limit, or windows are: the mark is 32 KiB
+// then, so that nobody waits for the clock. With 2 KiB, right while the concentrator was what all waited for, a loop that never slept read little
+// at a time: eight downloads 2.2 instead of 2.4 Gbit/s, one 1.7 instead of 1.9, a tenth more CPU for each octet (medians of 11 and 5 rounds in turns).
 //
 // Where several paths deliver (Pair.Room), the window may be large from the beginning. It grows by what was read otherwise,
 // and would be too small for what two paths have under way when the second one begins, or while this process waits for a processor.
