@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +86,13 @@ func (c *Conn) portable() bool {
 
 // give hands a portable connection to another loop. What its sockets are ready for is told there anew.
 func (l *loop) give(c *Conn, to *loop) {
-	l.again = slices.DeleteFunc(l.again, func(e entry) bool { return e.c == c })
+	kept := l.again[:0]
+	for _, e := range l.again {
+		if e.c != c {
+			kept = append(kept, e)
+		}
+	}
+	l.again = kept
 	for d := range c.dir {
 		x := &c.dir[d]
 		x.queued = false
@@ -107,13 +112,11 @@ func (l *loop) give(c *Conn, to *loop) {
 	c.home.Store(to) // whoever asks from outside waits for to from here on
 	l.mu.Unlock()
 	to.mu.Lock()
+	to.given = append(to.given, c)
 	closed := to.closed
-	if !closed {
-		to.given = append(to.given, c)
-	}
 	to.mu.Unlock()
 	if closed {
-		to.lose(c)
+		to.receive() // for it does so no more
 		return
 	}
 	to.wake()
@@ -128,26 +131,19 @@ func (l *loop) receive() {
 	for _, c := range given {
 		l.mu.Lock()
 		err := l.enter(c)
+		c.over = err != nil
 		l.mu.Unlock()
 		if err != nil {
-			l.lose(c)
+			for _, fd := range c.fd {
+				Reset(int(fd))
+			}
+			if c.done != nil {
+				c.done(c, Aborted)
+			}
 			continue
 		}
 		for d := range c.dir {
 			l.buffers.held += cap(c.dir[d].buffer)
 		}
-	}
-}
-
-// lose ends a connection that is no loop's.
-func (l *loop) lose(c *Conn) {
-	l.mu.Lock()
-	c.over = true
-	l.mu.Unlock()
-	for _, fd := range c.fd {
-		Reset(int(fd))
-	}
-	if c.done != nil {
-		c.done(c, Aborted)
 	}
 }
