@@ -53,6 +53,7 @@ type house struct {
 	steering    *steering // nil: the kernel makes the subflows
 	reached     []bool    // by link: some class has subflows there
 	snap        linkmon.Snapshot
+	steady      bool         // snap tells of no link that carries much less than before
 	delivered   linkmon.Rate // to LAN hosts
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
@@ -119,6 +120,7 @@ func (h *house) control(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-h.snapshots:
+			h.steady = steady(h.snap.Links, s.Links)
 			h.snap = s
 			h.delivered.Add(s.At, h.relay.Delivered())
 		case e := <-h.joins:
@@ -154,7 +156,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if h.hurried(now) {
 		every = min(every, max(waitingTurn, lookShare*h.look))
 	}
-	if fresh || now.Sub(h.looked) >= every {
+	if fresh || now.Sub(h.looked) >= every-every/8 { // a snapshot comes as often, and a turn for both costs half
 		// A predecessor's connections are steered as well.
 		h.lookAtSubflows(now, h.relay.Sessions() > 0 || h.steering != nil && len(h.inherited) > 0)
 		fresh = true
@@ -170,7 +172,26 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	if h.hurried(now) {
 		return waitingTurn, nil
 	}
-	return linkmon.Beat(now, every), nil
+	switch {
+	case every >= time.Second:
+		return linkmon.Beat(now, every), nil
+	case h.steady && now.Sub(h.snap.At) < every/2:
+		return 2 * every, nil // the next snapshot comes before, and looks
+	}
+	return every + every/4, nil
+}
+
+// steady tells whether no link carries less than half of what it did.
+func steady(before, now []linkmon.Link) bool {
+	if len(before) != len(now) {
+		return false
+	}
+	for i := range now {
+		if 2*now[i].DownRate < before[i].DownRate || 2*now[i].UpRate < before[i].UpRate {
+			return false
+		}
+	}
+	return true
 }
 
 // hurried tells whether a removal waits for others to join.

@@ -112,7 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	s.failed = cancel
 	var err error
-	if s.engine, err = engine.New(max(1, runtime.NumCPU()/2)); err != nil {
+	if s.engine, err = engine.New(runtime.NumCPU()); err != nil {
 		s.closeListeners()
 		return err
 	}

@@ -44,11 +44,13 @@ type Pair struct {
 
 // Conn is a pair being copied.
 type Conn struct {
-	loop     *loop
+	loop     *loop                // the loop's own view
+	home     atomic.Pointer[loop] // and that of others, see lock
 	done     func(*Conn, End)
 	fd       [2]int32 // 0: LAN, 1: upstream
 	dir      [2]direction
 	slot     int32
+	turn     uint8  // of share.moved
 	gen      uint32 // of the slot, so that a late event of a predecessor is recognised
 	last     uint32 // when octets moved, seconds of the loop's clock
 	idle     uint32 // seconds
@@ -104,8 +106,7 @@ func (c *Conn) Moved() (up, down uint64) { return c.dir[0].moved.Load(), c.dir[1
 // Control runs fn with the descriptors while they are certain to be open; it returns false when they are closed.
 // The loop waits meanwhile: read an option, no more.
 func (c *Conn) Control(fn func(lan, up int)) bool {
-	c.loop.mu.Lock()
-	defer c.loop.mu.Unlock()
+	defer c.lock().mu.Unlock()
 	if c.over {
 		return false
 	}
@@ -116,5 +117,17 @@ func (c *Conn) Control(fn func(lan, up int)) bool {
 // Abort resets both sides soon.
 func (c *Conn) Abort() {
 	c.quit.Store(true)
-	c.loop.wake()
+	c.home.Load().wake() // or the loop that has just been given it, and looks
+}
+
+// lock locks the loop that has the connection.
+func (c *Conn) lock() *loop {
+	for {
+		l := c.home.Load()
+		l.mu.Lock()
+		if c.home.Load() == l {
+			return l
+		}
+		l.mu.Unlock()
+	}
 }

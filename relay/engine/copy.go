@@ -211,6 +211,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			return total
 		}
 		total += n
+		l.share.moved(c, n)
 		c.last = l.second()
 		if !l.pass(c, d, l.scratch[:n], 0) {
 			return total

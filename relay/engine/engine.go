@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrClosed is what Add answers after Close.
@@ -21,16 +22,25 @@ type Engine struct {
 }
 
 // New starts loops event loops; Close ends them. With GOMAXPROCS above loops busy ones cost less.
-func New(loops int) (*Engine, error) {
+func New(loops int) (*Engine, error) { return newEngine(loops, shareLeast) }
+
+// newEngine is New with what a loop must have moved to give a connection to another.
+func newEngine(loops int, least uint64) (*Engine, error) {
 	e := &Engine{}
 	spare := runtime.GOMAXPROCS(0) > loops // the loops may keep theirs, others have one left
+	origin := time.Now()
 	for range loops {
-		l, err := newLoop(spare)
+		l, err := newLoop(spare, origin)
 		if err != nil {
-			e.Close()
+			for _, l := range e.loops {
+				l.shut()
+			}
 			return nil, fmt.Errorf("start event loop: %w", err)
 		}
 		e.loops = append(e.loops, l)
+	}
+	for _, l := range e.loops {
+		l.peers, l.least = e.loops, least
 		e.wait.Go(l.run)
 	}
 	return e, nil

@@ -48,12 +48,18 @@ type loop struct {
 	endings    []ending
 	nextEnding int64 // when the first of endings is due; without any, never
 	most       int   // connections to accept at once
+	yields     uint8
+	share      share
+	load       atomic.Uint64 // see told
+	peers      []*loop       // all loops of the engine; set before run, as least is
+	least      uint64        // shareLeast
 
 	mu     sync.Mutex
 	slots  []slot
 	unused []int32
 	count  int
 	doors  []*Listener
+	given  []*Conn // by other loops, see share.go
 	closed bool
 }
 
@@ -68,7 +74,8 @@ type entry struct {
 	d int
 }
 
-func newLoop(hold bool) (*loop, error) {
+// newLoop makes a loop; origin is that of its clock.
+func newLoop(hold bool, origin time.Time) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -78,7 +85,7 @@ func newLoop(hold bool) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: time.Now(), scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, most: 1}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, most: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -93,7 +100,7 @@ func (l *loop) wake() { unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
 func (l *loop) second() uint32 { return uint32(l.now / int64(time.Second)) }
 
 func (l *loop) add(p Pair) (*Conn, error) {
-	c := &Conn{loop: l, done: p.Done, fd: [2]int32{int32(p.LAN), int32(p.Up)},
+	c := &Conn{done: p.Done, fd: [2]int32{int32(p.LAN), int32(p.Up)},
 		idle: uint32(p.Idle / time.Second), half: uint32(p.HalfClosed / time.Second),
 		last: uint32(time.Since(l.origin) / time.Second)}
 	for d := range c.dir {
@@ -129,6 +136,8 @@ func (l *loop) enter(c *Conn) error {
 	s := &l.slots[c.slot]
 	s.gen++
 	s.conn, c.gen = c, s.gen
+	c.loop = l
+	c.home.Store(l)
 	l.count++
 	for side, fd := range c.fd {
 		ev := c.event(side)
@@ -146,6 +155,11 @@ func (l *loop) enter(c *Conn) error {
 // forget takes c out of the table. mu is held.
 func (l *loop) forget(c *Conn) {
 	c.over = true
+	l.vacate(c)
+}
+
+// vacate gives back its place. mu is held.
+func (l *loop) vacate(c *Conn) {
 	l.slots[c.slot].conn = nil
 	l.unused = append(l.unused, c.slot)
 	l.count--
@@ -195,6 +209,11 @@ func (l *loop) run() {
 		}
 		if l.now >= l.sweep {
 			l.sweepAll()
+		}
+		if len(l.peers) > 1 {
+			if window := l.now / shareEvery; window != l.share.window {
+				l.evenOut(window)
+			}
 		}
 	}
 }
@@ -285,10 +304,11 @@ func (l *loop) lookup(ev unix.EpollEvent) *Conn {
 	return nil
 }
 
-// woken answers Abort and Close; true: the loop is over.
+// woken answers Abort, Close and give; true: the loop is over.
 func (l *loop) woken() bool {
 	var b [8]byte
 	unix.Read(l.event, b[:])
+	l.receive()
 	l.mu.Lock()
 	closed := l.closed
 	l.mu.Unlock()
@@ -298,10 +318,14 @@ func (l *loop) woken() bool {
 		}
 	}
 	if closed {
-		unix.Close(l.epoll)
-		unix.Close(l.event)
+		l.shut()
 	}
 	return closed
+}
+
+func (l *loop) shut() {
+	unix.Close(l.epoll)
+	unix.Close(l.event)
 }
 
 // all lists the living connections.

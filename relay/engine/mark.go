@@ -16,7 +16,7 @@ const (
 	mostNeed  = 1 << 20                       // what that grows to for directions that were promoted in vain
 	worth     = 4 << 10                       // octets that the longest period must bring, else waiting saves nothing
 	lineRate  = 720 << 10                     // octets per tick of all bulk directions, 1.2 Gbit/s: beyond is no line, but what the processors can
-	hurryMark = 2 << 10                       // SO_RCVLOWAT then
+	hurryMark = 32 << 10                      // SO_RCVLOWAT then
 	target    = 48 << 10                      // octets that a look should find: what comes more often is dearer by the wake-up
 )
 

@@ -366,13 +366,13 @@ func (c *Conn) event(side int) unix.EpollEvent {
 // Nudge has the loop told anew, and so an opening's Event called, of what a socket that is watched for writability is ready for. It may be
 // called from anywhere.
 func (c *Conn) Nudge(side int) {
-	c.loop.mu.Lock()
-	defer c.loop.mu.Unlock()
+	l := c.lock()
+	defer l.mu.Unlock()
 	if c.over || !c.out[side] {
 		return
 	}
 	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
-	unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
 }
 
 // lateOnes tells openings that their time has come.

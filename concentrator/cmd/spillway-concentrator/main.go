@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"spillway/concentrator"
@@ -71,6 +72,9 @@ func serve(ctx context.Context, server *concentrator.Server, o options, log *slo
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.NumCPU() + 1) // a busy loop keeps one of the runtime's processors (relay/engine), and each processor has a loop
+	}
 	concentrator.Prepare(log)
 	raiseFiles(o.config.MaxSessions, log)
 	if err := server.Open(ctx); err != nil {

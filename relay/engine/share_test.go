@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestGives(t *testing.T) {
+	const m = 1 << 20
+	for _, c := range []struct {
+		own, other uint64
+		movers     int
+		want       bool
+	}{
+		{8 * m, 0, 8, true},
+		{7 * m, m, 7, true},
+		{5 * m, 3 * m, 5, true},
+		{4 * m, 4 * m, 4, false},
+		{2 * m, 0, 2, true},
+		{2 * m, m, 2, false}, // the other would be the one that has more
+		{8 * m, 0, 1, false}, // so it would with the only one
+		{3 * m, 4 * m, 3, false},
+	} {
+		if got := gives(c.own, c.other, c.movers); got != c.want {
+			t.Errorf("gives(%d, %d, %d) = %v, not %v", c.own, c.other, c.movers, got, c.want)
+		}
+	}
+}
+
+func TestLoadIsForgotten(t *testing.T) {
+	var l loop
+	l.load.Store(told(1<<32+7, 3<<20+5)) // the number of the window wraps
+	for window, want := range map[int64]uint64{1<<32 + 8: 3 << 20, 1<<32 + 9: 3 << 20, 1<<32 + 10: 0, 1<<32 + 1000: 0} {
+		if got := l.loadIn(window); got != want {
+			t.Errorf("in window %#x: %d octets, not %d", window, got, want)
+		}
+	}
+}
+
+// TestBusyLoopGivesAway has connections that all began with one loop of two move as much as they can, both ways, until the other has some. What
+// they move arrives whole, they are found from outside meanwhile, and they end as they should.
+func TestBusyLoopGivesAway(t *testing.T) {
+	for name, far := range map[string]bool{"router": false, "concentrator": true} {
+		t.Run(name, func(t *testing.T) { givesAway(t, far) })
+	}
+}
+
+func givesAway(t *testing.T, far bool) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		const flows = 6
+		e, err := newEngine(2, 1) // however slow the machine is
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Close)
+		var seen atomic.Bool // it may give back what it has been given, when the others have ended
+		shared := func() bool {
+			l := e.loops[1]
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.count > 0 {
+				seen.Store(true)
+			}
+			return seen.Load()
+		}
+		deadline := time.Now().Add(20 * time.Second)
+		ends := make(chan End, flows)
+		var all sync.WaitGroup
+		for i := range flows {
+			a, lan := pipe(t, false)
+			b, up := pipe(t, mptcp)
+			c, err := e.loops[0].add(Pair{LAN: a, Up: b, Far: far, Done: func(_ *Conn, x End) { ends <- x }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			down, back := rand.New(rand.NewPCG(1, uint64(i))), rand.New(rand.NewPCG(1, uint64(i)))
+			var sent, came int64
+			all.Go(func() {
+				defer up.CloseWrite()
+				buf := make([]byte, 32<<10)
+				for time.Now().Before(deadline) && !shared() {
+					fill(down, buf)
+					n, err := up.Write(buf)
+					sent += int64(n)
+					if err != nil {
+						t.Errorf("send: %v", err)
+						return
+					}
+					if !c.Control(func(_, _ int) {}) {
+						t.Error("a connection that lives is not found")
+					}
+				}
+			})
+			all.Go(func() {
+				defer lan.CloseWrite()
+				buf, want := make([]byte, 32<<10), make([]byte, 32<<10)
+				for {
+					n, err := io.ReadFull(lan, buf)
+					came += int64(n)
+					if err == io.EOF {
+						return
+					}
+					if err != nil {
+						t.Errorf("receive: %v", err)
+						return
+					}
+					fill(back, want)
+					if string(buf[:n]) != string(want[:n]) {
+						t.Errorf("other octets came than were sent, before %d", came)
+						return
+					}
+				}
+			})
+			t.Cleanup(func() {
+				if came != sent {
+					t.Errorf("%d octets came of %d", came, sent)
+				}
+			})
+		}
+		all.Wait()
+		if !seen.Load() {
+			t.Error("the other loop was given nothing")
+		}
+		for range flows {
+			select {
+			case end := <-ends:
+				if end != Closed {
+					t.Errorf("a connection ended so: %d", end)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("a connection did not end")
+			}
+		}
+	})
+}
+
+func fill(r *rand.Rand, b []byte) {
+	for i := 0; i < len(b); i += 8 {
+		v := r.Uint64()
+		for k := range 8 {
+			b[i+k] = byte(v >> (8 * k))
+		}
+	}
+}
+
+// TestGivenToTheClosed: what is given to a loop that is over is reset and told of, once.
+func TestGivenToTheClosed(t *testing.T) {
+	e := start(t, 2)
+	a, lan := pipe(t, false)
+	b, _ := pipe(t, false)
+	end := make(chan End, 2)
+	from, to := &loop{}, e.loops[1]
+	c := &Conn{fd: [2]int32{int32(a), int32(b)}, done: func(_ *Conn, x End) { end <- x }}
+	c.dir[0].place, c.dir[1].place = -1, -1
+	from.mu.Lock()
+	from.slots = []slot{{conn: c}}
+	from.count = 1
+	from.mu.Unlock()
+	c.home.Store(from)
+	e.Close()
+	from.give(c, to)
+	select {
+	case x := <-end:
+		if x != Aborted {
+			t.Errorf("it ended so: %d", x)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	if _, err := lan.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("the host read %v, and no reset", err)
+	}
+}
