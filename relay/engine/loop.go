@@ -48,7 +48,6 @@ type loop struct {
 	endings    []ending
 	nextEnding int64 // when the first of endings is due; without any, never
 	most       int   // connections to accept at once
-	yields     uint8
 	share      share
 	load       atomic.Uint64 // see told
 	peers      []*loop       // all loops of the engine; set before run, as least is

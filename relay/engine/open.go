@@ -371,8 +371,7 @@ func (c *Conn) Nudge(side int) {
 	if c.over || !c.out[side] {
 		return
 	}
-	ev := unix.EpollEvent{Events: interest, Fd: c.slot<<1 | int32(side), Pad: int32(c.gen)}
-	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+	l.watch(c, side)
 }
 
 // lateOnes tells openings that their time has come.
