@@ -140,7 +140,7 @@ func (n Numbers) LinkRules(link int, addr netip.Addr) []Rule {
 const synWindow = 10
 
 // mostWindow is the largest receive window, octets, by a link's own route. Its scale, 2 to the 7th, makes 1.9 MB of a SYN's ten segments, which is
-// less than a bonded connection offers at once (bondedRoom of package relay), so that what the other end sends in error has room. With the scale of
+// less than a bonded connection offers at once (room.go of package relay), so that what the other end sends in error has room. With the scale of
 // 64 MB it would be 15 MB. 8.4 MB are 670 Mbit/s at 100 ms, for one connection.
 const mostWindow = 0xffff << 7
 

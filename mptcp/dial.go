@@ -23,7 +23,7 @@ type DialOptions struct {
 	LocalPort    uint16     // 0: the kernel chooses
 	DSCP         uint8      // 0..63; on IPv6 MPTCP sockets only where the kernel has it
 	SendBuffer   int        // octets, SO_SNDBUF; 0: the kernel tunes
-	RecvBuffer   int        // octets, SO_RCVBUF; 0: the kernel tunes
+	RecvBuffer   int        // octets, SO_RCVBUF, of each subflow, those to come as well (the kernel takes twice as much); 0: the kernel tunes
 	NotSentLowat int        // octets, TCP_NOTSENT_LOWAT; 0: the kernel's; ignored by kernels without it on MPTCP
 }
 

@@ -5,10 +5,13 @@ package mptcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -115,6 +118,27 @@ func wantFiltered(t *testing.T, w world, a, b string, server netip.AddrPort) {
 		}
 		if n != c.want || len(c.which.Local) > 0 && n != len(got) {
 			t.Errorf("%+v: %d subflows to the server, of %d: want %d", c.which, n, len(got), c.want)
+		}
+	}
+}
+
+// TestReceiveBufferReachesTheSubflows: also one that joins later, and beyond what anybody may have.
+func TestReceiveBufferReachesTheSubflows(t *testing.T) {
+	if _, err := exec.LookPath("ss"); err != nil {
+		netns.Missing(t, "needs ss (Debian package iproute2)")
+	}
+	w := newWorld(t)
+	server := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	const octets = 24 << 20
+	c := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1"), Device: "dsl", RecvBuffer: octets})
+	ping(t, c, "hello")
+	lte := Endpoint{ID: 12, Addr: netip.MustParseAddr("10.2.0.1"), Flags: FlagSubflow, IfIndex: w.index(t, "lte")}
+	must(t, inPM(w.cpe, func(pm *PathManager) error { return pm.Add(lte) }))
+	for _, local := range []string{"10.1.0.1", "10.2.0.1"} {
+		w.wantSubflow(t, "a subflow from "+local, local, func(s Subflow) bool { return s.Token != 0 })
+		out, err := w.cpe.Output("ss", "-tnmHO", "src", local)
+		if must(t, err); !strings.Contains(out, fmt.Sprintf(",rb%d,", 2*octets)) {
+			t.Errorf("from %s: want a buffer of twice %d octets: %s", local, octets, out)
 		}
 	}
 }

@@ -90,8 +90,16 @@ func common(fd int, v6 bool, device string, transparent bool, send, recv int) er
 		bindToDevice(fd, device),
 		setIf(transparent, "IP_TRANSPARENT", fd, level, name, 1),
 		setIf(send > 0, "SO_SNDBUF", fd, unix.SOL_SOCKET, unix.SO_SNDBUF, send),
-		setIf(recv > 0, "SO_RCVBUF", fd, unix.SOL_SOCKET, unix.SO_RCVBUF, recv),
+		receiveBuffer(fd, recv),
 	)
+}
+
+// receiveBuffer sets SO_RCVBUF; beyond net.core.rmem_max where the process may, else as much of it as anybody may have.
+func receiveBuffer(fd, octets int) error {
+	if octets <= 0 || unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
+		return nil
+	}
+	return setIf(true, "SO_RCVBUF", fd, unix.SOL_SOCKET, unix.SO_RCVBUF, octets)
 }
 
 func bindToDevice(fd int, device string) error {

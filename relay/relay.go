@@ -32,6 +32,7 @@ type Relay struct {
 	settings atomic.Pointer[settings]
 	plan     atomic.Pointer[Plan]
 	planned  planned
+	room     atomic.Int32 // receive buffer of bonded connections, see room.go
 	onState  atomic.Pointer[func()]
 	probe    chan struct{} // one slot: an upstream went out
 	chill    chan struct{} // one slot: warm connections may lack
@@ -97,6 +98,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // SetPlan tells on which links new connections go. Established ones are not touched.
 func (r *Relay) SetPlan(p Plan) {
+	r.room.Store(int32(bondedRoom()))
 	r.plan.Store(&p)
 	r.planned.follow(&p, time.Now())
 	r.warmSoon()

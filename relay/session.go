@@ -294,20 +294,9 @@ func (s *session) direct(links []*PlanLink, plain bool) (*net.TCPConn, path, err
 	return up, p, nil
 }
 
-// bondedRoom is the receive window of a bonded download, octets. It must hold what two links have under way when the second joins: 0.6 MB
-// with 20 and 40 Mbit/s and 0.1 s of queue, and what comes by one while another keeps it waiting: with 1 MiB a line of 20 Mbit/s stood
-// still for a link 0.3 s away (matrix rtt-1:10). With less the links wait for each other; and where data went in the SYN,
-// Linux (6.18) at the other end sends more than is offered (kernel.LinkRoute says why), and what is beyond is thrown away and repeated
-// late.
-const bondedRoom = 2 << 20
-
 // pair says how the engine shall copy.
 func (s *session) pair(f *flow) engine.Pair {
-	p := engine.Pair{Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
-	if s.act == Bond {
-		p.Room = bondedRoom
-	}
-	return p
+	return engine.Pair{Idle: s.set.IdleTimeout, HalfClosed: s.set.HalfClosedTimeout, Done: f.ended}
 }
 
 // handOver gives both sockets to the engine. On an error both are closed.

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 )
@@ -26,10 +25,6 @@ type Pair struct {
 	Idle       time.Duration    // without an octet; 0: for ever
 	HalfClosed time.Duration    // the same while one side has closed
 	Done       func(*Conn, End) // called once, from a loop: be quick, and don't call the engine's Close
-	// Room is the receive window, octets, that Up may offer from the beginning: what comes by the slower of several paths is missing
-	// meanwhile, and all that comes by the faster must wait in the window. It is offered as octets come, twice as much as have come. 0: as
-	// the window grows by itself, which is by what was read. The kernel bounds it by half of net.ipv4.tcp_rmem's third number.
-	Room int
 	// Fell: Up was made for MPTCP and is plain TCP, see fallen.
 	Fell bool
 	// Far is a pair at the far end of the lines: LAN is what came by them and may be MPTCP, so that a short read does not prove that it is empty;
@@ -37,9 +32,8 @@ type Pair struct {
 	Far bool
 	// Withhold has what goes to LAN, MPTCP, kept within the window that was offered: its SYN came with data (withhold.go).
 	Withhold bool
-	// SendMost is the largest send buffer that may be asked for, octets (net.core.wmem_max), for LAN when a line far away joins it (reserve). 0: leave
-	// it to the kernel.
-	SendMost int
+	// Often is called by the loop each time that another 256 KiB have gone to LAN, until it returns false: look at the socket, no more.
+	Often func(lan int) bool
 }
 
 // Conn is a pair being copied.
@@ -56,9 +50,9 @@ type Conn struct {
 	idle     uint32 // seconds
 	half     uint32
 	over     bool
-	out      [2]bool     // a socket's writability wakes us: once it was the slower one, and see Hush
-	opening  *Opening    // nil: being copied
-	sendMost int32       // Pair.SendMost; 0: also when it has been asked for
+	out      [2]bool  // a socket's writability wakes us: once it was the slower one, and see Hush
+	opening  *Opening // nil: being copied
+	often    func(lan int) bool
 	withheld *withheld   // nil: the kernel keeps dir[1] within the window
 	quit     atomic.Bool // Abort was called
 	fell     fallen      // of upstream
@@ -92,12 +86,12 @@ func (c *Conn) toward(far, plain bool) {
 	c.dir[0].gauge.brisk = !far && !plain
 }
 
-// send sets how the pair sends to LAN: Pair.Withhold and Pair.SendMost.
-func (c *Conn) send(p *Pair) {
+// downward sets how octets come to LAN: Pair.Withhold and Often.
+func (c *Conn) downward(p *Pair) {
+	c.often = p.Often
 	if p.Withhold {
 		c.withheld = new(withheld)
 	}
-	c.sendMost = int32(min(p.SendMost, math.MaxInt32))
 }
 
 // Moved gives the octets copied so far, LAN to upstream and back.

@@ -70,8 +70,8 @@
 // then, so that nobody waits for the clock. With 2 KiB, right while the concentrator was what all waited for, a loop that never slept read little
 // at a time: eight downloads 2.2 instead of 2.4 Gbit/s, one 1.7 instead of 1.9, a tenth more CPU for each octet (medians of 11 and 5 rounds in turns).
 //
-// Where several paths deliver (Pair.Room), the window may be large from the beginning. It grows by what was read otherwise,
-// and would be too small for what two paths have under way when the second one begins, or while this process waits for a processor.
+// Where several paths deliver, the socket comes with a large receive buffer: the kernel's own grows by what was read, and would be too small for
+// what two paths have under way when the second one begins, or while this process waits for a processor (relay/room.go).
 // At the other end of them the kernel heeds no window for a while after a SYN with data, and the engine does (withhold.go).
 //
 // Back to attentive: nothing came for 120 ms; or the flow became slow; or the other direction spoke (a

@@ -400,37 +400,6 @@ func TestSlowLoadIsToldOf(t *testing.T) {
 	}
 }
 
-func TestRoomIsThereFromTheBeginning(t *testing.T) {
-	const room = 1 << 20
-	a, lan := pipe(t, false)
-	b, up := pipe(t, true)
-	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1); err != nil {
-		t.Skipf("kernel without SO_RCVLOWAT on MPTCP: %v", err)
-	}
-	before, _ := unix.GetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	c, err := start(t, 1).Add(Pair{LAN: a, Up: b, Room: room})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if before >= room {
-		t.Skipf("sockets have %d octets from the beginning", before)
-	}
-	go up.Write([]byte("x"))
-	if _, err := io.ReadFull(lan, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		after := 0
-		c.Control(func(_, fd int) { after, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) })
-		if after >= room {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d octets of buffer, %d before", after, before)
-		}
-	}
-}
-
 // TestFarEndPassesOnAsItComes: what goes onto several lines must not come in bursts. The same stream is bulk elsewhere.
 func TestFarEndPassesOnAsItComes(t *testing.T) {
 	e := start(t, 1)

@@ -251,8 +251,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
-	offer(int(c.fd[1]), p.Room)
-	c.send(&p)
+	c.downward(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}

@@ -55,15 +55,6 @@ func setLowat(fd int32, n int32) {
 	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, uintptr(unsafe.Pointer(&n)), 4, 0)
 }
 
-// offer lets the window grow to room octets, whatever is read: the kernel makes it hold the mark (mptcp_set_rcvlowat, net/mptcp/protocol.c), and
-// leaves it so when the mark falls.
-func offer(fd, room int) {
-	if room > 0 {
-		setLowat(int32(fd), int32(room))
-		setLowat(int32(fd), 1)
-	}
-}
-
 // Reset closes a socket so that the peer sees a RST (MP_FASTCLOSE for MPTCP), whatever waits in its queues.
 func Reset(fd int) {
 	Abort(fd)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package engine
+package concentrator
 
 import (
 	"encoding/binary"
@@ -19,27 +19,27 @@ const (
 	// farTimes and farBy: so much longer than the nearest line's is the least round trip of one far away.
 	farTimes = 4
 	farBy    = 100_000 // us
-	// lookEach is after how many octets it is looked for lines that have joined, a power of two: 0.1 s of 20 Mbit/s.
-	lookEach = 1 << 18
 	// mostLines is how many subflows the kernel allows, with the first.
 	mostLines = 9
 )
 
-// joined looks for a line far away, if it is time, when direction down has come from before to after octets, and makes the reserve.
-func (c *Conn) joined(before, after uint64) {
-	if c.sendMost == 0 || before/lookEach == after/lookEach {
-		return
+// reserves is for engine.Pair.Often: it looks for a line far away that has joined and makes the reserve, where so many octets may be asked for.
+func reserves(most int) func(fd int) bool {
+	if most == 0 {
+		return nil
 	}
-	fd := int(c.fd[0])
-	var rtts [mostLines]uint32
-	n, e := roundTrips(fd, &rtts)
-	if e == 0 && !unlike(rtts[:n]) {
-		return
+	return func(fd int) bool {
+		var rtts [mostLines]uint32
+		n, e := roundTrips(fd, &rtts)
+		switch {
+		case e != 0: // plain TCP, or a kernel that does not tell
+			return false
+		case !unlike(rtts[:n]):
+			return true
+		}
+		reserved(fd, most)
+		return false
 	}
-	if e == 0 {
-		reserved(fd, int(c.sendMost))
-	}
-	c.sendMost = 0 // done; or plain TCP, or a kernel that does not tell
 }
 
 // reserved adds the reserve to what a socket may hold, unless that would be more than may be asked for, most: the kernel would take most for it.
