@@ -32,6 +32,8 @@ const (
 
 // dirMemory is what is remembered of the overflow in one direction.
 type dirMemory struct {
+	_ [0]func() // never compared
+
 	full, queued span    // the links in use are full by rate, by a standing queue
 	deep         span    // ... by one that proves it against the rate
 	fits, nearly span    // everything would fit into one link less: surely, barely
