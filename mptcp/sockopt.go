@@ -94,7 +94,7 @@ func common(fd int, v6 bool, device string, transparent bool, send, recv int) er
 	)
 }
 
-// receiveBuffer sets SO_RCVBUF; beyond net.core.rmem_max where the process may, else as much of it as anybody may have.
+// receiveBuffer sets SO_RCVBUF, beyond net.core.rmem_max where the process may (CAP_NET_ADMIN).
 func receiveBuffer(fd, octets int) error {
 	if octets <= 0 || unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
 		return nil
