@@ -36,6 +36,7 @@ type behind struct {
 	peak    float64       // the most of it since the overflow began
 	turn    time.Duration // when its last turn began
 	carried time.Duration // ... and how long it has carried in it
+	starved span          // the primaries wait for what the overflow link still has
 	at      time.Duration // brought up to date
 }
 
@@ -60,7 +61,7 @@ func (in *sense) lossyRate(d int) float64 {
 func (s *step) learnShare(d int, u *use) {
 	b := &s.mem.dirs[d].behind
 	dt := s.clock - b.at
-	b.at, b.bits, b.mean, b.peak, b.turn, b.carried = s.clock, 0, 0, 0, 0, 0
+	b.at, b.bits, b.mean, b.peak, b.turn, b.carried, b.starved = s.clock, 0, 0, 0, 0, 0, span{}
 	if d != down || u.primaries < trickle || dt > longStep {
 		return
 	}
@@ -103,7 +104,9 @@ func (s *step) guardBehind(d int, u *use) bool {
 	if d != down || b.share < shareLeast {
 		return false
 	}
-	if brings >= littleShare*dm.solo || b.bits < behindMost.Seconds()*dm.solo || s.begins(d, in) {
+	behind := b.bits >= behindMost.Seconds()*dm.solo
+	starved := b.starved.hold(s.clock, behind && u.primaries < starvedShare*dm.solo && s.delivered < starvedShare*dm.solo)
+	if !behind || brings >= littleShare*dm.solo || s.begins(d, in) && starved <= starvedTime(in) {
 		return false
 	}
 	s.suspend(u.last, "%s holds up %s and brings only %s %s", s.cfg.Links[u.last].Name, s.leaders(), rate(brings), direction(d))

@@ -380,6 +380,29 @@ func TestGuardBehind(t *testing.T) {
 	}
 }
 
+// TestGuardBehindWhileAllStands: a link far away has time to begin, but not while the primaries stand still for what it has lost; where they stand
+// still because hosts have been given all, nothing is wrong.
+func TestGuardBehindWhileAllStands(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		c, o := household()
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 300*time.Millisecond, 18.6e6
+		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
+			pass(m, &o, 50*time.Millisecond)
+		}
+		o.Links[1].DownRate = 1e6
+		if waits {
+			o.Delivered = 3e6
+		}
+		pass(m, &o, 400*time.Millisecond)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate, o.Delivered = 0, false, 0, 0
+		p := pass(m, &o, 700*time.Millisecond)
+		if goes := m.mem.links[1].suspension.until > 0; goes != waits {
+			t.Errorf("hosts wait %t, suspended %t: %s", waits, goes, p.Links[1].Why)
+		}
+	}
+}
+
 // TestWaitingIsNoRest: primaries that stand still while hosts wait for what the overflow link has do not lack demand, so the link does not rest; it
 // does when hosts are given all that comes.
 func TestWaitingIsNoRest(t *testing.T) {

@@ -40,5 +40,8 @@ func (s *step) starved(i int) bool {
 		dm, most := &s.mem.dirs[d], starvedShare*s.mem.dirs[d].solo
 		waits = waits || dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.used[d].primaries < most && (d == up || s.delivered < most)
 	}
-	return s.mem.links[i].suspension.starved.hold(s.clock, waits) > time.Duration(starvedTrips*float64(s.in[i].atRest()))
+	return s.mem.links[i].suspension.starved.hold(s.clock, waits) > starvedTime(&s.in[i])
 }
+
+// starvedTime is for how long primaries may starve until what link in lost lately can only come after a time-out.
+func starvedTime(in *sense) time.Duration { return time.Duration(starvedTrips * float64(in.atRest())) }
