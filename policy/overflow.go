@@ -32,7 +32,7 @@ const (
 
 // dirMemory is what is remembered of the overflow in one direction.
 type dirMemory struct {
-	_ [0]func() // never compared
+	_ [0]func() // never compared, so that no code is made for it
 
 	full, queued span    // the links in use are full by rate, by a standing queue
 	deep         span    // ... by one that proves it against the rate

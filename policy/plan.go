@@ -19,6 +19,8 @@ type Observation struct {
 // LinkObs is one link at one instant. Rates and capacities are in bit/s, measured in the same way (both with or both
 // without framing); down is towards the home.
 type LinkObs struct {
+	_ [0]func() // never compared, so that no code is made for it
+
 	Usable bool   // up, carrier, address, route
 	Dead   bool   // nothing comes back although data is out (a blackhole)
 	Reason string // why not usable or why dead, in a few words: "no carrier"
