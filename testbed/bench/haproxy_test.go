@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"spillway/testbed/netns"
 )
 
 // header is the PROXY protocol's, version 2, of a TCP connection by IPv4 (haproxy's doc/proxy-protocol.txt, section 2.2).
@@ -48,9 +50,12 @@ func greet(t *testing.T, at string) string {
 
 // The far half of the pair goes to the address and the port that the client asked for.
 func TestHAProxyPairGoesWhereAsked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs haproxy, which make net installs")
+	}
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
-		t.Skip("no haproxy here: sh testbed/deps haproxy")
+		netns.Missing(t, "needs haproxy (Debian package haproxy)")
 	}
 	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
