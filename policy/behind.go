@@ -107,7 +107,7 @@ func (s *step) guardBehind(d int, u *use) bool {
 		return false
 	}
 	behind := b.bits >= behindMost.Seconds()*dm.solo
-	starved := b.starved.hold(s.clock, behind && u.primaries < starvedShare*dm.solo && s.delivered < starvedShare*dm.solo)
+	starved := b.starved.hold(s.clock, behind && s.starve(d))
 	if !behind || brings >= littleShare*dm.solo || s.begins(d, in) && starved <= starvedTime(in) {
 		return false
 	}

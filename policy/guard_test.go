@@ -333,6 +333,13 @@ func TestGuardIgnoresTheEnd(t *testing.T) {
 	}
 }
 
+// untilOverflow passes time until LTE takes the overflow down, 2 s at most.
+func untilOverflow(m *Machine, o *Observation) {
+	for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
+		pass(m, o, 50*time.Millisecond)
+	}
+}
+
 // TestGuardBehind: a link that brings next to nothing while hosts wait for it goes before anything is lost. One that brings enough may keep
 // them waiting, and so may one that has had no time to begin; and without a figure of what hosts are given nothing follows.
 func TestGuardBehind(t *testing.T) {
@@ -365,9 +372,7 @@ func TestGuardBehind(t *testing.T) {
 			if tt.delivered > 0 {
 				o.Delivered = 18.6e6
 			}
-			for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
-				pass(m, &o, 50*time.Millisecond)
-			}
+			untilOverflow(m, &o)
 			o.Links[1].DownRate, o.Links[1].DownLoss, o.Delivered = tt.lte*1e6, tt.loss, tt.delivered*1e6
 			p := pass(m, &o, 2*time.Second)
 			if goes := !p.OverflowDown; goes != (tt.why != "") {
@@ -387,9 +392,7 @@ func TestGuardBehindWhileAllStands(t *testing.T) {
 		c, o := household()
 		m := New(c)
 		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 300*time.Millisecond, 18.6e6
-		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
-			pass(m, &o, 50*time.Millisecond)
-		}
+		untilOverflow(m, &o)
 		o.Links[1].DownRate = 1e6
 		if waits {
 			o.Delivered = 3e6
@@ -410,9 +413,7 @@ func TestWaitingIsNoRest(t *testing.T) {
 		c, o := household()
 		m := New(c)
 		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 30*time.Millisecond, 18.6e6
-		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
-			pass(m, &o, 50*time.Millisecond)
-		}
+		untilOverflow(m, &o)
 		// LTE carries enough to be worth it, and then DSL dips a little.
 		o.Links[1].DownRate, o.Delivered = 8e6, 26e6
 		pass(m, &o, 600*time.Millisecond)
@@ -438,9 +439,7 @@ func TestFarLinkMayBegin(t *testing.T) {
 		c, o := household()
 		m := New(c)
 		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, rtt, 18.6e6
-		for until := o.Now.Add(2 * time.Second); o.Now.Before(until) && !m.mem.links[1].over[down]; {
-			pass(m, &o, 50*time.Millisecond)
-		}
+		untilOverflow(m, &o)
 		pass(m, &o, 2*rtt)
 		o.Links[0].DownRate, o.Links[1].DownRate, o.Delivered = 1e6, 1e6, 0
 		pass(m, &o, 450*time.Millisecond)

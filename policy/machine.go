@@ -102,7 +102,6 @@ type step struct {
 	rank      [MaxLinks]int   // smaller carries sooner; noRank: not at all
 	hurdle    [MaxLinks]cause // what holds a link back
 	primary   [MaxLinks]bool  // serves as a primary now
-	used      [2]use          // the links in use, per direction
 	first     int
 	state     [MaxLinks]State
 	cause     [MaxLinks]cause

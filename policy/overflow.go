@@ -85,7 +85,6 @@ type use struct {
 // up when everything would fit into the others.
 func (s *step) spill(d int) {
 	dm := &s.mem.dirs[d]
-	defer func() { s.used[d] = s.use(d) }()
 	if s.cfg.Mode == ModeBond && s.first >= 0 {
 		s.guardBond(d)
 		return

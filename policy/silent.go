@@ -25,20 +25,36 @@ func (s *step) silent(i int) bool {
 	if l.state != Standby || s.hurdle[i] != causeSuspended || l.drainUntil <= s.clock || s.clock >= p.until-p.backoff+silentMost {
 		return false
 	}
-	for d := range s.used {
-		if u := &s.used[d]; u.queue || u.capacity > 0 && u.primaries >= s.cfg.OverflowLeave*u.capacity {
+	for d := range s.mem.dirs {
+		if c := s.leadersCan(d); s.leadersQueue(d) || c > 0 && s.leadersCarry(d) >= s.cfg.OverflowLeave*c {
 			return true
 		}
 	}
 	return false
 }
 
+// leadersQueue reports whether a queue stands at a primary.
+func (s *step) leadersQueue(d int) bool {
+	for i := range s.n {
+		if s.primary[i] && s.in[i].queue[d] {
+			return true
+		}
+	}
+	return false
+}
+
+// starve reports whether the primaries carry little of what they carry alone in direction d, and hosts are given as little.
+func (s *step) starve(d int) bool {
+	most := starvedShare * s.mem.dirs[d].solo
+	return s.leadersCarry(d) < most && (d == up || s.delivered < most)
+}
+
 // starved reports whether the primaries have long waited for what overflow link i, suspended of late, still has.
 func (s *step) starved(i int) bool {
 	waits := false
-	for d := range s.used {
-		dm, most := &s.mem.dirs[d], starvedShare*s.mem.dirs[d].solo
-		waits = waits || dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.used[d].primaries < most && (d == up || s.delivered < most)
+	for d := range s.mem.dirs {
+		dm := &s.mem.dirs[d]
+		waits = waits || dm.leftBy == causeSuspended && s.clock-dm.leftAt < starvedWithin && s.starve(d)
 	}
 	return s.mem.links[i].suspension.starved.hold(s.clock, waits) > starvedTime(&s.in[i])
 }

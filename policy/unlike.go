@@ -27,7 +27,7 @@ func (s *step) thin(i, d int) bool {
 	if s.cfg.NoGuard || i < 0 {
 		return false
 	}
-	sum := s.capacityOf(d, func(j int) bool { return s.primary[j] })
+	sum := s.leadersCan(d)
 	return sum > 0 && sum < littleShare*s.in[i].cap[d]
 }
 
@@ -36,20 +36,30 @@ func (s *step) addsLittle(i, d int) bool {
 	if s.cfg.NoGuard || s.in[i].cap[d] <= 0 {
 		return false
 	}
-	sum := s.capacityOf(d, func(j int) bool { return s.primary[j] })
+	sum := s.leadersCan(d)
 	return sum > 0 && s.in[i].cap[d] < littleShare*sum
 }
 
-// capacityOf is what the links that are chosen can carry together; 0: not known of all.
-func (s *step) capacityOf(d int, chosen func(int) bool) (sum float64) {
+// leadersCan is what the links that serve as primaries can carry together; 0: not known of all.
+func (s *step) leadersCan(d int) (sum float64) {
 	for i := range s.n {
-		if !chosen(i) {
+		if !s.primary[i] {
 			continue
 		}
 		if s.in[i].cap[d] <= 0 {
 			return 0
 		}
 		sum += s.in[i].cap[d]
+	}
+	return sum
+}
+
+// leadersCarry is what they carry.
+func (s *step) leadersCarry(d int) (sum float64) {
+	for i := range s.n {
+		if s.primary[i] {
+			sum += s.in[i].rate[d]
+		}
 	}
 	return sum
 }

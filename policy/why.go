@@ -316,7 +316,7 @@ func (s *step) whyLittle(i int) string {
 	var parts []string
 	for d, not := range s.notWorth(i) {
 		if not {
-			parts = append(parts, rate(s.in[i].cap[d])+" to "+rate(s.capacityOf(d, func(j int) bool { return s.primary[j] }))+" "+direction(d))
+			parts = append(parts, rate(s.in[i].cap[d])+" to "+rate(s.leadersCan(d))+" "+direction(d))
 		}
 	}
 	return s.cfg.Links[i].Name + " is no help to " + s.leaders() + ": it would add " + list(parts) + ", and hold up the rest"
@@ -340,25 +340,11 @@ func (s *step) lately(i int) string {
 
 // room says how much the primaries carry of what they can.
 func (s *step) room() string {
-	var rates, caps [2]float64
-	for d := range s.mem.dirs {
-		known := true
-		for i := range s.n {
-			if s.primary[i] {
-				rates[d] += s.in[i].rate[d]
-				caps[d] += s.in[i].cap[d]
-				known = known && s.in[i].cap[d] > 0
-			}
-		}
-		if !known {
-			caps[d] = 0
-		}
-	}
 	carry := " carries "
 	if s.leaderCount() > 1 {
 		carry = " carry "
 	}
-	return s.leaders() + carry + rateOf(rates[down], caps[down]) + " down and " + rateOf(rates[up], caps[up]) + " up"
+	return s.leaders() + carry + rateOf(s.leadersCarry(down), s.leadersCan(down)) + " down and " + rateOf(s.leadersCarry(up), s.leadersCan(up)) + " up"
 }
 
 // leaders names the links that serve as primaries.
