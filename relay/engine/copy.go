@@ -235,15 +235,15 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 // whether it took all.
 func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
 	x := &c.dir[d]
+	if d == 0 && !x.strict && x.moved.Load()+uint64(len(b)) >= strictFrom { // before they leave: we may be killed right after
+		x.strict = EndsInReset(int(c.fd[1])) == nil
+	}
 	w, e := writeAll(c.fd[1-d], b)
 	if e != 0 && e != unix.EAGAIN {
 		l.finish(c, Failed)
 		return false
 	}
 	l.tally(c, d, max(0, w-own))
-	if d == 0 && !x.strict && x.moved.Load() >= strictFrom {
-		x.strict = EndsInReset(int(c.fd[1])) == nil
-	}
 	if w == len(b) {
 		return true
 	}
