@@ -309,11 +309,7 @@ func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
 	if m := answer(t, conn); m.Error != nil {
 		t.Fatal(m.Error)
 	}
-	nft := st.cli.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader("table inet lost { chain in { type filter hook input priority 0; iifname tohag drop; }; chain out { type filter hook output priority 0; oifname tohag drop; }; }")
-	if out, err := nft.CombinedOutput(); err != nil {
-		netns.Missing(t, fmt.Sprintf("nft can't filter in a namespace: %v: %s", err, out))
-	}
+	st.filter("table inet lost { chain in { type filter hook input priority 0; iifname tohag drop; }; chain out { type filter hook output priority 0; oifname tohag drop; }; }")
 	close(answer1)
 	select {
 	case <-answered:
@@ -377,14 +373,20 @@ func TestAKilledConvertersUploadIsReset(t *testing.T) {
 	}
 }
 
-// connectWithLateACK lets no ACK out of the client until the converter has its server, and a while longer.
-func (st *street) connectWithLateACK() *net.TCPConn {
+// filter has the client's kernel follow a ruleset.
+func (st *street) filter(rules string) {
 	st.t.Helper()
 	nft := st.cli.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader("table inet late { chain out { type filter hook output priority 0; tcp dport 5124 tcp flags & (syn|ack) == ack drop; }; }")
+	nft.Stdin = strings.NewReader(rules)
 	if out, err := nft.CombinedOutput(); err != nil {
 		netns.Missing(st.t, fmt.Sprintf("nft can't filter in a namespace: %v: %s", err, out))
 	}
+}
+
+// connectWithLateACK lets no ACK out of the client until the converter has its server, and a while longer.
+func (st *street) connectWithLateACK() *net.TCPConn {
+	st.t.Helper()
+	st.filter("table inet late { chain out { type filter hook output priority 0; tcp dport 5124 tcp flags & (syn|ack) == ack drop; }; }")
 	accepted := st.origin("10.2.0.2:80")
 	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "data")
 	select {
