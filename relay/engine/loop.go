@@ -107,7 +107,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	}
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{!p.Far, p.Far} // not of what comes by lines, see Hush
-	c.downward(&p)
+	c.byLines(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}

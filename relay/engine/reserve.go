@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A connection over several lines may hold, until it is acknowledged in order, as much as its subflows may hold together (mptcp_propagate_sndbuf,
+// net/mptcp/protocol.h), which each of them tunes to twice what it has under way. When that is full nothing is sent by any line. A line far away
+// needs two or three of its round trips for the first burst that the kernel gives it, and one more after each loss: longer than a near line of 20 Mbit/s
+// takes to fill the rest, 0.3 s. So a connection that a line so unlike joins gets a reserve, 0.4 s more at 20 Mbit/s. It keeps it: the kernel tunes no
+// more once it was told a size. Where lines are alike it would only have the near one hold more that waits, and give what is to be overflow to the other.
+const (
+	reserve = 1_000_000 // octets, as the kernel counts them
+	// farTimes and farBy: so much longer than the nearest line's is the least round trip of one far away.
+	farTimes = 4
+	farBy    = 100_000 // us
+	// mostLines is how many subflows the kernel allows, with the first.
+	mostLines = 9
+)
+
+// makeReserve looks for a line far away that has joined and makes the reserve. Where the process may not exceed the system's limit
+// (CAP_NET_ADMIN), no more than most octets may be asked for. It returns true when there is nothing left to look for.
+func makeReserve(lines, most int) bool {
+	near, far, e := roundTrips(lines)
+	switch {
+	case e != 0: // plain TCP, or a kernel that does not tell
+		return true
+	case !unlike(near, far):
+		return false
+	}
+	reserved(lines, most)
+	return true
+}
+
+// reserved adds the reserve to what a socket may hold, unless that may not be asked for: the kernel would take its limit for it.
+func reserved(fd, most int) {
+	has, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return
+	}
+	want := (has + reserve) / 2 // the kernel doubles it
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, want) != nil && want <= most {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want)
+	}
+}
+
+// unlike reports whether the longest round trip, us, is that of a line far away beside the shortest.
+func unlike(near, far uint32) bool { return far >= farTimes*near && far >= near+farBy }
+
+// roundTrips reads the shortest and the longest of the least round trips, us, of a connection's subflows.
+func roundTrips(fd int) (near, far uint32, e unix.Errno) {
+	const (
+		tcpInfo = 2   // MPTCP_TCPINFO of include/uapi/linux/mptcp.h
+		head    = 16  // struct mptcp_subflow_data
+		minRTT  = 148 // in struct tcp_info
+		each    = 152 // octets of it
+	)
+	var b [head + mostLines*each]byte
+	order := binary.NativeEndian
+	order.PutUint32(b[0:], head)
+	order.PutUint32(b[12:], each)
+	n := uint32(len(b))
+	if _, _, e = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_MPTCP, tcpInfo, uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)), 0); e != 0 {
+		return 0, 0, e
+	}
+	near = math.MaxInt32
+	for rest := b[head:min(int(n), len(b))]; len(rest) >= each; rest = rest[each:] {
+		if r := order.Uint32(rest[minRTT:]); int32(r) > 0 { // else it has none yet
+			near, far = min(near, r), max(far, r)
+		}
+	}
+	return near, far, 0
+}
