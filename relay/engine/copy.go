@@ -266,8 +266,8 @@ func (l *loop) tally(c *Conn, d, n int) {
 	if d == 1 {
 		l.delivered.Add(uint64(n))
 	}
-	if x.careful && !c.settled && before/lookFor != after/lookFor {
-		c.settled = makeReserve(int(c.fd[1-d]), int(c.sendMost))
+	if far := c.dir[1].careful; !c.settled && (far || x.careful) && before/lookFor != after/lookFor {
+		c.settled = c.unlikeLines(far)
 	}
 }
 

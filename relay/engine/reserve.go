@@ -15,8 +15,13 @@ import (
 // needs two or three of its round trips for the first burst that the kernel gives it, and one more after each loss: longer than a near line of 20 Mbit/s
 // takes to fill the rest, 0.3 s. So a connection that a line so unlike joins gets a reserve, 0.4 s more at 20 Mbit/s. It keeps it: the kernel tunes no
 // more once it was told a size. Where lines are alike it would only have the near one hold more that waits, and give what is to be overflow to the other.
+//
+// The end that receives must have offered so much. A router has made room when it connected (relay/room.go); what Linux would offer by itself comes from
+// what was read in one round trip, 0.3 to 0.5 MB while a near line of 20 Mbit/s was alone. A concentrator, which may exceed no limit, makes room for
+// an upload when the line joins: SO_RCVLOWAT makes the window of each subflow hold the mark, up to half of tcp_rmem (mptcp_set_rcvlowat).
 const (
 	reserve = 1_000_000 // octets, as the kernel counts them
+	room    = 2 << 20   // octets, 0.8 s of 20 Mbit/s
 	// farTimes and farBy: so much longer than the nearest line's is the least round trip of one far away.
 	farTimes = 4
 	farBy    = 100_000 // us
@@ -24,17 +29,21 @@ const (
 	mostLines = 9
 )
 
-// makeReserve looks for a line far away that has joined and makes the reserve. Where the process may not exceed the system's limit
-// (CAP_NET_ADMIN), no more than most octets may be asked for. It returns true when there is nothing left to look for.
-func makeReserve(lines, most int) bool {
-	near, far, e := roundTrips(lines)
-	switch {
-	case e != 0: // plain TCP, or a kernel that does not tell
-		return true
-	case !unlike(near, far):
-		return false
+// unlikeLines looks for a line far away that has joined and makes the reserve, and room. It returns true when there is nothing left to look for.
+func (c *Conn) unlikeLines(far bool) bool {
+	lines := c.fd[1]
+	if far {
+		lines = c.fd[0]
 	}
-	reserved(lines, most)
+	shortest, longest := roundTrips(int(lines))
+	if !unlike(shortest, longest) {
+		return longest == 0 // plain TCP, or a kernel that does not tell
+	}
+	reserved(int(lines), int(c.sendMost))
+	if far {
+		setLowat(lines, room)
+		setLowat(lines, max(c.dir[0].mark, 1)) // what came in between is found: who moved octets reads on, or the clock comes
+	}
 	return true
 }
 
@@ -51,10 +60,12 @@ func reserved(fd, most int) {
 }
 
 // unlike reports whether the longest round trip, us, is that of a line far away beside the shortest.
-func unlike(near, far uint32) bool { return far >= farTimes*near && far >= near+farBy }
+func unlike(shortest, longest uint32) bool {
+	return longest/farTimes >= shortest && longest-shortest >= farBy
+}
 
-// roundTrips reads the shortest and the longest of the least round trips, us, of a connection's subflows.
-func roundTrips(fd int) (near, far uint32, e unix.Errno) {
+// roundTrips reads the shortest and the longest of the least round trips, us, of a connection's subflows; 0 is the longest where nothing is told.
+func roundTrips(fd int) (shortest, longest uint32) {
 	const (
 		tcpInfo = 2   // MPTCP_TCPINFO of include/uapi/linux/mptcp.h
 		head    = 16  // struct mptcp_subflow_data
@@ -66,14 +77,14 @@ func roundTrips(fd int) (near, far uint32, e unix.Errno) {
 	order.PutUint32(b[0:], head)
 	order.PutUint32(b[12:], each)
 	n := uint32(len(b))
-	if _, _, e = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_MPTCP, tcpInfo, uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)), 0); e != 0 {
-		return 0, 0, e
+	if _, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_MPTCP, tcpInfo, uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)), 0); e != 0 {
+		return 0, 0
 	}
-	near = math.MaxInt32
-	for rest := b[head:min(int(n), len(b))]; len(rest) >= each; rest = rest[each:] {
+	shortest = math.MaxInt32
+	for rest := b[head:max(head, min(int(n), len(b)))]; len(rest) >= each; rest = rest[each:] {
 		if r := order.Uint32(rest[minRTT:]); int32(r) > 0 { // else it has none yet
-			near, far = min(near, r), max(far, r)
+			shortest, longest = min(shortest, r), max(longest, r)
 		}
 	}
-	return near, far, 0
+	return shortest, longest
 }
