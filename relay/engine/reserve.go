@@ -41,10 +41,15 @@ func (c *Conn) unlikeLines(far bool) bool {
 	}
 	reserved(int(lines), int(c.sendMost))
 	if far {
-		setLowat(lines, room)
-		setLowat(lines, max(c.dir[0].mark, 1)) // what came in between is found: who moved octets reads on, or the clock comes
+		makeRoom(lines, c.dir[0].mark)
 	}
 	return true
+}
+
+// makeRoom has a socket offer room, and wake as before, at mark. What comes in between is found: who has just moved octets reads on, or the clock comes.
+func makeRoom(fd, mark int32) {
+	setLowat(fd, room)
+	setLowat(fd, max(mark, 1))
 }
 
 // reserved adds the reserve to what a socket may hold, unless that may not be asked for: the kernel would take its limit for it.

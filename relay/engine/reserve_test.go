@@ -47,6 +47,32 @@ func TestTheReserve(t *testing.T) {
 	}
 }
 
+// TestRoom: the buffer grows, or stays as it is where the kernel does not make it follow the mark; and who waits is woken as before.
+func TestRoom(t *testing.T) {
+	for _, multipath := range []bool{false, true} {
+		fd := connected(t, multipath)
+		get := func(option int) int {
+			n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		before := get(unix.SO_RCVBUF)
+		for _, mark := range []int32{0, leastMark} {
+			makeRoom(int32(fd), mark)
+			if got, want := get(unix.SO_RCVLOWAT), max(int(mark), 1); got != want {
+				t.Errorf("MPTCP %v: wakes at %d octets, want %d", multipath, got, want)
+			}
+		}
+		after := get(unix.SO_RCVBUF)
+		if after < before {
+			t.Errorf("MPTCP %v: a receive buffer of %d octets became one of %d", multipath, before, after)
+		}
+		t.Logf("MPTCP %v: %d octets became %d", multipath, before, after)
+	}
+}
+
 // TestPlainConnectionsAreLookedAtOnce: who has no further subflow yet may get one, and who speaks plain TCP gets none.
 func TestPlainConnectionsAreLookedAtOnce(t *testing.T) {
 	look := func(fd int) bool {
