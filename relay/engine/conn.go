@@ -88,8 +88,11 @@ func (c *Conn) toward(far, plain bool) {
 	c.dir[0].gauge.brisk = !far && !plain
 }
 
-// byLines sets how octets go by the lines: Pair.Withhold and SendMost.
-func (c *Conn) byLines(p *Pair) {
+// byLines tells whether upstream is MPTCP, at this end of the lines.
+func (c *Conn) byLines() bool { return c.dir[0].gauge.brisk }
+
+// allow sets how octets go by the lines: Pair.Withhold and SendMost.
+func (c *Conn) allow(p *Pair) {
 	c.sendMost = int32(min(p.SendMost, math.MaxInt32))
 	if p.Withhold {
 		c.withheld = new(withheld)

@@ -251,7 +251,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
-	c.byLines(&p)
+	c.allow(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
