@@ -81,6 +81,8 @@ type direction struct {
 }
 
 // toward says which end of the lines the pair is at, and whether upstream is plain TCP.
+//
+//go:noinline
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt, c.dir[1].careful = far, far

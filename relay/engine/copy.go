@@ -163,6 +163,8 @@ func (l *loop) demote(c *Conn, d int) {
 }
 
 // unlist takes a direction off the clock.
+//
+//go:noinline
 func (l *loop) unlist(c *Conn, d int) {
 	i := c.dir[d].place
 	if i < 0 {

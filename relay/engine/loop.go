@@ -95,6 +95,7 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 	return l, nil
 }
 
+//go:noinline
 func (l *loop) wake() { unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
 
 // second is the clock of timeouts.
