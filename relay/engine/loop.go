@@ -153,7 +153,7 @@ func (l *loop) enter(c *Conn) error {
 	return nil
 }
 
-// forget takes c out of the table. mu is held. Written once, like vacate: in the places that call them they would weigh 1 kB of flash.
+// forget takes c out of the table. mu is held. Written once, like others that are seldom called: in all places that call them they would weigh 2 kB of flash.
 //
 //go:noinline
 func (l *loop) forget(c *Conn) {
