@@ -115,24 +115,29 @@ type way struct {
 	native, refused, mptcp bool
 }
 
-// expectWay tries a connection, and another one should a kernel have had no token for it: all namespaces share one table of them.
-func (h Home) expectWay(t *testing.T, what, to string, want way) {
-	t.Helper()
+// bonded tries until try has seen MPTCP, up to five times as long as a kernel has no token for a connection: all namespaces share one table
+// of them.
+func (h Home) bonded(try func() bool) bool {
+	const tokenless = "MP.MPFallbackTokenInit"
 	for range 5 {
 		before := h.Tally()
-		if h.wentWay(t, what, to, want) {
-			return
+		if try() {
+			return true
 		}
 		now := h.Tally().Since(before)
 		if now["router"][tokenless]+now["concentrator"][tokenless] == 0 {
 			break
 		}
 	}
-	t.Errorf("%s: plain TCP, want MPTCP", what)
+	return false
 }
 
-// tokenless counts the connections that are plain TCP for want of a token.
-const tokenless = "MP.MPFallbackTokenInit"
+func (h Home) expectWay(t *testing.T, what, to string, want way) {
+	t.Helper()
+	if !h.bonded(func() bool { return h.wentWay(t, what, to, want) }) {
+		t.Errorf("%s: plain TCP, want MPTCP", what)
+	}
+}
 
 // wentWay reports whatever is wrong but one thing, that a connection has lost MPTCP: then it returns false.
 func (h Home) wentWay(t *testing.T, what, to string, want way) bool {
