@@ -209,7 +209,7 @@ func TestOneStuckConnectionIsNotADeadLink(t *testing.T) {
 			b.uploads(3000)(at, x)
 			return
 		}
-		x.Unacked, x.Backoff = 5, 3
+		x.Unacked, x.Timeouts = 5, 3
 	})
 	b.alive("another connection moves")
 }
