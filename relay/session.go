@@ -50,6 +50,8 @@ type session struct {
 	warm   bool        // the attempt goes over a warm connection
 	cold   bool        // no warm connection: one was dead already
 	moved  atomic.Bool // the attempt's link has another address by now
+	// hopeless: what was said to the attempt's upstream gets no answer any more
+	hopeless atomic.Bool
 }
 
 // path is what an attempt used.
