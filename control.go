@@ -132,7 +132,7 @@ func (h *house) control(ctx context.Context) error {
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
 		case p := <-h.probes:
-			h.probed(p)
+			h.probed(ctx, p)
 		case call := <-h.calls:
 			call()
 		case <-timer.C:
@@ -374,7 +374,7 @@ func (h *house) views(now time.Time) []pathView {
 			}
 		}
 	}
-	h.outage.step(now, h.plan.First, views, h.paths)
+	h.outage.step(now, h.plan.First, h.mute(), views, h.paths)
 	missing := !h.keepsFlows()
 	h.losing = false
 	for i := range views {

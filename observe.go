@@ -16,6 +16,7 @@ type sense struct {
 	down, up linkmon.Capacity
 	verdict  linkmon.Verdict
 	doubt    bool // a probe was sent and should have been answered by now
+	others   witnesses
 	subflows int
 	usable   bool      // could carry, at the last look
 	turned   time.Time // when that changed

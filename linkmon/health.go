@@ -311,6 +311,7 @@ func (h *Health) heard(now, at time.Time, link Link) {
 		}
 	}
 	h.progress = later(h.progress, at)
+	h.probe.moot = 0
 	h.rx, h.rxKnown = link.RxPackets, true
 }
 
@@ -338,6 +339,9 @@ func (h *Health) judge(now time.Time, s summary, link Link) {
 	// all would be to wait for ever while new requests keep coming.
 	if s.silent == 0 || h.late {
 		return
+	}
+	if h.probe.moot > 0 || h.probe.open && now.Sub(h.probe.sent) < probeVerdict {
+		return // nobody answers by any link, or who does will be known in a moment
 	}
 	if quiet := now.Sub(h.progress); h.rxKnown && quiet > 0 && quiet < silenceOther {
 		if float64(grown(h.rx, link.RxPackets))/quiet.Seconds() > otherPackets {
