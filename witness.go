@@ -20,10 +20,10 @@ import (
 type witnesses struct {
 	since  time.Time // when the link's own probe left
 	round  int       // answers to earlier questions don't count
-	asked  int
-	open   int  // of these, not reported yet
-	spoke  bool // one was answered
-	failed bool // the link's own probe was not answered in time
+	asked  []int     // links
+	open   int       // of these, not reported yet
+	spoke  bool      // one was answered
+	failed bool      // the link's own probe was not answered in time
 }
 
 // findings of witnesses.
@@ -40,7 +40,7 @@ func (w *witnesses) find(heard bool) finding {
 	switch {
 	case !w.failed:
 		return undecided
-	case w.asked == 0, w.spoke, heard:
+	case len(w.asked) == 0, w.spoke, heard:
 		return linkDead
 	case w.open > 0:
 		return undecided
@@ -72,7 +72,7 @@ func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 		if !ok {
 			continue
 		}
-		w.asked++
+		w.asked = append(w.asked, i)
 		w.open++
 		wait := max(h.senses[i].health.ProbeWait(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
 		o, round := mptcp.DialOptions{Local: local, Device: l.Device, PlainTCP: true}, w.round
@@ -108,6 +108,11 @@ func (h *house) conclude(link int) {
 		s.health.ProbeDone(now, false)
 	case allSilent:
 		s.health.ProbeMoot(now)
+		for _, i := range s.others.asked { // nor does their silence mean anything
+			if i < len(h.senses) {
+				h.senses[i].health.ProbeMoot(now)
+			}
+		}
 	}
 	s.doubt = false
 	s.others.failed = false

@@ -16,12 +16,12 @@ func TestWitnesses(t *testing.T) {
 		heard bool
 		want  finding
 	}{
-		"the probe is on its way":      {witnesses{asked: 1, spoke: true}, true, undecided},
+		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, undecided},
 		"no other link":                {witnesses{failed: true}, false, linkDead},
-		"another answers":              {witnesses{failed: true, asked: 2, open: 1, spoke: true}, false, linkDead},
-		"another's traffic moves":      {witnesses{failed: true, asked: 1, open: 1}, true, linkDead},
-		"another has not answered yet": {witnesses{failed: true, asked: 2, open: 1}, false, undecided},
-		"none answers":                 {witnesses{failed: true, asked: 2}, false, allSilent},
+		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, linkDead},
+		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, linkDead},
+		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, undecided},
+		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, allSilent},
 	} {
 		if got := tt.w.find(tt.heard); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
@@ -37,7 +37,7 @@ func TestAProbesEndWaitsForItsWitnesses(t *testing.T) {
 		now := time.Now()
 		s.health.Step(now, nil, linkmon.Link{Usable: true})
 		s.health.ProbeSent(now)
-		s.others = witnesses{since: now.Add(time.Hour), round: 2, asked: 1, open: 1} // nothing was heard since
+		s.others = witnesses{since: now.Add(time.Hour), round: 2, asked: []int{1}, open: 1} // nothing was heard since
 		for _, r := range results {
 			h.probed(t.Context(), r)
 		}

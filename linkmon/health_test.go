@@ -333,8 +333,8 @@ func TestASilenceOnAllLinksIsNoLinksDeath(t *testing.T) {
 	})
 	t.Run("hours", func(t *testing.T) {
 		b := fell(2 * time.Minute)
-		if b.h.NeedProbe(b.now.Add(probeFirst), use, b.verdict) && b.h.NeedProbe(b.h.probe.sent.Add(20*time.Second), use, b.verdict) {
-			t.Error("asks more often than each 20 s after two minutes")
+		if b.h.NeedProbe(b.now.Add(probeFirst), use, b.verdict) && b.h.NeedProbe(b.h.probe.sent.Add(10*time.Second), use, b.verdict) {
+			t.Error("asks more often than each 10 s after two minutes")
 		}
 	})
 }

@@ -104,14 +104,14 @@ func (h *Health) ProbeLate(now time.Time) {
 }
 
 // ProbeMoot notes that a probe was not answered, and that nobody answers by any other link either: it says nothing of this one. It is repeated after
-// a quarter of the time for which that has lasted, 0.5 to 30 s, for ever.
+// an eighth of the time for which that has lasted, 0.5 to 30 s, for ever.
 func (h *Health) ProbeMoot(now time.Time) {
 	p := &h.probe
 	if p.moot++; p.moot == 1 {
 		p.mute = now
 	}
 	p.open, p.hits, p.lost = false, 0, 0
-	p.wait = min(max(now.Sub(p.mute)/4, probeFirst), probeMost)
+	p.wait = min(max(now.Sub(p.mute)/8, probeFirst), probeMost)
 }
 
 // Moot is how many probes in a row have said nothing of the link, as nobody answers by any. It ends when anything is heard.
