@@ -162,6 +162,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, fresh)
+	h.unmute()
 	if err := h.decide(now, fresh); err != nil {
 		return 0, err
 	}

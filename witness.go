@@ -118,6 +118,18 @@ func (h *house) conclude(link int) {
 	s.others.failed = false
 }
 
+// unmute has each link's silence count again as soon as anybody has been heard by another.
+func (h *house) unmute() {
+	for i := range h.senses {
+		since := h.senses[i].health.Muted()
+		for j := range h.senses {
+			if !since.IsZero() && j != i && h.senses[j].health.HeardSince(since) {
+				h.senses[i].health.Unmute()
+			}
+		}
+	}
+}
+
 // mute tells whether nobody answers by any link.
 func (h *house) mute() bool {
 	for i := range h.senses {

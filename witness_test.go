@@ -57,3 +57,23 @@ func TestAProbesEndWaitsForItsWitnesses(t *testing.T) {
 		t.Errorf("%d moot by a witness of an earlier doubt", n)
 	}
 }
+
+// Links that nobody answered by are no longer excused as soon as one of them is heard.
+func TestOneAnswerEndsTheSilenceOfAll(t *testing.T) {
+	h := &house{senses: make([]sense, 2)}
+	now := time.Now()
+	for i := range h.senses {
+		h.senses[i].health.Step(now, nil, linkmon.Link{Usable: true})
+		h.senses[i].health.ProbeMoot(now)
+	}
+	h.unmute()
+	if n := h.senses[0].health.Moot() + h.senses[1].health.Moot(); n != 2 {
+		t.Fatalf("%d moot, though nobody was heard", n)
+	}
+	h.senses[0].health.ProbeSent(now)
+	h.senses[0].health.ProbeDone(now.Add(time.Second), true)
+	h.unmute()
+	if n := h.senses[0].health.Moot() + h.senses[1].health.Moot(); n != 0 {
+		t.Errorf("%d moot, though the first link answers", n)
+	}
+}

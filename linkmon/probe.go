@@ -117,6 +117,17 @@ func (h *Health) ProbeMoot(now time.Time) {
 // Moot is how many probes in a row have said nothing of the link, as nobody answers by any. It ends when anything is heard.
 func (h *Health) Moot() int { return h.probe.moot }
 
+// Muted is since when Moot is more than 0; zero: it is not.
+func (h *Health) Muted() time.Time {
+	if h.probe.moot == 0 {
+		return time.Time{}
+	}
+	return h.probe.mute
+}
+
+// Unmute ends that, as somebody answers by another link.
+func (h *Health) Unmute() { h.probe.moot = 0 }
+
 // HeardSince tells whether the peer was heard on any subflow of the link after t.
 func (h *Health) HeardSince(t time.Time) bool { return h.progress.After(t) }
 
