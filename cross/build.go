@@ -68,9 +68,10 @@ func (b Builder) compile(t Target, file, ldflags string) error {
 	return nil
 }
 
-// Environ is the environment that makes the Go tool build for a target, without cgo.
+// Environ is the environment that makes the Go tool build for a target, without cgo. The collector is the one from before Go 1.26, 25 kB of file
+// and 8 kB of flash smaller: the newer one looks at whole pages at a time, which pays for heaps that no router has room for.
 func Environ(t Target) []string {
-	return append(append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"), t.Env...)
+	return append(append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOEXPERIMENT=nogreenteagc"), t.Env...)
 }
 
 // Epoch is the time that stands in all packages: SOURCE_DATE_EPOCH, else that of the last commit, else 0.
