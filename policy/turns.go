@@ -119,7 +119,7 @@ func (s *step) takeTurns(d int) {
 	}
 	t.peak = max(t.peak, in.rate[d])
 	dips := t.dip.hold(s.clock, !full && !works && !s.waits(d, in))
-	early := d == down && full && t.nearlyDry(s.clock, in.rate[d])
+	early := d == down && full && phase >= rateWindow && t.nearlyDry(s.clock, in.rate[d])
 	if !early && dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
 		return
 	}
