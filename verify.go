@@ -12,6 +12,7 @@ import (
 // repeat is what is remembered of one link's flag.
 type repeat struct {
 	want  endpointWant
+	woken bool      // the link was silent before
 	at    time.Time // of the last change or repetition
 	tries int
 }
@@ -22,15 +23,14 @@ const (
 	quietBit    = 100e3 // bit/s: less is not the traffic of connections that should be elsewhere
 )
 
-// stayVerified repeats flags without effect: a silent link that still carries.
+// stayVerified repeats flags without effect: of a silent link that still carries; and of one that was to carry again and does not, though a queue
+// stands at the first link.
 func (h *house) stayVerified(now time.Time) {
+	first := h.plan.First
+	waits := h.plan.Overflow && first >= 0 && (h.senses[first].verdict.DownQueue || h.senses[first].verdict.UpQueue)
 	for i := range h.repeats {
 		r, l := &h.repeats[i], &h.snap.Links[i]
-		if r.want != h.paths[i].want {
-			*r = repeat{want: h.paths[i].want, at: now}
-			continue
-		}
-		if r.want != endpointBackup || r.tries >= repeatMost || now.Sub(r.at) < repeatAfter || l.DownRate+l.UpRate < quietBit {
+		if r.change(now, h.paths[i].want) || !r.unheeded(now, l.DownRate+l.UpRate, waits && i != first && h.senses[i].subflows > 0) {
 			continue
 		}
 		r.at, r.tries = now, r.tries+1
@@ -38,7 +38,7 @@ func (h *house) stayVerified(now time.Time) {
 			id := kernelNumbers(h.cfg).EndpointID(i, v6)
 			for _, e := range h.apply.wanted().Endpoints {
 				if e.ID == id {
-					if err := h.kernel.ToggleBackup(id, true); err != nil {
+					if err := h.kernel.ToggleBackup(id, r.want == endpointBackup); err != nil {
 						h.log.Debug("repeat the backup flag", "link", l.Name, "error", err)
 					}
 				}
@@ -46,4 +46,21 @@ func (h *house) stayVerified(now time.Time) {
 		}
 		h.log.Debug("the backup flag had no effect; sent again", "link", l.Name, "rate", rate(l.DownRate+l.UpRate))
 	}
+}
+
+// change notes what is wanted of the link now, and reports whether that is new.
+func (r *repeat) change(now time.Time, want endpointWant) bool {
+	if r.want == want {
+		return false
+	}
+	*r = repeat{want: want, woken: r.want == endpointBackup && want == endpointActive, at: now}
+	return true
+}
+
+// unheeded reports whether the flag shall be told again to a link that carries rate, bit/s; waits: there is more to carry than others can.
+func (r *repeat) unheeded(now time.Time, rate float64, waits bool) bool {
+	if r.tries >= repeatMost || now.Sub(r.at) < repeatAfter {
+		return false
+	}
+	return r.want == endpointBackup && rate >= quietBit || r.woken && waits && rate < quietBit
 }
