@@ -3,7 +3,10 @@
 package main
 
 import (
+	"errors"
 	"time"
+
+	"spillway/mptcp"
 )
 
 // MP_PRIO is a bare acknowledgement: a lost one is never sent again, and the kernel sends none for a flag that is set already. So the
@@ -20,6 +23,7 @@ type repeat struct {
 const (
 	repeatAfter = time.Second
 	repeatMost  = 5     // then it isn't a lost MP_PRIO: other traffic uses the link
+	rejoinAt    = 2     // the try at which a link that shall carry is joined anew
 	quietBit    = 100e3 // bit/s: less is not the traffic of connections that should be elsewhere
 )
 
@@ -38,7 +42,7 @@ func (h *house) stayVerified(now time.Time) {
 			id := kernelNumbers(h.cfg).EndpointID(i, v6)
 			for _, e := range h.apply.wanted().Endpoints {
 				if e.ID == id {
-					if err := h.kernel.ToggleBackup(id, r.want == endpointBackup); err != nil {
+					if err := h.retell(r, e); err != nil {
 						h.log.Debug("repeat the backup flag", "link", l.Name, "error", err)
 					}
 				}
@@ -46,6 +50,15 @@ func (h *house) stayVerified(now time.Time) {
 		}
 		h.log.Debug("the backup flag had no effect; sent again", "link", l.Name, "rate", rate(l.DownRate+l.UpRate))
 	}
+}
+
+// retell sends the flag of a link's endpoint again. A link that does not carry even then is joined anew, for that says it too: something drops MP_PRIO
+// on it, and a connection that began while the link was silent would never use it.
+func (h *house) retell(r *repeat, e mptcp.Endpoint) error {
+	if r.woken && r.tries == rejoinAt {
+		return errors.Join(h.kernel.RemoveEndpoint(e.ID), h.kernel.AddEndpoint(e))
+	}
+	return h.kernel.ToggleBackup(e.ID, r.want == endpointBackup)
 }
 
 // change notes what is wanted of the link now, and reports whether that is new.
