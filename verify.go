@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"spillway/mptcp"
@@ -38,13 +37,11 @@ func (h *house) stayVerified(now time.Time) {
 			continue
 		}
 		r.at, r.tries = now, r.tries+1
-		for _, v6 := range []bool{false, true} {
-			id := kernelNumbers(h.cfg).EndpointID(i, v6)
-			for _, e := range h.apply.wanted().Endpoints {
-				if e.ID == id {
-					if err := h.retell(r, e); err != nil {
-						h.log.Debug("repeat the backup flag", "link", l.Name, "error", err)
-					}
+		wanted := h.apply.wanted().Endpoints
+		for j := range wanted {
+			if id := wanted[j].ID; id == kernelNumbers(h.cfg).EndpointID(i, false) || id == kernelNumbers(h.cfg).EndpointID(i, true) {
+				if err := h.retell(r, &wanted[j]); err != nil {
+					h.log.Debug("repeat the backup flag", "link", l.Name, "error", err)
 				}
 			}
 		}
@@ -54,9 +51,12 @@ func (h *house) stayVerified(now time.Time) {
 
 // retell sends the flag of a link's endpoint again. A link that does not carry even then is joined anew, for that says it too: something drops MP_PRIO
 // on it, and a connection that began while the link was silent would never use it.
-func (h *house) retell(r *repeat, e mptcp.Endpoint) error {
+func (h *house) retell(r *repeat, e *mptcp.Endpoint) error {
 	if r.woken && r.tries == rejoinAt {
-		return errors.Join(h.kernel.RemoveEndpoint(e.ID), h.kernel.AddEndpoint(e))
+		if err := h.kernel.RemoveEndpoint(e.ID); err != nil {
+			return err
+		}
+		return h.kernel.AddEndpoint(*e)
 	}
 	return h.kernel.ToggleBackup(e.ID, r.want == endpointBackup)
 }

@@ -63,7 +63,7 @@ type turns struct {
 	at     time.Duration // brought up to date
 	dry    bool          // the primaries had room when the rest began, and have since
 	dryAt  time.Duration // when nothing had gathered last; 0: unknown
-	given  float64       // bits that the overflow link has carried since
+	given  float64       // what the overflow link has carried since, bit/s times ns
 	excess float64       // what was too much for the primaries before, bit/s; 0: unknown
 	early  int           // turns since then that ended before a dip
 }
@@ -88,7 +88,7 @@ func (s *step) takeTurns(d int) {
 	full := u.primaries >= dipShare*alone
 	phase := s.clock - t.since
 	in := &s.in[u.last]
-	t.given += in.rate[d] * (s.clock - t.at).Seconds()
+	t.given += in.rate[d] * float64(s.clock-t.at)
 	t.at = s.clock
 	if t.resting {
 		t.learnExcess(s.clock, full)
@@ -148,7 +148,7 @@ func (t *turns) learnExcess(clock time.Duration, full bool) {
 	now := clock - rateWindow
 	t.excess = 0
 	if t.dryAt > 0 && now > t.dryAt {
-		t.excess = t.given / (now - t.dryAt).Seconds()
+		t.excess = t.given / float64(now-t.dryAt)
 	}
 	t.dry, t.dryAt, t.given, t.early = false, now, 0, 0
 }
@@ -156,7 +156,7 @@ func (t *turns) learnExcess(clock time.Duration, full bool) {
 // nearlyDry reports whether an overflow link that carries so much will have carried what has gathered by the time it can be silent.
 func (t *turns) nearlyDry(clock time.Duration, rate float64) bool {
 	return t.excess > 0 && rate > t.excess && t.early < turnsEarly &&
-		t.excess*(clock-t.dryAt).Seconds()-t.given <= rate*endTime.Seconds()
+		t.excess*float64(clock-t.dryAt)-t.given <= rate*float64(endTime)
 }
 
 // resting reports whether link i, an overflow link that carries, is silent for the moment: no direction needs it.
