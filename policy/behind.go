@@ -14,10 +14,12 @@ const (
 	// lack is what the link still has, not demand.
 	behindMost = 140 * time.Millisecond
 	waitsFrom  = 80 * time.Millisecond
-	lossyFrom  = 40 * time.Millisecond // beside a link that loses too much to be worth it
-	lossyMost  = 2                     // times littleShare: a link that has carried so much loses what its queue can't hold
-	behindFade = 2 * time.Second       // two measures that differ a little must not add up for ever
-	shareMean  = time.Second           // over which these are compared
+	// ... unless they are given handedShare of what arrives while much does: bits is a sum of small differences too, which say nothing then.
+	handedShare = 0.97
+	lossyFrom   = 40 * time.Millisecond // beside a link that loses too much to be worth it
+	lossyMost   = 2                     // times littleShare: a link that has carried so much loses what its queue can't hold
+	behindFade  = 2 * time.Second       // two measures that differ a little must not add up for ever
+	shareMean   = time.Second           // over which these are compared
 	// An overflow link has brought little when its mean is less than littleShare of what the primaries carry alone. It has time to
 	// begin, after each rest anew: a sender needs eight round trips from its first packets to what a line of 20 Mbit/s carries over 0.3 s.
 	littleMean  = 2 // round trips
@@ -38,6 +40,7 @@ type behind struct {
 	peak    float64       // the most of it since the overflow began
 	turn    time.Duration // when its last turn began
 	carried time.Duration // ... and how long it has carried in it
+	handed  bool          // hosts are given all that arrives
 	starved span          // the primaries wait for what the overflow link still has
 	at      time.Duration // brought up to date
 }
@@ -77,7 +80,7 @@ func (s *step) learnShare(d int, u *use) {
 // waits reports whether hosts wait for what overflow link in still has, or it has only just begun: then primaries that stand still lack no demand.
 func (s *step) waits(d int, in *sense) bool {
 	dm := &s.mem.dirs[d]
-	return !s.cfg.NoGuard && (dm.behind.bits >= waitsFrom.Seconds()*dm.solo || s.begins(d, in) && in.rate[d] < littleShare*dm.solo)
+	return !s.cfg.NoGuard && (dm.behind.bits >= waitsFrom.Seconds()*dm.solo && !dm.behind.handed || s.begins(d, in) && in.rate[d] < littleShare*dm.solo)
 }
 
 // guardBehind suspends an overflow link that brings little and holds up the rest. It reports whether it did.
@@ -91,6 +94,7 @@ func (s *step) guardBehind(d int, u *use) bool {
 	}
 	in := &s.in[u.last]
 	b.bits = max(0, b.bits*math.Exp(-float64(dt)/float64(behindFade))+(b.share*u.total-s.delivered)*dt.Seconds())
+	b.handed = s.delivered >= handedShare*b.share*u.total && u.total >= starvedShare*dm.solo
 	if !dm.turns.resting {
 		if dm.turns.since > b.turn {
 			b.turn, b.carried = dm.turns.since, 0

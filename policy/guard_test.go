@@ -429,6 +429,14 @@ func TestWaitingIsNoRest(t *testing.T) {
 		if rested == waits {
 			t.Errorf("hosts wait: %t; lte rested: %t", waits, rested)
 		}
+		// What they waited for has come, and soon they are given what arrives: what was added up is no reason any more.
+		o.Delivered = 25.2e6
+		for range 8 {
+			rested = rested || pass(m, &o, 50*time.Millisecond).Links[1].Resting
+		}
+		if !rested {
+			t.Error("lte does not rest though hosts are given all that comes")
+		}
 	}
 }
 

@@ -38,6 +38,12 @@ const (
 	// in a row is no chance.
 	badTurns = 5
 	atOnce   = 150 * time.Millisecond // after the end of a rest: more had wanted to be carried all the time
+	// Each end by a dip costs the primaries what they lack until it is seen and obeyed. Between two of them it is known how much is too much for
+	// the primaries, so that turnsEarly turns end before what has gathered is gone, at what the link still carries for endTime: half the
+	// window of its rate, and what it takes to tell the sender. More than these must not follow each other, for by a dip only it is seen that
+	// more is wanted by now.
+	turnsEarly = 2
+	endTime    = 200 * time.Millisecond
 )
 
 // turns is what is remembered of them in one direction. The zero value: the link carries all the time.
@@ -53,6 +59,13 @@ type turns struct {
 	peak    float64 // the most that it carried in this turn
 	bad     bool    // the last turn ended with less than the primaries carry alone
 	badly   int     // so many in a row
+
+	at     time.Duration // brought up to date
+	dry    bool          // the primaries had room when the rest began, and have since
+	dryAt  time.Duration // when nothing had gathered last; 0: unknown
+	given  float64       // what the overflow link has carried since, bit/s times ns
+	excess float64       // what was too much for the primaries before, bit/s; 0: unknown
+	early  int           // turns since then that ended before a dip
 }
 
 // takeTurns decides whether the overflow link in use rests. With several in use, or without anything known of what the primaries
@@ -66,7 +79,7 @@ func (s *step) takeTurns(d int) {
 		return
 	}
 	if t.pause == 0 {
-		*t = turns{since: s.clock, pause: pauseLeast}
+		*t = turns{since: s.clock, at: s.clock, pause: pauseLeast}
 	}
 	alone := dm.solo
 	if u.capacity > 0 {
@@ -74,7 +87,11 @@ func (s *step) takeTurns(d int) {
 	}
 	full := u.primaries >= dipShare*alone
 	phase := s.clock - t.since
+	in := &s.in[u.last]
+	t.given += in.rate[d] * float64(s.clock-t.at)
+	t.at = s.clock
 	if t.resting {
+		t.learnExcess(s.clock, full)
 		slower := t.slow.hold(s.clock, u.queue && !full) >= slowerFor
 		if phase < max(t.pause, rateWindow) || !full && !slower {
 			return
@@ -93,7 +110,6 @@ func (s *step) takeTurns(d int) {
 		t.resting, t.since, t.peak = false, s.clock, 0
 		return
 	}
-	in := &s.in[u.last]
 	works := in.queue[d]
 	if in.cap[d] > 0 {
 		works = in.rate[d] >= roomShare*in.cap[d]
@@ -102,7 +118,9 @@ func (s *step) takeTurns(d int) {
 		t.dip.on, t.dipRate = false, in.rate[d]
 	}
 	t.peak = max(t.peak, in.rate[d])
-	if dips := t.dip.hold(s.clock, !full && !works && !s.waits(d, in)); dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
+	dips := t.dip.hold(s.clock, !full && !works && !s.waits(d, in))
+	early := d == down && full && phase >= rateWindow && t.nearlyDry(s.clock, in.rate[d])
+	if !early && dips < dipFor && (dips < dipSoon || in.rate[d] > spent*t.peak) {
 		return
 	}
 	most := min(pauseMost, time.Duration(float64(gatherMost)/max(dm.together/alone-1, 0.05)))
@@ -110,6 +128,8 @@ func (s *step) takeTurns(d int) {
 		return
 	}
 	switch {
+	case early:
+		t.early++
 	case phase < turnShort:
 		t.pause = t.pause * 3 / 2
 	case phase > turnLong:
@@ -117,7 +137,26 @@ func (s *step) takeTurns(d int) {
 	}
 	t.pause = min(t.pause, most)
 	t.bad, dm.bonded = u.total < worseShare*alone, u.total
-	t.resting, t.since, t.dip.on, t.slow.on = true, s.clock, false, false
+	t.resting, t.since, t.dip.on, t.slow.on, t.dry = true, s.clock, false, false, !early
+}
+
+// learnExcess notes in a rest how much was too much for the primaries since they had room last: what the overflow link has carried since.
+func (t *turns) learnExcess(clock time.Duration, full bool) {
+	if !t.dry || !full {
+		return
+	}
+	now := clock - rateWindow
+	t.excess = 0
+	if t.dryAt > 0 && now > t.dryAt {
+		t.excess = t.given / float64(now-t.dryAt)
+	}
+	t.dry, t.dryAt, t.given, t.early = false, now, 0, 0
+}
+
+// nearlyDry reports whether an overflow link that carries so much will have carried what has gathered by the time it can be silent.
+func (t *turns) nearlyDry(clock time.Duration, rate float64) bool {
+	return t.excess > 0 && rate > t.excess && t.early < turnsEarly &&
+		t.excess*float64(clock-t.dryAt)-t.given <= rate*float64(endTime)
 }
 
 // resting reports whether link i, an overflow link that carries, is silent for the moment: no direction needs it.
