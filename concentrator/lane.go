@@ -119,7 +119,7 @@ func (q *quick) pass() bool {
 	if len(q.data) == 0 {
 		return true
 	}
-	n, err := unix.Write(q.server, q.data)
+	n, err := q.c.Write(1, q.data)
 	if n > 0 {
 		q.early.Add(uint32(n))
 		q.data = q.data[n:]

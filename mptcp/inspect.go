@@ -99,7 +99,7 @@ func handshaken(state uint8) bool {
 // isMPTCP says whether a socket still speaks MPTCP. TCP_IS_MPTCP tells since 6.10; before, MPTCP_INFO fails after
 // fallback.
 func isMPTCP(fd int) bool {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_TCP, tcpIsMPTCP)
+	v, err := getInt(fd, unix.SOL_TCP, tcpIsMPTCP)
 	if err == nil {
 		return v != 0
 	}

@@ -190,7 +190,7 @@ func (q *quick) hear(read func(most int) ([]byte, error)) {
 // say sends what was heard on to the converter, once the handshake is complete; false when that has failed, and the goroutine looks why.
 func (q *quick) say() bool {
 	for q.open && q.said < len(q.hello) {
-		n, err := unix.Write(q.up, q.hello[q.said:])
+		n, err := q.c.Write(1, q.hello[q.said:])
 		if err == unix.EAGAIN || err == unix.EINPROGRESS {
 			q.c.Want(1)
 			return true

@@ -234,6 +234,15 @@ func (a Arrival) Read(most int) ([]byte, error) { return a.loop.take(int32(a.FD)
 // Read takes what a socket of an opening (0: LAN, 1: upstream) has, as Arrival.Read does.
 func (c *Conn) Read(side, most int) ([]byte, error) { return c.loop.take(c.fd[side], most) }
 
+// Write gives a socket of an opening what it takes, without waiting.
+func (c *Conn) Write(side int, b []byte) (int, error) {
+	n, e := write(c.fd[side], b)
+	if e != 0 {
+		return 0, e
+	}
+	return n, nil
+}
+
 func (l *loop) take(fd int32, most int) ([]byte, error) {
 	n, e := read(fd, l.scratch[:min(most, len(l.scratch))])
 	if e != 0 {
@@ -312,7 +321,7 @@ func (c *Conn) Release() {
 	defer l.mu.Unlock()
 	l.forget(c)
 	for _, fd := range c.fd {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+		watch(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 }
 
@@ -350,7 +359,7 @@ func (c *Conn) Hush(side int) {
 // watch says anew what wakes us for a socket.
 func (l *loop) watch(c *Conn, side int) {
 	ev := c.event(side)
-	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+	watch(l.epoll, unix.EPOLL_CTL_MOD, c.fd[side], &ev)
 }
 
 // event is what wakes us for a socket, and how we know whom it concerns.
