@@ -162,12 +162,11 @@ func (l *loop) accept(id int32, little bool) {
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
-type Opening struct {
-	Event func(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
-	Both  bool                          // the accepted socket's writability is told too: on MPTCP an edge of it says that the handshake is complete
-	Late  func()                        // it has been here for 200 ms: it must begin, end or leave now
-	Soon  func()                        // 10 ms have passed since Conn.Soon
-	Ended func(End)                     // the engine closes
+type Opening interface {
+	Event(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
+	Late()                         // it has been here for 200 ms: it must begin, end or leave now
+	Soon()                         // 10 ms have passed since Conn.Soon
+	Ended(End)                     // the engine closes
 }
 
 // Start is what the opening leaves to be copied.
@@ -175,6 +174,8 @@ type Start struct {
 	Up   []byte // octets for upstream that it would not take yet
 	Down []byte // octets for the LAN side; they leave together with what upstream has by now
 	Own  int    // so many of Down are not upstream's, and not counted
+	// Drained: the last read of the accepted socket, TCP, was shorter than it might have been, so that an event tells of what comes after.
+	Drained bool
 }
 
 // line is openings that are looked at after a while, all after equally long, so that they are in order.
@@ -200,7 +201,7 @@ func (n *line) next() (at int64, waits bool) {
 }
 
 // due takes one out whose time has come; nil: none.
-func (n *line) due(now int64) *Opening {
+func (n *line) due(now int64) Opening {
 	if at, waits := n.next(); !waits || at > now {
 		return nil
 	}
@@ -211,14 +212,15 @@ func (n *line) due(now int64) *Opening {
 }
 
 // Open puts an accepted connection and its upstream socket under the loop's care, to be told of what comes. Call Begin,
-// Release or Drop from one of o's functions. On an error both sockets are still the caller's.
-func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
+// Release or Drop from one of o's functions. both: the accepted socket's writability is told too; on MPTCP an edge of it says that the
+// handshake is complete. On an error both sockets are still the caller's.
+func (a Arrival) Open(up int, o Opening, both bool) (*Conn, error) {
 	l := a.loop
 	c := &Conn{loop: l, fd: [2]int32{int32(a.FD), int32(up)}, opening: o}
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.out = [2]bool{o.Both, true} // tells of the handshake's end
+	c.out = [2]bool{both, true} // tells of the handshake's end
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {
@@ -275,7 +277,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
 		l.pump(c, 1)
 	}
-	if !c.over {
+	if !c.over && !(s.Drained && !c.dir[0].hup) {
 		l.pump(c, 0)
 	}
 }

@@ -50,18 +50,30 @@ func begun(t *testing.T, e *Engine, b int, s Start) (lan *net.TCPConn, begun cha
 	lan = open(t, e, func(a Arrival) {
 		var c *Conn
 		var err error
-		o := &Opening{Late: func() { t.Error("late"); c.Drop() }, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+		o := &opens{late: func() { t.Error("late"); c.Drop() }, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
 			if side == 1 && events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
 				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, s, false)
 				begun <- c
 			}
 		}}
-		if c, err = a.Open(b, o); err != nil {
+		if c, err = a.Open(b, o, false); err != nil {
 			t.Error(err)
 		}
 	})
 	return lan, begun, end
 }
+
+// opens is an Opening of functions.
+type opens struct {
+	event      func(side int, events uint32)
+	late, soon func()
+	ended      func(End)
+}
+
+func (o *opens) Event(side int, events uint32) { o.event(side, events) }
+func (o *opens) Late()                         { o.late() }
+func (o *opens) Soon()                         { o.soon() }
+func (o *opens) Ended(e End)                   { o.ended(e) }
 
 func wait[T any](t *testing.T, what string, c chan T) (x T) {
 	t.Helper()
@@ -127,9 +139,9 @@ func TestSoonIsForOpenings(t *testing.T) {
 		open(t, e, func(a Arrival) {
 			var c *Conn
 			var err error
-			o := &Opening{Event: func(int, uint32) {}, Soon: func() { told <- i }, Ended: func(End) {},
-				Late: func() { late <- i; c.Drop() }}
-			if c, err = a.Open(b, o); err != nil {
+			o := &opens{event: func(int, uint32) {}, soon: func() { told <- i }, ended: func(End) {},
+				late: func() { late <- i; c.Drop() }}
+			if c, err = a.Open(b, o, false); err != nil {
 				t.Error(err)
 				return
 			}
@@ -164,7 +176,7 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 				n, _ = unix.Write(b, make([]byte, 64<<10))
 			}
 		}
-		o := &Opening{Late: func() {}, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+		o := &opens{late: func() {}, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
 			switch {
 			case side == 0 || events&unix.EPOLLOUT == 0:
 			case len(sent) == 0:
@@ -179,7 +191,7 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 		}}
 		lan := open(t, start(t, 1), func(a Arrival) {
 			var err error
-			if c, err = a.Open(b, o); err != nil {
+			if c, err = a.Open(b, o, false); err != nil {
 				t.Error(err)
 			}
 		})
