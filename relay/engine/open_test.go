@@ -115,6 +115,58 @@ func TestBeginPassesOnWhatIsThere(t *testing.T) {
 	})
 }
 
+// TestBeginDrained: what the accepted socket says, or said with its end, after it was emptied is passed on as ever, though it is not read at the beginning.
+func TestBeginDrained(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		fd, up := pipe(t, false)
+		var c *Conn
+		read, ends, end := make(chan bool, 1), make(chan bool, 1), make(chan End, 1)
+		o := &opens{late: func() {}, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
+			switch {
+			case side == 1 && events&unix.EPOLLIN != 0:
+				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Down: []byte("answer"), Own: 6, Drained: true}, true)
+			case side == 0 && events&unix.EPOLLRDHUP != 0: // its octets were read, and its end was not
+				ends <- true
+			}
+		}}
+		lan := open(t, start(t, 1), func(a Arrival) {
+			unix.Poll([]unix.PollFd{{Fd: int32(a.FD), Events: unix.POLLIN}}, 30_000)
+			b, err := a.Read(100)
+			if string(b) != "request" {
+				t.Errorf("read %q, %v", b, err)
+			}
+			if c, err = a.Open(fd, o, false); err != nil {
+				t.Error(err)
+			}
+			read <- true
+		})
+		lan.Write([]byte("request"))
+		wait(t, "nothing was read", read)
+		want := ""
+		if ended {
+			lan.CloseWrite()
+			wait(t, "the opening was not told of the end", ends)
+		}
+		up.Write([]byte("said"))
+		heard := make([]byte, 10)
+		if _, err := io.ReadFull(lan, heard); err != nil || string(heard) != "answersaid" {
+			t.Fatalf("ended %v: the LAN host heard %q, %v", ended, heard, err)
+		}
+		if !ended {
+			want = "later"
+			lan.Write([]byte(want))
+			lan.CloseWrite()
+		}
+		if got, err := io.ReadAll(up); err != nil || string(got) != want {
+			t.Errorf("ended %v: upstream heard %q, %v", ended, got, err)
+		}
+		up.CloseWrite()
+		if x := wait(t, "no end", end); x != Closed {
+			t.Errorf("ended %v: as %v", ended, x)
+		}
+	}
+}
+
 // TestBeginSeesUpstreamsReset: what failed while it was opened is reset, not ended.
 func TestBeginSeesUpstreamsReset(t *testing.T) {
 	b, up := pipe(t, false)
