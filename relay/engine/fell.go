@@ -22,8 +22,8 @@ const errLost = unix.EILSEQ
 
 // taken is what the TCP of a socket has acknowledged so far, its end as one octet; 0 where the kernel doesn't tell.
 func taken(fd int32) uint64 {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO)
-	if err != nil {
+	info, e := tcpInfo(fd)
+	if e != 0 {
 		return 0
 	}
 	return info.Bytes_received

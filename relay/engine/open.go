@@ -37,8 +37,8 @@ func (a Arrival) Waiting() (n int) {
 
 // Waiting tells how many connections wait to be accepted from a listening socket.
 func Waiting(fd int) int {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
-	if err != nil {
+	info, e := tcpInfo(int32(fd))
+	if e != 0 {
 		return 0
 	}
 	return int(info.Unacked)

@@ -64,6 +64,13 @@ func option(fd int32, level, name uintptr) (n int32, e unix.Errno) {
 	return n, e
 }
 
+// tcpInfo reads TCP_INFO, what the kernel has of it, without a place on the heap.
+func tcpInfo(fd int32) (info unix.TCPInfo, e unix.Errno) {
+	size := uint32(unsafe.Sizeof(info))
+	_, _, e = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_TCP, unix.TCP_INFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return info, e
+}
+
 func closeFD(fd int32) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // shutWrite ends a socket's sending.
