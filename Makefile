@@ -52,7 +52,7 @@ unit: deps
 ## net          tests on namespaces, with the real kernel
 net: all
 	@sh testbed/deps busybox lua5.1 squashfs-tools xz-utils microsocks dante-server mptcpize dnsmasq-base iptables haproxy
-	CGO_ENABLED=0 $(GO) test -p 1 -count=1 $$($(GO) list ./... | grep -Ev '$(LATER)')
+	CGO_ENABLED=0 $(GO) run ./testbed/cmd/nettest $$($(GO) list ./... | grep -Ev '$(LATER)')
 
 ## joined       the pages in a browser, on a real daemon; screenshots in build/screens
 joined: all

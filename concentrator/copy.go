@@ -37,7 +37,7 @@ func (ses *session) carry(client, server *net.TCPConn) error {
 
 // pair says how the engine shall copy.
 func (ses *session) pair() engine.Pair {
-	return engine.Pair{Far: true, Withhold: ses.synData, Often: ses.s.reserves, Done: func(c *engine.Conn, _ engine.End) {
+	return engine.Pair{Far: true, Withhold: ses.synData, SendMost: ses.s.sendMost, Done: func(c *engine.Conn, _ engine.End) {
 		ses.conn.Store(c) // Add may not have returned yet
 		ses.s.forget(ses)
 	}}

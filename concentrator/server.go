@@ -42,7 +42,7 @@ type Server struct {
 	listeners []*net.TCPListener // until the engine has them
 	addrs     []netip.AddrPort
 	engine    *engine.Engine
-	reserves  func(lan int) bool // engine.Pair.Often
+	sendMost  int // engine.Pair.SendMost
 	young     keeper
 	work      context.Context // ends when sessions must
 	scarce    atomic.Bool     // the last accept lacked descriptors or memory
@@ -69,7 +69,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		dial:      mptcp.Dial,
 		begin:     mptcp.Start,
 		live:      map[*session]struct{}{},
-		reserves:  reserves(sendMost()),
+		sendMost:  sendMost(),
 	}, nil
 }
 

@@ -145,6 +145,10 @@ func (s *step) sides(d int) (theirs, their, ours, alone float64) {
 			alone += max(in.cap[d], l.sat[d])
 		}
 	}
+	if can := s.leadersCan(d); d == up && can > 0 {
+		// What leaves for a modem whose buffer fills leaves faster than its line carries it: no rate from the home counts beside what is known.
+		return theirs, their, ours, can
+	}
 	alone = max(alone, s.mem.dirs[d].solo)
 	if !s.mem.yield.on {
 		alone = max(alone, ours)

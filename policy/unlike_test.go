@@ -115,3 +115,20 @@ func TestPrimaryYields(t *testing.T) {
 		t.Error("LTE is dead, and DSL rests")
 	}
 }
+
+// TestPrimaryYieldsToUploads: a modem's buffer takes an upload's first octets faster than its line carries them, which is not what the line carries.
+func TestPrimaryYieldsToUploads(t *testing.T) {
+	c, o := household()
+	c.Links[0].UpBit, c.Links[1].UpBit = 2e6, 20e6
+	m := New(c)
+	o.Links[0].UpRate, o.Links[0].UpQueue = 3.6e6, true
+	for range 100 {
+		if p := pass(m, &o, 50*time.Millisecond); p.OverflowUp {
+			if !p.Links[0].Resting {
+				t.Errorf("DSL, which carries 2, does not rest beside LTE, which carries 20: %s", p.Links[0].Why)
+			}
+			return
+		}
+	}
+	t.Error("no overflow")
+}

@@ -43,7 +43,7 @@ type Config struct {
 	FastOpenRetry     time.Duration // how long SYN data rests where it cost the bonding [10 min]
 
 	LANBuffer    int // octets, receive and send buffer towards the LAN, 16 KiB to 16 MiB [256 KiB]
-	NotSentLowat int // octets not yet sent that a socket may hold, both sides [128 KiB]
+	NotSentLowat int // octets not yet sent that a socket may hold, but those of MPTCP (room.go) [128 KiB]
 	Loops        int // event loops of the engine, read at New only [max(1, NumCPU/2)]
 
 	NativeBypass bool          // ask whether servers speak MPTCP themselves and then go to them without upstream

@@ -23,6 +23,10 @@ import (
 // its links.
 const mostRoom = 8 << 20
 
+// bondedUnsent is how many octets may wait unsent upstream, TCP_NOTSENT_LOWAT, beside what each subflow has taken. A link that joins is given all of it
+// at once, and what the others bring waits for it there: two of its round trips with 40 KiB, three or four with 128.
+const bondedUnsent = 40 << 10
+
 // bondedRoom is what to ask for, octets, half of what the kernel will make of it: as much as it would let the buffer grow to by itself.
 func bondedRoom() int {
 	raw, _ := os.ReadFile("/proc/sys/net/ipv4/tcp_rmem")

@@ -185,7 +185,7 @@ func (r *Relay) heat(ctx context.Context, u *upstream, link *PlanLink) (w warmed
 	s := r.settings.Load()
 	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
 	defer cancel()
-	c, err := mptcp.Dial(ctx, a, mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: s.NotSentLowat, RecvBuffer: int(r.room.Load())})
+	c, err := mptcp.Dial(ctx, a, mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: bondedUnsent, RecvBuffer: int(r.room.Load())})
 	if err != nil {
 		return w, err
 	}

@@ -36,6 +36,8 @@ func (p *buffers) hold(b []byte) []byte {
 }
 
 // release takes back what hold gave, whole.
+//
+//go:noinline
 func (p *buffers) release(h []byte) {
 	for k, size := range sizes {
 		if cap(h) != size {

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -32,8 +33,8 @@ type Pair struct {
 	Far bool
 	// Withhold has what goes to LAN, MPTCP, kept within the window that was offered: its SYN came with data (withhold.go).
 	Withhold bool
-	// Often is called by the loop each time that another 256 KiB have gone to LAN, until it returns false: look at the socket, no more.
-	Often func(lan int) bool
+	// SendMost is how many octets anybody may ask for a send buffer (net.core.wmem_max): see reserve.go. 0: only who may exceed that has a reserve.
+	SendMost int
 }
 
 // Conn is a pair being copied.
@@ -49,11 +50,12 @@ type Conn struct {
 	idle     uint32 // seconds
 	half     uint32
 	quit     atomic.Bool // Abort was called
+	sendMost int32       // octets, Pair.SendMost
 	turn     uint8       // of share.moved
 	over     bool
-	out      [2]bool // a socket's writability wakes us: once it was the slower one, and see Hush
-	opening  Opening // nil: being copied
-	often    func(lan int) bool
+	settled  bool      // no more to look for, see reserve.go
+	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush
+	opening  Opening   // nil: being copied
 	withheld *withheld // nil: the kernel keeps dir[1] within the window
 	fell     fallen    // of upstream
 }
@@ -79,6 +81,8 @@ type direction struct {
 }
 
 // toward says which end of the lines the pair is at, and whether upstream is plain TCP.
+//
+//go:noinline
 func (c *Conn) toward(far, plain bool) {
 	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt, c.dir[1].careful = far, far
@@ -89,9 +93,9 @@ func (c *Conn) toward(far, plain bool) {
 // byLines tells whether upstream is MPTCP, at this end of the lines.
 func (c *Conn) byLines() bool { return c.dir[0].gauge.brisk }
 
-// downward sets how octets come to LAN: Pair.Withhold and Often.
-func (c *Conn) downward(p *Pair) {
-	c.often = p.Often
+// allow sets how octets go by the lines: Pair.Withhold and SendMost.
+func (c *Conn) allow(p *Pair) {
+	c.sendMost = int32(min(p.SendMost, math.MaxInt32))
 	if p.Withhold {
 		c.withheld = new(withheld)
 	}

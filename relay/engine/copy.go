@@ -163,6 +163,8 @@ func (l *loop) demote(c *Conn, d int) {
 }
 
 // unlist takes a direction off the clock.
+//
+//go:noinline
 func (l *loop) unlist(c *Conn, d int) {
 	i := c.dir[d].place
 	if i < 0 {
@@ -254,8 +256,8 @@ func (l *loop) pass(c *Conn, d int, b []byte, own int) bool {
 	return false
 }
 
-// oftenIs is the octets between two calls of Pair.Often: 0.1 s of 20 Mbit/s.
-const oftenIs = 1 << 18
+// lookFor is the octets between two looks for a line far away (reserve.go): 0.1 s of 20 Mbit/s.
+const lookFor = 1 << 18
 
 // tally adds octets that a direction has moved.
 func (l *loop) tally(c *Conn, d, n int) {
@@ -265,9 +267,9 @@ func (l *loop) tally(c *Conn, d, n int) {
 	x.moved.Store(after)
 	if d == 1 {
 		l.delivered.Add(uint64(n))
-		if c.often != nil && before/oftenIs != after/oftenIs && !c.often(int(c.fd[0])) {
-			c.often = nil
-		}
+	}
+	if far := c.dir[1].careful; !c.settled && (far || x.careful) && before/lookFor != after/lookFor {
+		c.settled = c.unlikeLines(far)
 	}
 }
 

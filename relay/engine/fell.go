@@ -21,6 +21,8 @@ type fallen struct {
 const errLost = unix.EILSEQ
 
 // taken is what the TCP of a socket has acknowledged so far, its end as one octet; 0 where the kernel doesn't tell.
+//
+//go:noinline
 func taken(fd int32) uint64 {
 	info, e := tcpInfo(fd)
 	if e != 0 {

@@ -95,6 +95,7 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 	return l, nil
 }
 
+//go:noinline
 func (l *loop) wake() { unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
 
 // second is the clock of timeouts.
@@ -109,7 +110,7 @@ func (l *loop) add(p Pair) (*Conn, error) {
 	}
 	c.toward(p.Far, plain(p.Up))
 	c.out = [2]bool{!p.Far, p.Far} // not of what comes by lines, see Hush
-	c.downward(&p)
+	c.allow(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
@@ -152,13 +153,17 @@ func (l *loop) enter(c *Conn) error {
 	return nil
 }
 
-// forget takes c out of the table. mu is held.
+// forget takes c out of the table. mu is held. Written once, like others that are seldom called: in all places that call them they would weigh 2 kB of flash.
+//
+//go:noinline
 func (l *loop) forget(c *Conn) {
 	c.over = true
 	l.vacate(c)
 }
 
 // vacate gives back its place. mu is held.
+//
+//go:noinline
 func (l *loop) vacate(c *Conn) {
 	l.slots[c.slot].conn = nil
 	l.unused = append(l.unused, c.slot)

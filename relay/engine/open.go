@@ -187,6 +187,8 @@ type opening struct {
 }
 
 // next tells when the first is due, without those that have begun or left.
+//
+//go:noinline
 func (n *line) next() (at int64, waits bool) {
 	i := 0
 	for i < len(*n) && ((*n)[i].c.opening == nil || (*n)[i].c.over) {
@@ -262,7 +264,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	c.opening, c.done = nil, p.Done
 	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
 	c.toward(p.Far, plain)
-	c.downward(&p)
+	c.allow(&p)
 	if p.Fell {
 		c.fell.since(c.fd[1])
 	}
@@ -338,6 +340,8 @@ func (c *Conn) Drop() {
 }
 
 // want adds writability to what wakes us for a socket. The kernel looks at once, so that nothing is missed.
+//
+//go:noinline
 func (l *loop) want(c *Conn, side int) {
 	if !c.out[side] {
 		c.out[side] = true
@@ -365,6 +369,8 @@ func (l *loop) watch(c *Conn, side int) {
 }
 
 // event is what wakes us for a socket, and how we know whom it concerns.
+//
+//go:noinline
 func (c *Conn) event(side int) unix.EpollEvent {
 	events := uint32(interest)
 	if !c.out[side] {

@@ -53,6 +53,7 @@ func epollWaitHolding(epoll int, events []unix.EpollEvent, milliseconds int) (in
 	return int(n), nil
 }
 
+//go:noinline
 func setLowat(fd int32, n int32) {
 	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, uintptr(unsafe.Pointer(&n)), 4, 0)
 }

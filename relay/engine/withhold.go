@@ -79,6 +79,8 @@ func (w *withheld) room(moved, under uint64, limit int) int {
 }
 
 // nextHeld is when the first of those withheld is due; without any, never.
+//
+//go:noinline
 func (l *loop) nextHeld() int64 {
 	next := int64(math.MaxInt64)
 	for _, c := range l.withheld {

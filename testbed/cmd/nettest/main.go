@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command nettest is `go test -p 1 -count=1` for the packages given, with further tries where the kernel lacks MPTCP tokens (package nettest).
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"spillway/testbed/nettest"
+)
+
+const (
+	probes = 200 // connections that show whether the kernel has tokens
+	tries  = 5   // further ones, of each test
+)
+
+func main() {
+	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
+		fmt.Fprintln(os.Stderr, "usage: nettest PACKAGE...\n\nruns go test -p 1 -count=1, and failed tests again where the kernel is short of MPTCP tokens")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "nettest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(packages []string) error {
+	output, err := test(packages...)
+	if err == nil {
+		return nil
+	}
+	failed, whole := nettest.Failures(output)
+	if len(whole) > 0 || len(failed) == 0 {
+		return err
+	}
+	missing, ok, probeErr := nettest.Tokenless(probes)
+	if probeErr != nil || !ok || missing == 0 {
+		return err
+	}
+	fmt.Printf("\nnettest: %d of %d MPTCP connections are plain TCP here, for want of tokens that this kernel has lost: restart the machine. Failed tests have %d more tries.\n",
+		missing, probes, tries)
+	for name, tests := range failed {
+		for _, one := range tests {
+			if err := again(name, one); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("nettest: all that failed has passed")
+	return nil
+}
+
+func again(name, one string) (err error) {
+	for range tries {
+		if _, err = test("-run", "^"+one+"$", name); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s of %s has failed %d times: %w", one, name, 1+tries, err)
+}
+
+// test runs go test, and returns what it printed.
+func test(args ...string) (string, error) {
+	var all bytes.Buffer
+	cmd := exec.Command("go", append([]string{"test", "-p", "1", "-count=1"}, args...)...)
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &all), os.Stderr
+	err := cmd.Run()
+	return all.String(), err
+}
