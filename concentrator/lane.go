@@ -104,8 +104,8 @@ func (q *quick) Event(side int, events uint32) {
 }
 
 // Soon is the engine's call after 10 ms: it ends the holding back of the answer. A server that was given a request soon says something, and
-// then the answer goes with it: a
-// segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the client has said all it had to.
+// then the answer goes with it: a segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the
+// client has said all it had to.
 func (q *quick) Soon() {
 	if q.holds {
 		q.holds = false
