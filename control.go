@@ -132,7 +132,7 @@ func (h *house) control(ctx context.Context) error {
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
 		case p := <-h.probes:
-			h.probed(p)
+			h.probed(ctx, p)
 		case call := <-h.calls:
 			call()
 		case <-timer.C:
@@ -162,6 +162,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		fresh = true
 	}
 	judge(now, h.senses, &h.snap, fresh)
+	h.unmute()
 	if err := h.decide(now, fresh); err != nil {
 		return 0, err
 	}
@@ -374,7 +375,7 @@ func (h *house) views(now time.Time) []pathView {
 			}
 		}
 	}
-	h.outage.step(now, h.plan.First, views, h.paths)
+	h.outage.step(now, h.plan.First, h.mute(), views, h.paths)
 	missing := !h.keepsFlows()
 	h.losing = false
 	for i := range views {

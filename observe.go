@@ -16,6 +16,7 @@ type sense struct {
 	down, up linkmon.Capacity
 	verdict  linkmon.Verdict
 	doubt    bool // a probe was sent and should have been answered by now
+	others   witnesses
 	subflows int
 	usable   bool      // could carry, at the last look
 	turned   time.Time // when that changed
@@ -39,7 +40,7 @@ func feed(senses []sense, links []linkmon.Link, s *mptcp.Subflow) {
 	senses[link].health.Add(&linkmon.PathSample{
 		Key:     uint64(s.Token)<<32 | uint64(s.Local.Port())<<16 | uint64(s.LocalID)<<8 | uint64(s.RemoteID),
 		Unacked: t.Unacked, NotSent: t.NotSent, LastAck: t.LastAckRecv, RTT: t.RTT, MinRTT: t.MinRTT, RTO: t.RTO, RcvRTT: t.RcvRTT,
-		Backoff: t.Backoff, Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
+		Timeouts: max(t.Backoff, t.Retransmits), Lost: t.Lost, BytesAcked: t.BytesAcked, BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesRetrans: t.BytesRetrans,
 		DataSegs: t.DataSegsIn, OutOfOrder: t.OutOfOrder, AppLimited: t.AppLimited,
 	})
 }

@@ -22,20 +22,39 @@ type probeResult struct {
 	answered bool
 	doubt    bool // not the end yet: the first SYN was not answered in time
 	late     bool // not answered, and that was found out long after it should have been
+	sent     time.Time
+	witness  int // of another link, in which round of askWitnesses; 0: it is the link's own
+}
+
+// report hands a result to the loop.
+func (h *house) report(ctx context.Context, r probeResult) {
+	select {
+	case h.probes <- r:
+	case <-ctx.Done():
+	}
 }
 
 // probed takes the news of a probe.
-func (h *house) probed(p probeResult) {
+func (h *house) probed(ctx context.Context, p probeResult) {
 	if p.link >= len(h.senses) {
 		return // a reload has taken links away meanwhile
 	}
 	s := &h.senses[p.link]
-	s.doubt = p.doubt
 	switch {
+	case p.witness > 0:
+		h.testify(p)
+	case p.doubt:
+		s.doubt = true
+		h.askWitnesses(ctx, p.link, p.sent)
+	case p.answered:
+		s.doubt = false
+		s.health.ProbeDone(time.Now(), true)
 	case p.late:
+		s.doubt = false
 		s.health.ProbeLate(time.Now())
-	case !p.doubt:
-		s.health.ProbeDone(time.Now(), p.answered)
+	default:
+		s.others.failed = true
+		h.conclude(p.link)
 	}
 }
 
@@ -68,16 +87,10 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		s.health.ProbeSent(now)
 		wait, device := s.health.ProbeWait(), l.Device
 		go func() {
-			tell := func(r probeResult) {
-				select {
-				case h.probes <- r:
-				case <-ctx.Done():
-				}
-			}
 			answered := probe(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}, wait, func() {
-				tell(probeResult{link: i, doubt: true})
+				h.report(ctx, probeResult{link: i, doubt: true, sent: now})
 			})
-			tell(probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
+			h.report(ctx, probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
 		}()
 	}
 }

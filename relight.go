@@ -27,9 +27,10 @@ const (
 	renewMost   = time.Second            // for a removal, which waits while a connection has no other subflow
 )
 
-// step changes views where links that have returned shall have a silent subflow. first is the link in use, -1: none.
-func (o *outage) step(now time.Time, first int, views []pathView, states []pathState) {
-	if first < 0 {
+// step changes views where links that have returned shall have a silent subflow. first is the link in use, -1: none; mute: nobody answers
+// by any, which is the same to connections.
+func (o *outage) step(now time.Time, first int, mute bool, views []pathView, states []pathState) {
+	if first < 0 || mute {
 		if o.carried && o.since.IsZero() {
 			o.since = now
 		}

@@ -12,7 +12,7 @@ import (
 // TestLinksThatReturnGetASubflow: after an outage of all links each that has returned gets a new silent subflow beside the first, unless the owner
 // or a quota forbids it; a short gap, and a beginning, are none.
 func TestLinksThatReturnGetASubflow(t *testing.T) {
-	const dsl, lte, none = 0, 1, -1
+	const dsl, lte, none, mute = 0, 1, -1, -2 // mute: DSL is first, and nobody answers by any link
 	type at struct {
 		after time.Duration
 		first int
@@ -33,6 +33,12 @@ func TestLinksThatReturnGetASubflow(t *testing.T) {
 			{3 * time.Second, dsl, held, endpointNone, "joins that failed meanwhile are not tried again by an endpoint that stays"},
 			{50 * time.Millisecond, dsl, held, endpointBackup, "now they are"},
 			{relightFor / 2, dsl, held, endpointBackup, ""},
+			{relightFor, dsl, held, endpointNone, "the while is over"},
+		},
+		"nobody answers": {
+			{0, dsl, held, endpointNone, ""},
+			{time.Minute, mute, held, endpointNone, "there is nobody to join"},
+			{3 * time.Second, dsl, held, endpointBackup, "somebody is heard again"},
 			{relightFor, dsl, held, endpointNone, "the while is over"},
 		},
 		"LTE returns later": {
@@ -68,7 +74,7 @@ func TestLinksThatReturnGetASubflow(t *testing.T) {
 				if s.first != dsl {
 					views[0] = dead
 				}
-				o.step(now, s.first, views, states)
+				o.step(now, max(s.first, none), s.first == mute, views, states)
 				stepPaths(now, states, views)
 				if states[1].want != s.want {
 					t.Fatalf("at %v LTE's endpoint is %d, not %d: %s", now.Sub(time.Unix(1000, 0)), states[1].want, s.want, s.why)

@@ -46,18 +46,20 @@ func settings() []setting {
 		{name: "net.mptcp.enabled", want: func(have string) string { return unless(have == "1", "1") }, why: "no Multipath TCP without it"},
 		{name: "net.ipv4.tcp_fastopen", want: fastOpenServer, why: "no data in the SYN without bit 0x2: each connection would cost a round trip more and lose Multipath TCP"},
 		{name: "net.ipv4.tcp_wmem", want: largerWmem, why: "downloads over long paths would be slow"},
+		{name: "net.ipv4.tcp_thin_linear_timeouts", want: atLeast(1), why: "short answers would wait for long after a line was cut or lost packets"},
 		{name: largestBuffer, want: atLeast(wmemMax), why: "a line far away would hold up others when it joins them", spare: true},
 	}
 }
 
 // repetitions are the settings that go with rtoMax, in the order in which they must come: 765 s for what is sent, 2 minutes for a SYN, one for
-// a SYN-ACK.
+// a SYN-ACK, 102 s for what a closed socket still has (by itself the kernel drops that once the distance is at its longest, tcp_write_timeout).
 func repetitions() []setting {
 	const slow = "connections would stand still for long after a line was cut or lost packets"
 	return []setting{
 		{"net.ipv4.tcp_retries2", atLeast(255), slow, false},
 		{"net.ipv4.tcp_syn_retries", atLeast(41), slow, false},
 		{"net.ipv4.tcp_synack_retries", atLeast(21), slow, false},
+		{"net.ipv4.tcp_orphan_retries", atLeast(36), slow, false},
 		{"net.ipv4.tcp_rto_max_ms", atMost(rtoMax), slow, false},
 	}
 }

@@ -41,6 +41,18 @@ net/mptcp/enabled=1
 		{"a maximum is never lowered", map[string]string{sysctlReceive: "4096 131072 33554432"}, SysctlOptions{ReceiveMax: 1 << 20}, `
 net/ipv4/tcp_rmem=4096 131072 33554432
 `},
+		{"repetitions: sooner, and so more of them", map[string]string{"net/ipv4/tcp_thin_linear_timeouts": "0", "net/ipv4/tcp_rto_max_ms": "120000", "net/ipv4/tcp_retries2": "15",
+			"net/ipv4/tcp_syn_retries": "60", "net/ipv4/tcp_orphan_retries": "0"}, SysctlOptions{}, `
+net/ipv4/tcp_orphan_retries=36
+net/ipv4/tcp_retries2=255
+net/ipv4/tcp_rto_max_ms=3000
+net/ipv4/tcp_syn_retries=60
+net/ipv4/tcp_thin_linear_timeouts=1
+`},
+		{"a kernel before 6.15, and one that repeats oftener still", map[string]string{"net/ipv4/tcp_thin_linear_timeouts": "1", "net/ipv4/tcp_retries2": "15"}, SysctlOptions{}, `
+net/ipv4/tcp_thin_linear_timeouts=1
+`},
+		{"repetitions closer than ours", map[string]string{"net/ipv4/tcp_rto_max_ms": "2000", "net/ipv4/tcp_retries2": "15"}, SysctlOptions{}, "\n"},
 		{"a kernel without MPTCP, and values nobody expects", map[string]string{sysctlFastOpen: "x", sysctlReceive: "1 2"}, SysctlOptions{ReceiveMax: 1}, "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

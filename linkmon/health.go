@@ -16,7 +16,7 @@ type PathSample struct {
 	LastAck          time.Duration // age of the last segment with an acknowledgement from the peer (tcpi_last_ack_recv)
 	RTT, MinRTT, RTO time.Duration // smoothed, least of the last minutes, and present retransmission timeout; 0: unknown
 	RcvRTT           time.Duration // round trip as the receiver sees it (tcpi_rcv_rtt); 0: unknown. Tells the queue of a download
-	Backoff          uint8         // RTO doublings so far
+	Timeouts         uint8         // of the retransmission timer since the last progress, whether it doubled or not
 	Lost             uint32        // segments thought lost now
 
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
@@ -196,17 +196,17 @@ func (h *Health) resume(now time.Time) {
 
 // summary is one Step's view over all subflows.
 type summary struct {
-	n       int
-	dt      time.Duration // since the last step
-	deaf    bool          // the peer repeats itself on some subflow
-	moved   bool          // the peer was heard
-	heardAt time.Time     // when, at the latest
-	out     int           // subflows with data out
-	silent  int           // of these, the ones silent for longer than they may be
-	longest time.Duration
-	allowed time.Duration // of the one with the longest silence
-	backoff uint8
-	rtt     time.Duration
+	n        int
+	dt       time.Duration // since the last step
+	deaf     bool          // the peer repeats itself on some subflow
+	moved    bool          // the peer was heard
+	heardAt  time.Time     // when, at the latest
+	out      int           // subflows with data out
+	silent   int           // of these, the ones silent for longer than they may be
+	longest  time.Duration
+	allowed  time.Duration // of the one with the longest silence
+	timeouts uint8
+	rtt      time.Duration
 
 	least, up, rcv time.Duration // the least round trips: of all, of what is busy upwards, and as receivers see them; 0: unknown
 }
@@ -280,7 +280,7 @@ func (h *Health) silence(x *PathSample, p *path) {
 	}
 	s.silent++
 	if quiet >= s.longest {
-		s.longest, s.allowed, s.backoff = quiet, allowed, x.Backoff
+		s.longest, s.allowed, s.timeouts = quiet, allowed, x.Timeouts
 	}
 }
 
@@ -294,7 +294,7 @@ func (h *Health) allowed(x *PathSample) time.Duration {
 		d = min(d, max(3*least, silenceLeast+(x.RTT-least)/4))
 	}
 	d = max(d, silenceLeast, gapFactor*h.gap)
-	if x.AppLimited && x.Backoff == 0 {
+	if x.AppLimited && x.Timeouts == 0 {
 		d = max(d, 2*x.RTO, 2*silenceLeast)
 	}
 	return d
@@ -311,6 +311,7 @@ func (h *Health) heard(now, at time.Time, link Link) {
 		}
 	}
 	h.progress = later(h.progress, at)
+	h.probe.moot = 0
 	h.rx, h.rxKnown = link.RxPackets, true
 }
 
@@ -339,13 +340,16 @@ func (h *Health) judge(now time.Time, s summary, link Link) {
 	if s.silent == 0 || h.late {
 		return
 	}
+	if h.probe.moot > 0 || h.probe.open && now.Sub(h.probe.sent) < probeVerdict {
+		return // nobody answers by any link, or who does will be known in a moment
+	}
 	if quiet := now.Sub(h.progress); h.rxKnown && quiet > 0 && quiet < silenceOther {
 		if float64(grown(h.rx, link.RxPackets))/quiet.Seconds() > otherPackets {
 			return // somebody else is still served by this link: the other end may be slow, the link is not dead
 		}
 	}
 	h.die(now, link, fmt.Sprintf("nothing acknowledged or received for %d ms with data out on %d subflows (%d ms are usual at most, %d timeouts)",
-		s.longest.Milliseconds(), s.out, s.allowed.Milliseconds(), s.backoff))
+		s.longest.Milliseconds(), s.out, s.allowed.Milliseconds(), s.timeouts))
 }
 
 func (h *Health) die(now time.Time, link Link, reason string) {

@@ -26,7 +26,7 @@ func sample(t *testing.T, c *net.TCPConn) PathSample {
 	}
 	us := func(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }
 	return PathSample{Key: 1, Unacked: i.Unacked, NotSent: i.Notsent_bytes, LastAck: time.Duration(i.Last_ack_recv) * time.Millisecond,
-		RTT: us(i.Rtt), MinRTT: us(i.Min_rtt), RTO: us(i.Rto), RcvRTT: us(i.Rcv_rtt), Backoff: i.Backoff, Lost: i.Lost,
+		RTT: us(i.Rtt), MinRTT: us(i.Min_rtt), RTO: us(i.Rto), RcvRTT: us(i.Rcv_rtt), Timeouts: max(i.Backoff, i.Retransmits), Lost: i.Lost,
 		BytesAcked: i.Bytes_acked, BytesReceived: i.Bytes_received, BytesSent: i.Bytes_sent, BytesRetrans: i.Bytes_retrans}
 }
 

@@ -209,7 +209,7 @@ func TestOneStuckConnectionIsNotADeadLink(t *testing.T) {
 			b.uploads(3000)(at, x)
 			return
 		}
-		x.Unacked, x.Backoff = 5, 3
+		x.Unacked, x.Timeouts = 5, 3
 	})
 	b.alive("another connection moves")
 }
@@ -280,6 +280,61 @@ func TestDownloadThatStopsIsSuspectAndAProbeDecides(t *testing.T) {
 		b.alive("the download had just come to its end")
 		if b.verdict.Suspect {
 			t.Error("still suspect")
+		}
+	})
+}
+
+// Nobody answers by any link: none is dead, whatever is out meanwhile, until somebody does answer by another. Probes go on, ever more seldom.
+func TestASilenceOnAllLinksIsNoLinksDeath(t *testing.T) {
+	use := Use{Needed: true, InUse: true}
+	out := func(_ time.Duration, x *PathSample) { x.Unacked = 3 }
+	fell := func(moot time.Duration) *bench {
+		b := newBench(t, 2, 30*time.Millisecond)
+		b.run(3*time.Second, b.downloads(100_000))
+		probes := 0
+		for range 20 {
+			if !b.verdict.Suspect {
+				b.run(b.step, silence)
+			}
+		}
+		for end := b.now.Add(moot); b.now.Before(end); {
+			if b.h.NeedProbe(b.now, use, b.verdict) {
+				b.h.ProbeSent(b.now)
+				b.run(300*time.Millisecond, out)
+				b.h.ProbeMoot(b.now)
+				probes++
+			}
+			b.run(b.step, out)
+		}
+		b.alive("nobody answers by any link")
+		if b.h.Moot() == 0 || probes < 3 {
+			t.Fatalf("%d moot after %d probes in %v", b.h.Moot(), probes, moot)
+		}
+		return b
+	}
+	t.Run("it was the concentrator", func(t *testing.T) {
+		b := fell(10 * time.Second)
+		b.run(time.Second, b.downloads(100_000))
+		b.alive("it is heard again")
+		if b.h.Moot() != 0 {
+			t.Error("still mute")
+		}
+	})
+	t.Run("it was all links, and another has returned", func(t *testing.T) {
+		b := fell(10 * time.Second)
+		for range probeFails {
+			b.h.ProbeSent(b.now)
+			b.h.ProbeDone(b.now, false)
+			b.run(b.step, out)
+		}
+		if !b.verdict.Dead {
+			t.Errorf("verdict %+v", b.verdict)
+		}
+	})
+	t.Run("hours", func(t *testing.T) {
+		b := fell(2 * time.Minute)
+		if b.h.NeedProbe(b.now.Add(probeFirst), use, b.verdict) && b.h.NeedProbe(b.h.probe.sent.Add(10*time.Second), use, b.verdict) {
+			t.Error("asks more often than each 10 s after two minutes")
 		}
 	})
 }

@@ -17,10 +17,12 @@ const (
 	probeAgain = 200 * time.Millisecond
 	probeFirst = 500 * time.Millisecond
 	probeMost  = 30 * time.Second
-	probeGrace = 5 * time.Second // a probe that is not reported for so long is forgotten
-	probeHits  = 2               // answers in a row prove that a dead link is back
-	probeFails = 2               // unanswered in a row prove that an idle link is dead; one is enough for a suspect
-	probeLates = 3               // looked at too late in a row count as one unanswered: a machine may be slow for ever
+	// probeVerdict is how long a silence with data out waits for the verdict of a probe that is on its way.
+	probeVerdict = 700 * time.Millisecond
+	probeGrace   = 5 * time.Second // a probe that is not reported for so long is forgotten
+	probeHits    = 2               // answers in a row prove that a dead link is back
+	probeFails   = 2               // unanswered in a row prove that an idle link is dead; one is enough for a suspect
+	probeLates   = 3               // looked at too late in a row count as one unanswered: a machine may be slow for ever
 )
 
 // probe is the memory of the active probes of one link. linkmon itself sends none: main does, and reports.
@@ -31,6 +33,8 @@ type probe struct {
 	hits int           // answered in a row
 	lost int           // unanswered in a row
 	late int           // looked at too late in a row
+	moot int           // in a row that prove nothing, as nobody answers by any link
+	mute time.Time     // since when
 }
 
 // NeedProbe says whether a probe should be sent by the link now. Only a link that is needed is asked, only when its own
@@ -50,6 +54,8 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 	switch {
 	case v.Dead:
 		return now.Sub(later(h.since, p.sent)) >= max(p.wait, probeAgain)
+	case p.moot > 0:
+		return now.Sub(p.sent) >= p.wait
 	case v.Suspect:
 		return true
 	case p.lost > 0 || p.late > 0:
@@ -69,7 +75,7 @@ func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, tr
 // within ProbeWait. The next Step's verdict knows it. Unanswered ones are repeated with a back-off of 0.5 to 30 s, for ever.
 func (h *Health) ProbeDone(now time.Time, answered bool) {
 	p := &h.probe
-	p.open, p.late = false, 0
+	p.open, p.late, p.moot = false, 0, 0
 	if answered {
 		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
 		if !h.dead {
@@ -96,6 +102,34 @@ func (h *Health) ProbeLate(now time.Time) {
 	}
 	p.open = false
 }
+
+// ProbeMoot notes that a probe was not answered, and that nobody answers by any other link either: it says nothing of this one. It is repeated after
+// an eighth of the time for which that has lasted, 0.5 to 30 s, for ever.
+func (h *Health) ProbeMoot(now time.Time) {
+	p := &h.probe
+	if p.moot++; p.moot == 1 {
+		p.mute = now
+	}
+	p.open, p.hits, p.lost = false, 0, 0
+	p.wait = min(max(now.Sub(p.mute)/8, probeFirst), probeMost)
+}
+
+// Moot is how many probes in a row have said nothing of the link, as nobody answers by any. It ends when anything is heard.
+func (h *Health) Moot() int { return h.probe.moot }
+
+// Muted is since when Moot is more than 0; zero: it is not.
+func (h *Health) Muted() time.Time {
+	if h.probe.moot == 0 {
+		return time.Time{}
+	}
+	return h.probe.mute
+}
+
+// Unmute ends that, as somebody answers by another link.
+func (h *Health) Unmute() { h.probe.moot = 0 }
+
+// HeardSince tells whether the peer was heard on any subflow of the link after t.
+func (h *Health) HeardSince(t time.Time) bool { return h.progress.After(t) }
 
 // proven: a dead link has answered often enough to be alive.
 func (p *probe) proven() bool { return p.hits >= probeHits }

@@ -18,11 +18,9 @@ import (
 // lane has begun: the opening is what it had not said yet, some of the LAN host's octets perhaps, and waits for the handshake.
 func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, opening []byte, follow, fast bool, b *begun, patience, deadline time.Time) error {
 	s.writeUntil(up, deadline)
-	defer context.AfterFunc(ctx, func() {
-		if !s.early.sent.Load() {
-			up.SetDeadline(time.Unix(1, 0))
-		}
-	})()
+	waits, over := context.WithCancel(context.Background())
+	defer over()
+	defer context.AfterFunc(ctx, func() { s.upstreamOut(waits, up, u) })()
 	first := len(s.early.b)
 	s.early.open = !fast && b == nil
 	switch {
@@ -75,6 +73,25 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	return err
 }
 
+// How long who has said something waits on when the upstream has gone out. One that was frozen, or cut off, goes on where it was; where another
+// program answers, or none, the one that was told has ended, though its kernel may keep the connection (Linux 6.18 does with one that
+// nobody had accepted yet). The host is told then: it can decide whether to ask again, and we can't.
+const (
+	hopeSilent = 8 * time.Second
+	hopeEnded  = 2 * time.Second
+)
+
+// upstreamOut ends the wait on an upstream that went out: at once where nothing was said, else when there is no hope left. waits ends with the wait.
+func (s *session) upstreamOut(waits context.Context, up *net.TCPConn, u *upstream) {
+	if s.early.sent.Load() {
+		if !passes(waits, u.hope()) || u.up() {
+			return
+		}
+		s.hopeless.Store(true)
+	}
+	up.SetDeadline(time.Unix(1, 0))
+}
+
 // await is answer with all deadlines: patience holds only until the handshake is complete, and a converter that answers others meanwhile may
 // wait for a slow server longer than deadline.
 func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patience, deadline time.Time) (bool, error) {
@@ -121,7 +138,7 @@ func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream,
 				go s.r.suspect(u) // others may have asked by then
 			}
 		}
-		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.moved.Load() {
+		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.lost() {
 			break
 		}
 		began, deadline = deadline, deadline.Add(s.set.ConnectTimeout)
@@ -139,15 +156,18 @@ var patient = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval:
 // readUntil sets the deadline for reading: now, if nobody waits any more.
 func (s *session) readUntil(ctx context.Context, up *net.TCPConn, t time.Time) {
 	up.SetReadDeadline(t)
-	if s.early.gone.Load() || s.moved.Load() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
+	if s.early.gone.Load() || s.lost() || ctx.Err() != nil && !s.early.sent.Load() { // perhaps before the line above
 		up.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
+// lost tells whether the attempt was given up.
+func (s *session) lost() bool { return s.moved.Load() || s.hopeless.Load() }
+
 // writeUntil sets the deadline for writing: now, if the connection was given up before.
 func (s *session) writeUntil(up *net.TCPConn, t time.Time) {
 	up.SetWriteDeadline(t)
-	if s.moved.Load() { // perhaps before the line above
+	if s.lost() { // perhaps before the line above
 		up.SetWriteDeadline(time.Unix(1, 0))
 	}
 }

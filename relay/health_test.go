@@ -3,12 +3,15 @@
 package relay
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/convert"
 	"spillway/testbed/await"
@@ -103,7 +106,7 @@ func TestConnectionsWaitWhileTheConverterIsExamined(t *testing.T) {
 	c := lanDial(t, r, server)
 	c.Write([]byte("later"))
 	time.AfterFunc(100*time.Millisecond, func() { // by then it waits; if not, it finds the upstream out
-		u.rest(time.Hour, "no answer")
+		u.rest(time.Hour, errors.New("no answer"))
 		u.endDoubt()
 	})
 	got := make([]byte, 5)
@@ -140,7 +143,7 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 	await.Value(t, "the first Connect", asked)
 	await.Value(t, "the second Connect", asked)
 	await.Value(t, "what the first one says", heard)
-	r.settings.Load().upstreams[0].rest(time.Hour, "frozen")
+	r.settings.Load().upstreams[0].rest(time.Hour, errors.New("frozen"))
 	until(t, "who has said nothing at the next converter", func() bool { return came.Load() == 1 })
 	silent.Write([]byte("hello"))
 	got := make([]byte, 5)
@@ -153,6 +156,50 @@ func TestWhoHasSaidSomethingWaitsOn(t *testing.T) {
 	}
 	if n := came.Load(); n != 1 {
 		t.Errorf("%d connections went to the next converter, want 1", n)
+	}
+}
+
+// They do not wait for ever: for a while where the converter is merely silent, and shortly where another program answers in its place. Who
+// is served again before goes on.
+func TestWhoHasSaidSomethingIsToldThatThereIsNoHope(t *testing.T) {
+	for name, why := range map[string]error{"silent": errors.New("no answer"), "another program": &nonsense{errors.New("HTTP")}, "none": unix.ECONNREFUSED, "back": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			heard, thaw := make(chan struct{}), make(chan struct{})
+			f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+				said := make([]byte, 4)
+				if _, err := io.ReadFull(c, said); err != nil {
+					return
+				}
+				close(heard)
+				<-thaw
+				say(convert.Message{}, func(c *net.TCPConn) { c.Write(said) })(c, m)
+			})
+			t.Cleanup(func() { close(thaw) })
+			r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute})
+			r.hope = 100 * time.Millisecond
+			c := lanDial(t, r, server)
+			c.Write([]byte("POST"))
+			await.Value(t, "what the host says", heard)
+			u := r.settings.Load().upstreams[0]
+			if why == nil {
+				u.rest(time.Hour, errors.New("no answer"))
+				u.good()
+				thaw <- struct{}{}
+				got := make([]byte, 4)
+				if _, err := io.ReadFull(c, got); err != nil || string(got) != "POST" {
+					t.Errorf("%q, %v", got, err)
+				}
+				return
+			}
+			if why == unix.ECONNREFUSED || name == "another program" {
+				r.hope = time.Hour // which is not meant
+			}
+			u.rest(time.Hour, why)
+			if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("%d octets, %v, want a reset", n, err)
+			}
+		})
 	}
 }
 

@@ -39,6 +39,7 @@ type planned struct {
 	pending map[*pending]struct{}
 	grace   time.Duration // instead of joinGrace, for tests
 	quiet   time.Duration // instead of quietMost, for tests
+	unready time.Duration // instead of unready, for tests
 }
 
 // pending is a connection to an upstream that has not answered.
@@ -89,12 +90,23 @@ func (s *session) soon() []*PlanLink {
 		if len(links) > 0 || left <= 0 {
 			return links
 		}
-		t := time.NewTimer(left)
-		select {
-		case <-changed:
-		case <-t.C:
-		}
-		t.Stop()
+		within(changed, left)
+	}
+}
+
+// awaitChange waits for a change of the plan, no longer than most.
+func (s *session) awaitChange(most time.Duration) {
+	changed, _ := s.r.planned.next(s.act)
+	within(changed, most)
+}
+
+// within waits for the end of c, no longer than most.
+func within(c <-chan struct{}, most time.Duration) {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-c:
+	case <-t.C:
 	}
 }
 

@@ -43,6 +43,29 @@ func TestNewConnectionsWaitForALinkThatWasJustLost(t *testing.T) {
 }
 
 // After that it is told at once, and so is one whose action no link serves though others are there.
+// All links fail at once on our own side, and a moment later one doesn't.
+func TestLinksThatAreNotReadyAreTriedAgain(t *testing.T) {
+	f := newFake(t, accepted)
+	r := newRelay(t, Config{Upstreams: upstreams(f)})
+	r.planned.unready = time.Minute
+	gone := []PlanLink{{Name: "dsl", Device: "spw-gone0", Usable: true}, {Name: "lte", Device: "spw-gone1", Usable: true}}
+	r.SetPlan(Plan{Links: gone, Primary: 0})
+	c := lanDial(t, r, server)
+	until(t, "a second look at the links", func() bool { return r.Stats().Retried >= 3 })
+	r.SetPlan(Plan{Links: []PlanLink{gone[0], {Name: "lte", Usable: true}}, Primary: 0})
+	c.Write([]byte("hello"))
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	until(t, "its end", func() bool { return r.Stats().Established == 0 })
+	r.planned.unready = 100 * time.Millisecond
+	r.SetPlan(Plan{Links: gone, Primary: 0})
+	if n, err := lanDial(t, r, server).Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("links that stay away: %d octets, %v, want a reset", n, err)
+	}
+}
+
 func TestWithoutLinkForLongConnectionsAreReset(t *testing.T) {
 	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
 	r.SetPlan(at(""))

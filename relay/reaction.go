@@ -150,10 +150,10 @@ func (u *upstream) apply(re reaction, err error) {
 		u.good()
 	case re.out:
 		u.failures.Add(1)
-		u.rest(re.wait, err.Error())
+		u.rest(re.wait, err)
 	case re.weak:
-		u.bad(err.Error(), weakLimit)
+		u.bad(err, weakLimit)
 	case re.denied:
-		u.bad(err.Error(), deniedLimit)
+		u.bad(err, deniedLimit)
 	}
 }

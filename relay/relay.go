@@ -34,6 +34,7 @@ type Relay struct {
 	planned  planned
 	room     atomic.Int32 // receive buffer of bonded connections, see room.go
 	onState  atomic.Pointer[func()]
+	hope     time.Duration // instead of hopeSilent, for tests
 	probe    chan struct{} // one slot: an upstream went out
 	chill    chan struct{} // one slot: warm connections may lack
 	door     door

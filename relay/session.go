@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,12 @@ import (
 )
 
 const (
-	mostTries = 4           // attempts for one LAN connection
-	silence   = time.Second // without a SYN-ACK, after which another link is tried (Config.Race)
+	mostTries = 4 // attempts for one LAN connection
+	// unready is how long a connection is tried again while all links fail on our own side, at once: each may just be losing its address or
+	// getting its routes, as flapping lines do, and in the next moment one will do. It is looked at each unreadyLook at least.
+	unready     = time.Second
+	unreadyLook = 50 * time.Millisecond
+	silence     = time.Second // without a SYN-ACK, after which another link is tried (Config.Race)
 )
 
 var (
@@ -50,6 +55,8 @@ type session struct {
 	warm   bool        // the attempt goes over a warm connection
 	cold   bool        // no warm connection: one was dead already
 	moved  atomic.Bool // the attempt's link has another address by now
+	// hopeless: what was said to the attempt's upstream gets no answer any more
+	hopeless atomic.Bool
 }
 
 // path is what an attempt used.
@@ -207,7 +214,8 @@ func (s *session) prepare() {
 func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p path, err error) {
 	u, link, same, all := 0, 0, 0, links
 	links = ups[0].clean(all)
-	for range mostTries {
+	first := time.Now()
+	for tries := 0; tries < mostTries; tries++ {
 		p = s.choose(ups[u], links[link])
 		if s.begun != nil {
 			p = s.begun.p
@@ -260,6 +268,12 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 		case re.retry != never && u+1 < len(ups):
 			u, link, same = u+1, 0, 0
 			links = ups[u].clean(all)
+		case re.link && re.retry != never && !ranOut(err) && time.Since(first) < cmp.Or(s.r.planned.unready, unready):
+			s.awaitChange(unreadyLook)
+			if all = s.soon(); len(all) == 0 {
+				return nil, p, err
+			}
+			links, link, tries = ups[u].clean(all), 0, 0
 		default:
 			return nil, p, err
 		}

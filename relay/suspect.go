@@ -181,7 +181,7 @@ func (r *Relay) question(u *upstream, last bool) (verdict bool) {
 			return false
 		default:
 			u.failures.Add(1)
-			u.rest(0, fmt.Sprintf("no answer on any link: %v", a.err))
+			u.rest(0, fmt.Errorf("no answer on any link: %w", a.err))
 			return true
 		}
 	}

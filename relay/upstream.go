@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -51,7 +54,8 @@ type upstream struct {
 	until      time.Time // the next probe
 	backoff    time.Duration
 	reason     string
-	weak       int // failures in a row that prove nothing alone
+	ended      bool // another program answers there by now, or none
+	weak       int  // failures in a row that prove nothing alone
 	cookie     []byte
 	noExtended bool // Error 33: does not know the option of Extended Connect
 	syn        map[string]*synVerdict
@@ -164,25 +168,25 @@ func (u *upstream) good() {
 }
 
 // bad tells of a failure that proves nothing before there are limit in a row.
-func (u *upstream) bad(reason string, limit int) {
+func (u *upstream) bad(err error, limit int) {
 	u.failures.Add(1)
 	u.mu.Lock()
 	u.weak++
 	enough := u.weak >= limit
 	u.mu.Unlock()
 	if enough {
-		u.rest(0, reason)
+		u.rest(0, err)
 	}
 }
 
-// rest takes the upstream out. It is probed after wait; 0: after a second, then ever more seldom.
-func (u *upstream) rest(wait time.Duration, reason string) {
-	now := time.Now()
+// rest takes the upstream out because of err. It is probed after wait; 0: after a second, then ever more seldom.
+func (u *upstream) rest(wait time.Duration, err error) {
+	now, reason := time.Now(), err.Error()
 	u.mu.Lock()
 	news := !u.out
 	clear(u.rests) // all are asked from now on
 	if news {
-		u.out, u.since, u.backoff = true, now, probeLeast
+		u.out, u.since, u.backoff, u.ended = true, now, probeLeast, ended(err)
 	}
 	u.reason = reason
 	if next := now.Add(max(wait, u.backoff)); news || wait > 0 && next.After(u.until) {
@@ -208,7 +212,23 @@ func (u *upstream) rest(wait time.Duration, reason string) {
 	}
 }
 
-// enlist gives a context that ends when the upstream goes out, for one that waits for its answer. leave is to be called.
+// ended tells whether an error proves that the program that served before is no more.
+func ended(err error) bool {
+	var none *nonsense
+	return errors.Is(err, unix.ECONNREFUSED) || errors.As(err, &none)
+}
+
+// hope is how long what was said to an upstream that is out may still be answered.
+func (u *upstream) hope() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return hopeEnded
+	}
+	return cmp.Or(u.relay.hope, hopeSilent)
+}
+
+// enlist gives a context that ends when the upstream goes out, or is out already, for one that waits for its answer. leave is to be called.
 func (u *upstream) enlist() (ctx context.Context, leave func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	u.mu.Lock()
@@ -217,6 +237,9 @@ func (u *upstream) enlist() (ctx context.Context, leave func()) {
 		u.hopes = make(map[*context.CancelFunc]struct{})
 	}
 	u.hopes[&cancel] = struct{}{}
+	if u.out {
+		cancel()
+	}
 	return ctx, func() {
 		u.mu.Lock()
 		delete(u.hopes, &cancel)

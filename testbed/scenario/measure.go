@@ -35,6 +35,19 @@ func (r *Run) Complaints() (lines []string) {
 	return lines
 }
 
+// Laggards tells of each demand that many connections have how its slowest went.
+func (r *Run) Laggards() (lines []string) {
+	for _, d := range r.Demands {
+		if d.Connections < 2 {
+			continue
+		}
+		for _, course := range r.Results[d.Name].Slowest {
+			lines = append(lines, d.Name+": "+course)
+		}
+	}
+	return lines
+}
+
 // Refused counts connections of a demand that failed.
 func Refused(demand string) func(*Run) float64 {
 	return func(r *Run) float64 { return float64(r.Results[demand].Failed) }

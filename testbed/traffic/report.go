@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -20,16 +21,17 @@ type Report struct {
 	MPTCP   bool    `json:"mptcp"`           // end to end
 	Wrong   string  `json:"wrong,omitempty"` // what came at Bad
 	Error   string  `json:"error,omitempty"`
+	Course  string  `json:"-"` // when it came how far, in words
 	Series  Series  `json:"series"`
 }
 
-// tellWhen adds to an error how far the connection had come. begun is since the demand's start.
+// tellWhen says how far the connection has come, and adds that to an error. begun is since the demand's start.
 func (rep *Report) tellWhen(begun time.Duration) {
-	if rep.Error == "" {
-		return
-	}
-	rep.Error += fmt.Sprintf(" (begun at %.2f s, connected in %.0f ms, first octet after %.0f ms, end after %.0f ms, %d octets)",
+	rep.Course = fmt.Sprintf("begun at %.2f s, connected in %.0f ms, first octet after %.0f ms, end after %.0f ms, %d octets",
 		begun.Seconds(), rep.Connect, rep.First, rep.Done, rep.Octets)
+	if rep.Error != "" {
+		rep.Error += " (" + rep.Course + ")"
+	}
 }
 
 // Result is what a demand came to.
@@ -38,7 +40,8 @@ type Result struct {
 	Seconds     float64  `json:"seconds"`
 	Connections int      `json:"connections"`
 	Failed      int      `json:"failed"`
-	Errors      []string `json:"errors,omitempty"` // the first few
+	Errors      []string `json:"errors,omitempty"`  // the first few
+	Slowest     []string `json:"slowest,omitempty"` // how those went that took longest, the first few
 	Octets      int64    `json:"octets"`
 	Bad         int      `json:"bad"`             // connections with a wrong octet
 	Wrong       []string `json:"wrong,omitempty"` // what came there, of the first few
@@ -121,6 +124,7 @@ func (s Series) Mbit(from, to time.Time) float64 {
 // summary joins reports.
 func summary(start time.Time, reports []Report) Result {
 	r := Result{Start: start.UnixMilli(), Seconds: time.Since(start).Seconds(), Connections: len(reports)}
+	r.Slowest = slowest(reports)
 	var connect, first, done []float64
 	for _, c := range reports {
 		r.Octets += c.Octets
@@ -149,6 +153,19 @@ func summary(start time.Time, reports []Report) Result {
 	r.Mbit = float64(r.Octets) * 8 / r.Seconds / 1e6
 	return r
 }
+
+// slowest tells the courses of those that took longest and did not fail, the longest first.
+func slowest(reports []Report) (courses []string) {
+	whole := slices.DeleteFunc(slices.Clone(reports), func(c Report) bool { return c.Error != "" || c.Course == "" })
+	slices.SortFunc(whole, func(a, b Report) int { return cmp.Compare(b.Done, a.Done) })
+	for _, c := range whole[:min(len(whole), slowestMost)] {
+		courses = append(courses, c.Course)
+	}
+	return courses
+}
+
+// slowestMost is how many slow ones a result tells.
+const slowestMost = 5
 
 // errorsMost is how many errors a result tells.
 const errorsMost = 8

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,13 @@ func TestARefusedConnectionIsAFailure(t *testing.T) {
 	r := Run(t.Context(), Demand{Kind: Get, To: l.Addr().String(), Octets: 1})
 	if r.Failed != 1 || len(r.Errors) != 1 || !strings.Contains(r.Errors[0], "refused (begun at ") {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestSlowestAreTold(t *testing.T) {
+	reports := []Report{{Done: 3, Course: "c"}, {Done: 9, Course: "a"}, {Done: 20, Course: "failed", Error: "reset"}, {Done: 5, Course: "b"}}
+	if got := summary(time.Now(), reports).Slowest; !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("the slowest are %q", got)
 	}
 }
 

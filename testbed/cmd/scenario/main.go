@@ -122,6 +122,10 @@ func one(ctx context.Context, s scenario.Scenario, bin world.Binaries, show show
 			counters(w)
 			run.Timeline(os.Stdout, 250*time.Millisecond)
 			run.Tally.Print(os.Stdout)
+			fmt.Println("--- the slowest")
+			for _, line := range run.Laggards() {
+				fmt.Println("  " + line)
+			}
 		}
 	})
 	if err != nil {

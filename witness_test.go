@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"spillway/linkmon"
+)
+
+// A link that does not answer is dead when another does; when none does, nobody knows.
+func TestWitnesses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		w     witnesses
+		heard bool
+		want  finding
+	}{
+		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, undecided},
+		"no other link":                {witnesses{failed: true}, false, linkDead},
+		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, linkDead},
+		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, linkDead},
+		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, undecided},
+		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, allSilent},
+	} {
+		if got := tt.w.find(tt.heard); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// The results of probes and witnesses come one by one, those of an earlier doubt perhaps last.
+func TestAProbesEndWaitsForItsWitnesses(t *testing.T) {
+	play := func(results ...probeResult) *linkmon.Health {
+		h := &house{senses: make([]sense, 2)}
+		s := &h.senses[0]
+		now := time.Now()
+		s.health.Step(now, nil, linkmon.Link{Usable: true})
+		s.health.ProbeSent(now)
+		s.others = witnesses{since: now.Add(time.Hour), round: 2, asked: []int{1}, open: 1} // nothing was heard since
+		for _, r := range results {
+			h.probed(t.Context(), r)
+		}
+		return &s.health
+	}
+	failed, silent, spoke := probeResult{}, probeResult{witness: 2}, probeResult{witness: 2, answered: true}
+	if n := play(failed).Moot(); n != 0 {
+		t.Errorf("%d moot before the witness has reported", n)
+	}
+	if n := play(failed, silent).Moot() + play(silent, failed).Moot(); n != 2 {
+		t.Errorf("%d moot of two where nobody answers", n)
+	}
+	if n := play(failed, spoke).Moot() + play(spoke, failed).Moot(); n != 0 {
+		t.Errorf("%d moot though another link answers", n)
+	}
+	if n := play(failed, probeResult{witness: 1}).Moot(); n != 0 {
+		t.Errorf("%d moot by a witness of an earlier doubt", n)
+	}
+}
+
+// Links that nobody answered by are no longer excused as soon as one of them is heard.
+func TestOneAnswerEndsTheSilenceOfAll(t *testing.T) {
+	h := &house{senses: make([]sense, 2)}
+	now := time.Now()
+	for i := range h.senses {
+		h.senses[i].health.Step(now, nil, linkmon.Link{Usable: true})
+		h.senses[i].health.ProbeMoot(now)
+	}
+	h.unmute()
+	if n := h.senses[0].health.Moot() + h.senses[1].health.Moot(); n != 2 {
+		t.Fatalf("%d moot, though nobody was heard", n)
+	}
+	h.senses[0].health.ProbeSent(now)
+	h.senses[0].health.ProbeDone(now.Add(time.Second), true)
+	h.unmute()
+	if n := h.senses[0].health.Moot() + h.senses[1].health.Moot(); n != 0 {
+		t.Errorf("%d moot, though the first link answers", n)
+	}
+}
