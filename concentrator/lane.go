@@ -32,7 +32,6 @@ type quick struct {
 	holds   bool        // the answer, for the server's first octets to go with it
 	waited  bool        // for the client's handshake, as the server was faster
 	waits   atomic.Bool // and still does
-	self    engine.Opening
 }
 
 // begun is what a goroutine finds of a session that the lane gave up.
@@ -63,17 +62,16 @@ func (ses *session) onLane(a engine.Arrival) bool {
 		ses.begun = &begun{head: buf}
 		return false // the goroutine will see the same, and knows what to say
 	}
-	q.self = engine.Opening{Event: q.event, Late: q.giveUp, Soon: q.enough, Ended: q.ended, Both: true}
-	if q.c, err = a.Open(q.server, &q.self); err != nil {
-		q.ended(engine.Aborted) // the engine closes, or is out of memory
+	if q.c, err = a.Open(q.server, q, true); err != nil {
+		q.Ended(engine.Aborted) // the engine closes, or is out of memory
 		engine.Reset(q.server)
 		engine.Reset(q.fd)
 	}
 	return true
 }
 
-// event is the engine's call.
-func (q *quick) event(side int, events uint32) {
+// Event is the engine's call.
+func (q *quick) Event(side int, events uint32) {
 	const failed = unix.EPOLLERR | unix.EPOLLHUP
 	switch {
 	case side == 0 && events&failed != 0: // the client has reset it
@@ -81,7 +79,7 @@ func (q *quick) event(side int, events uint32) {
 		return
 	case side == 1 && q.there:
 		if q.holds {
-			q.enough()
+			q.Soon()
 		}
 		return // read when the client has its answer
 	case side == 1 && events&failed != 0:
@@ -105,9 +103,10 @@ func (q *quick) event(side int, events uint32) {
 	}
 }
 
-// enough ends the holding back of the answer. A server that was given a request soon says something, and then the answer goes with it: a
-// segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the client has said all it had to.
-func (q *quick) enough() {
+// Soon is the engine's call after 10 ms: it ends the holding back of the answer. A server that was given a request soon says something, and
+// then the answer goes with it: a segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the
+// client has said all it had to.
+func (q *quick) Soon() {
 	if q.holds {
 		q.holds = false
 		q.answer()
@@ -119,7 +118,7 @@ func (q *quick) pass() bool {
 	if len(q.data) == 0 {
 		return true
 	}
-	n, err := unix.Write(q.server, q.data)
+	n, err := q.c.Write(1, q.data)
 	if n > 0 {
 		q.early.Add(uint32(n))
 		q.data = q.data[n:]
@@ -173,11 +172,21 @@ func (q *quick) complete() (err error) {
 	if q.ready {
 		return nil
 	}
-	if q.out, err = mptcp.InspectFD(q.fd); err == nil {
-		q.ready = !q.s.waits || q.out.Established && (!q.out.MPTCP || keyed(mptcp.InfoFD(q.fd)))
+	if !q.s.waits {
+		q.out, err = mptcp.InspectFD(q.fd)
+		q.ready = err == nil
+		return err
 	}
-	return err
+	if q.out, err = mptcp.HandshakeFD(q.fd); err != nil || !q.out.Established {
+		return err
+	}
+	in, fell := mptcp.InfoFD(q.fd)
+	q.out.MPTCP, q.ready = fell == nil, keyed(in, fell)
+	return nil
 }
+
+// Late is the engine's call after 200 ms.
+func (q *quick) Late() { q.giveUp() }
 
 // giveUp leaves the lane. Nothing was read that the goroutine needs.
 func (q *quick) giveUp() {
@@ -194,8 +203,8 @@ func (q *quick) drop() {
 	q.s.forget(q.session)
 }
 
-// ended is the engine's call when it closes.
-func (q *quick) ended(engine.End) {
+// Ended is the engine's call when it closes.
+func (q *quick) Ended(engine.End) {
 	q.waits.Store(false)
 	q.s.forget(q.session)
 }

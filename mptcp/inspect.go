@@ -40,14 +40,21 @@ func Inspect(c *net.TCPConn) (Outcome, error) {
 
 // InspectFD is Inspect for a bare descriptor.
 func InspectFD(fd int) (Outcome, error) {
+	o, err := HandshakeFD(fd)
+	if err == nil {
+		o.MPTCP = isMPTCP(fd)
+	}
+	return o, err
+}
+
+// HandshakeFD is InspectFD without the question whether it still is MPTCP.
+func HandshakeFD(fd int) (Outcome, error) {
 	var b [minTCPInfo]byte
 	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
 	if err != nil {
 		return Outcome{}, os.NewSyscallError("getsockopt TCP_INFO", err)
 	}
-	o, err := parseOutcome(b[:n])
-	o.MPTCP = isMPTCP(fd)
-	return o, err
+	return parseOutcome(b[:n])
 }
 
 // minTCPInfo: state, options and fast-open result are in the first octets, which every kernel has.
@@ -99,7 +106,7 @@ func handshaken(state uint8) bool {
 // isMPTCP says whether a socket still speaks MPTCP. TCP_IS_MPTCP tells since 6.10; before, MPTCP_INFO fails after
 // fallback.
 func isMPTCP(fd int) bool {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_TCP, tcpIsMPTCP)
+	v, err := getInt(fd, unix.SOL_TCP, tcpIsMPTCP)
 	if err == nil {
 		return v != 0
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,7 +97,7 @@ func common(fd int, v6 bool, device string, transparent bool, send, recv int) er
 
 // receiveBuffer sets SO_RCVBUF, beyond net.core.rmem_max where the process may (CAP_NET_ADMIN).
 func receiveBuffer(fd, octets int) error {
-	if octets <= 0 || unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
+	if octets <= 0 || setInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
 		return nil
 	}
 	return setIf(true, "SO_RCVBUF", fd, unix.SOL_SOCKET, unix.SO_RCVBUF, octets)
@@ -106,7 +107,7 @@ func bindToDevice(fd int, device string) error {
 	if device == "" {
 		return nil
 	}
-	if err := unix.BindToDevice(fd, device); err != nil {
+	if err := setOption(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unsafe.Pointer(unsafe.StringData(device)), uintptr(len(device))); err != nil {
 		return fmt.Errorf("bind to device %s: %w", device, err)
 	}
 	return nil
@@ -125,7 +126,7 @@ func setIf(want bool, label string, fd, level, name, value int) error {
 	if !want {
 		return nil
 	}
-	if err := unix.SetsockoptInt(fd, level, name, value); err != nil {
+	if err := setInt(fd, level, name, value); err != nil {
 		return fmt.Errorf("set %s to %d: %w", label, value, err)
 	}
 	return nil

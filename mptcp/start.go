@@ -22,7 +22,7 @@ func Start(remote netip.AddrPort, o DialOptions, hello []byte) (fd, sent int, er
 	if o.PlainTCP {
 		protocol = unix.IPPROTO_TCP
 	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+	fd, err = rawSocket(family, protocol)
 	if err != nil {
 		return -1, 0, os.NewSyscallError("socket", err)
 	}
@@ -41,14 +41,15 @@ func begin(fd int, v6 bool, remote netip.AddrPort, o DialOptions, hello []byte) 
 		return 0, err
 	}
 	if o.Local.IsValid() || o.LocalPort != 0 {
-		if err := unix.Bind(fd, Sockaddr(netip.AddrPortFrom(o.Local, o.LocalPort), v6)); err != nil {
+		from := rawSockaddr(netip.AddrPortFrom(o.Local, o.LocalPort), v6)
+		if err := bind(fd, &from); err != nil {
 			return 0, os.NewSyscallError("bind", err)
 		}
 	}
-	to := Sockaddr(remote, v6)
+	to := rawSockaddr(remote, v6)
 	if fast && !o.Sure {
-		if sent, err = sendFast(fd, hello, to); err != unix.EOPNOTSUPP {
-			return sent, os.NewSyscallError("sendmsg", err)
+		if sent, err = sendFast(fd, hello, &to); err != unix.EOPNOTSUPP {
+			return sent, os.NewSyscallError("sendto", err)
 		}
 	}
 	if fast { // as Sure wants it, or MPTCP before 6.2
@@ -56,7 +57,7 @@ func begin(fd int, v6 bool, remote netip.AddrPort, o DialOptions, hello []byte) 
 			return 0, err
 		}
 	}
-	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
+	if err := connect(fd, &to); err != nil && err != unix.EINPROGRESS {
 		return 0, os.NewSyscallError("connect", err)
 	}
 	if o.Sure && !o.PlainTCP && !isMPTCP(fd) {
@@ -70,11 +71,11 @@ func begin(fd int, v6 bool, remote netip.AddrPort, o DialOptions, hello []byte) 
 }
 
 // sendFast connects and sends in one, which costs two calls less than TCP_FASTOPEN_CONNECT.
-func sendFast(fd int, hello []byte, to unix.Sockaddr) (sent int, err error) {
+func sendFast(fd int, hello []byte, to *sockaddr) (sent int, err error) {
 	if err := optional(true, fd, unix.SOL_TCP, unix.TCP_FASTOPEN_NO_COOKIE, 1); err != nil {
 		return 0, err
 	}
-	return begun(unix.SendmsgN(fd, hello, nil, to, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL))
+	return begun(sendTo(fd, hello, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, to))
 }
 
 // begun reads what a first write to a non-blocking socket says.

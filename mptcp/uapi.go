@@ -102,7 +102,7 @@ const (
 // getsockopt reads an option of any length into b and returns how many octets the kernel wrote.
 func getsockopt(fd, level, name int, b []byte) (int, error) {
 	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
 	if errno != 0 {
 		return 0, errno

@@ -24,7 +24,7 @@ func (u *upstream) opening(dst netip.AddrPort, ask bool) (b []byte, follow bool,
 		if ask && u.extended() {
 			m.Connect.Options = askMPTCP[:]
 		}
-		b, err = m.Append(make([]byte, 0, 64))
+		b, err = m.Append(make([]byte, 0, 320)) // most requests fit behind it, see quick.hear
 		return b, true, err
 	case SOCKS4a:
 		b, err = socks.AppendConnect4a(nil, dst, u.User)

@@ -41,10 +41,16 @@ type flow struct {
 type flows struct {
 	mu    sync.Mutex
 	last  uint64
-	list  []*flow
+	list  []place
 	holes int
 	up    uint64 // octets of ended ones
 	down  uint64
+}
+
+// place is a flow in the list; without one, a hole, which keeps the order searchable.
+type place struct {
+	id uint64
+	*flow
 }
 
 func (s *session) flow(p path, head int) *flow {
@@ -61,14 +67,14 @@ func (fs *flows) add(f *flow) {
 	defer fs.mu.Unlock()
 	fs.last++
 	f.id = fs.last
-	fs.list = append(fs.list, f)
+	fs.list = append(fs.list, place{f.id, f})
 }
 
 func (fs *flows) remove(f *flow) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if i := fs.find(f.id); i < len(fs.list) && fs.list[i] == f {
-		fs.list[i] = &flow{id: f.id} // a hole keeps the order searchable
+	if i := fs.find(f.id); i < len(fs.list) && fs.list[i].flow == f {
+		fs.list[i].flow = nil
 		fs.holes++
 	}
 	fs.up += uint64(f.head)
@@ -97,9 +103,9 @@ func (fs *flows) find(id uint64) int {
 }
 
 func (fs *flows) compact() {
-	kept := make([]*flow, 0, len(fs.list)-fs.holes)
+	kept := make([]place, 0, len(fs.list)-fs.holes)
 	for _, f := range fs.list {
-		if f.r != nil {
+		if f.flow != nil {
 			kept = append(kept, f)
 		}
 	}
@@ -112,7 +118,7 @@ func (fs *flows) page(offset, limit int) []*flow {
 	defer fs.mu.Unlock()
 	page := make([]*flow, 0, min(limit, len(fs.list)))
 	for _, f := range fs.list {
-		if f.r == nil {
+		if f.flow == nil {
 			continue
 		}
 		if offset > 0 {
@@ -122,7 +128,7 @@ func (fs *flows) page(offset, limit int) []*flow {
 		if len(page) >= limit {
 			break
 		}
-		page = append(page, f)
+		page = append(page, f.flow)
 	}
 	return page
 }
@@ -218,7 +224,7 @@ func (f *flow) askToken(c *engine.Conn) {
 func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	r.flows.mu.Lock()
 	var c *engine.Conn
-	if i := r.flows.find(id); i < len(r.flows.list) && r.flows.list[i].id == id {
+	if i := r.flows.find(id); i < len(r.flows.list) && r.flows.list[i].id == id && r.flows.list[i].flow != nil {
 		c = r.flows.list[i].conn.Load()
 	}
 	r.flows.mu.Unlock()

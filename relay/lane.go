@@ -25,7 +25,7 @@ const mostAnswer = 32 << 10
 
 // quick is a connection on the lane.
 type quick struct {
-	*session
+	session
 	p     path
 	c     *engine.Conn
 	fd    int    // towards the LAN host
@@ -36,7 +36,7 @@ type quick struct {
 	began time.Time
 	open  bool // the handshake is complete
 	fast  bool // the opening left in the SYN. The LAN host's octets never do, see session.converse
-	self  engine.Opening
+	dry   bool // the LAN host's socket was emptied, see engine.Start
 }
 
 // begun is what a goroutine finds of a connection that the lane gave up.
@@ -80,7 +80,8 @@ func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) {
 		r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total())
 		go r.changed() // not here: door.mu may be held
 	}
-	s := &session{r: r, set: r.settings.Load(), src: a.From, dst: dst}
+	q := &quick{session: session{r: r, set: r.settings.Load(), src: a.From, dst: dst}, fd: a.FD} // in one, for the garbage's sake
+	s := &q.session
 	if len(s.set.Rules) > 0 {
 		s.follow(takeMark(a.FD))
 	}
@@ -91,14 +92,15 @@ func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) {
 		r.farewell()
 		return
 	}
-	if held == nil && a.InLoop() && s.onLane(a) {
+	if held == nil && a.InLoop() && q.onLane(a) {
 		return
 	}
 	go s.proceed(a.FD, held)
 }
 
 // onLane begins the connection, and tells whether it could. Otherwise nobody was asked.
-func (s *session) onLane(a engine.Arrival) bool {
+func (q *quick) onLane(a engine.Arrival) bool {
+	s := &q.session
 	links := s.r.plan.Load().links(s.act)
 	ups := s.set.order()
 	if len(links) == 0 || len(ups) == 0 || s.set.Warm > 0 || s.set.Race == "always" {
@@ -109,7 +111,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 	if u.Protocol != Convert || u.inQuestion() || bypass && s.r.native.knows(s.dst, time.Now()) {
 		return false
 	}
-	q := &quick{session: s, p: s.choose(u, u.clean(links)[0]), fd: a.FD, began: time.Now()}
+	q.p, q.began = s.choose(u, u.clean(links)[0]), time.Now()
 	if !s.set.IgnoreDSCP {
 		q.dscp = savedDSCP(a.FD)
 	}
@@ -136,8 +138,7 @@ func (s *session) onLane(a engine.Arrival) bool {
 		s.early.b = q.hello[q.head:]
 		return false // the goroutine will see the same, and knows what to do
 	}
-	q.self = engine.Opening{Event: q.event, Late: q.late, Ended: q.ended}
-	if q.c, err = a.Open(q.up, &q.self); err != nil {
+	if q.c, err = a.Open(q.up, q, false); err != nil {
 		engine.Reset(q.up) // the engine closes, or is out of memory
 		engine.Reset(q.fd)
 		q.gone()
@@ -146,8 +147,8 @@ func (s *session) onLane(a engine.Arrival) bool {
 	return true
 }
 
-// event is the engine's call.
-func (q *quick) event(side int, events uint32) {
+// Event is the engine's call.
+func (q *quick) Event(side int, events uint32) {
 	const failed = unix.EPOLLERR | unix.EPOLLHUP
 	switch {
 	case side == 0 && events&failed != 0: // the LAN host has reset it
@@ -174,13 +175,15 @@ func (q *quick) event(side int, events uint32) {
 
 // hear reads with read what the LAN host has sent so far. Its end, and what is too much, is read by the engine later.
 func (q *quick) hear(read func(most int) ([]byte, error)) {
+	q.dry = false
 	for room := mostEarly - (len(q.hello) - q.head); room > 0; {
 		b, err := read(room)
 		if len(b) == 0 || err != nil {
+			q.dry = err == unix.EAGAIN
 			return
 		}
 		q.hello = append(q.hello, b...)
-		if len(b) < room { // edge-triggered: what comes later, or more than there is room for, is told or read at the end
+		if q.dry = len(b) < room; q.dry { // edge-triggered: what comes later, or more than there is room for, is told or read at the end
 			return
 		}
 		room -= len(b)
@@ -190,7 +193,7 @@ func (q *quick) hear(read func(most int) ([]byte, error)) {
 // say sends what was heard on to the converter, once the handshake is complete; false when that has failed, and the goroutine looks why.
 func (q *quick) say() bool {
 	for q.open && q.said < len(q.hello) {
-		n, err := unix.Write(q.up, q.hello[q.said:])
+		n, err := q.c.Write(1, q.hello[q.said:])
 		if err == unix.EAGAIN || err == unix.EINPROGRESS {
 			q.c.Want(1)
 			return true
@@ -239,13 +242,13 @@ func (q *quick) begin(said []byte) {
 	q.r.count.relayed.Add(1)
 	pair := q.pair(f)
 	pair.Fell = q.fellBack(q.up, q.p)
-	q.c.Begin(pair, engine.Start{Up: q.hello[q.said:], Down: said}, q.plainTCP(q.p))
+	q.c.Begin(pair, engine.Start{Up: q.hello[q.said:], Down: said, Drained: q.dry}, q.plainTCP(q.p))
 }
 
 // giveUp leaves the lane. heard was read of the upstream.
 func (q *quick) giveUp(heard []byte) {
 	q.c.Release()
-	s := q.session
+	s := &q.session
 	s.early.b = q.hello[q.head:]
 	s.begun = &begun{p: q.p, rest: q.hello[q.said:], began: q.began, fast: q.fast, heard: slices.Clone(heard), sent: q.said > q.head, hears: q.said < len(q.hello)}
 	up, err := engine.ConnOf(q.up)
@@ -258,11 +261,14 @@ func (q *quick) giveUp(heard []byte) {
 	go s.proceed(q.fd, nil)
 }
 
-// late is the engine's call after 200 ms.
-func (q *quick) late() { q.giveUp(nil) }
+// Late is the engine's call after 200 ms.
+func (q *quick) Late() { q.giveUp(nil) }
 
-// ended is the engine's call when it closes.
-func (q *quick) ended(engine.End) { q.gone() }
+// Soon is for those who call Conn.Soon.
+func (q *quick) Soon() {}
+
+// Ended is the engine's call when it closes.
+func (q *quick) Ended(engine.End) { q.gone() }
 
 // gone counts out what never came to be copied.
 func (q *quick) gone() {

@@ -20,6 +20,9 @@ func (p *Plan) links(a Action) []*PlanLink {
 				return
 			}
 		}
+		if list == nil {
+			list = make([]*PlanLink, 0, len(p.Links))
+		}
 		list = append(list, l)
 	}
 	if a == Primary {

@@ -12,7 +12,7 @@ import (
 // getsockopt reads an option that is not a number. unix.GetsockoptString ends at a zero octet.
 func getsockopt(fd, level, name int, b []byte) (int, error) {
 	n := uint32(len(b))
-	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+	_, _, e := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
 	if e != 0 {
 		return 0, os.NewSyscallError("getsockopt", e)

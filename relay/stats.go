@@ -79,7 +79,7 @@ func (fs *flows) sum() (n int, up, down uint64) {
 	defer fs.mu.Unlock()
 	up, down = fs.up, fs.down
 	for _, f := range fs.list {
-		if f.r == nil {
+		if f.flow == nil {
 			continue
 		}
 		n++

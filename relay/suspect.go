@@ -228,7 +228,7 @@ func (fs *flows) moved(upstream string) (octets uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, f := range fs.list {
-		if f.r == nil || f.up == nil || f.up.Name != upstream {
+		if f.flow == nil || f.up == nil || f.up.Name != upstream {
 			continue
 		}
 		if c := f.conn.Load(); c != nil {

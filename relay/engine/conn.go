@@ -45,19 +45,19 @@ type Conn struct {
 	fd       [2]int32 // 0: LAN, 1: upstream
 	dir      [2]direction
 	slot     int32
-	turn     uint8  // of share.moved
 	gen      uint32 // of the slot, so that a late event of a predecessor is recognised
 	last     uint32 // when octets moved, seconds of the loop's clock
 	idle     uint32 // seconds
 	half     uint32
-	over     bool
-	settled  bool        // no more to look for, see reserve.go
-	sendMost int32       // octets, Pair.SendMost
-	out      [2]bool     // a socket's writability wakes us: once it was the slower one, and see Hush
-	opening  *Opening    // nil: being copied
-	withheld *withheld   // nil: the kernel keeps dir[1] within the window
 	quit     atomic.Bool // Abort was called
-	fell     fallen      // of upstream
+	sendMost int32       // octets, Pair.SendMost
+	turn     uint8       // of share.moved
+	over     bool
+	settled  bool      // no more to look for, see reserve.go
+	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush
+	opening  Opening   // nil: being copied
+	withheld *withheld // nil: the kernel keeps dir[1] within the window
+	fell     fallen    // of upstream
 }
 
 // direction is one way of a pair: dir[0] from the LAN to upstream, dir[1] back.

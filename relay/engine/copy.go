@@ -38,7 +38,7 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 		return
 	}
 	// The error may wait behind octets that the other side does not take, or behind an end that was read before.
-	if e, err := unix.GetsockoptInt(int(c.fd[side]), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+	if failed, e := option(c.fd[side], unix.SOL_SOCKET, unix.SO_ERROR); e != 0 || failed != 0 {
 		l.finish(c, Failed)
 	}
 }
@@ -317,7 +317,7 @@ func (l *loop) passEnd(c *Conn, d int) {
 		l.finish(c, Closed)
 		return
 	}
-	if err := unix.Shutdown(int(c.fd[1-d]), unix.SHUT_WR); err != nil {
+	if shutWrite(c.fd[1-d]) != 0 {
 		l.finish(c, Failed)
 	}
 }
@@ -346,7 +346,7 @@ func (l *loop) finish(c *Conn, end End) {
 		case side == 1 && c.byLines():
 			l.part(fd)
 		default:
-			unix.Close(int(fd))
+			closeFD(fd)
 		}
 	}
 	switch {

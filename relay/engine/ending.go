@@ -43,7 +43,7 @@ func (l *loop) waits(c *Conn, d int) bool {
 		return false
 	}
 	expects := leastEnding
-	if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
+	if info, e := tcpInfo(fd); e == 0 {
 		expects = max(expects, int64(info.Rtt)*int64(time.Microsecond)/4)
 	}
 	x.ending = true

@@ -24,8 +24,8 @@ const errLost = unix.EILSEQ
 //
 //go:noinline
 func taken(fd int32) uint64 {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO)
-	if err != nil {
+	info, e := tcpInfo(fd)
+	if e != 0 {
 		return 0
 	}
 	return info.Bytes_received

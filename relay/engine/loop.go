@@ -142,10 +142,10 @@ func (l *loop) enter(c *Conn) error {
 	l.count++
 	for side, fd := range c.fd {
 		ev := c.event(side)
-		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); err != nil {
+		if err := watch(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 			l.forget(c)
 			for _, fd := range c.fd[:side] {
-				unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+				watch(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 			}
 			return fmt.Errorf("epoll socket: %w", err)
 		}

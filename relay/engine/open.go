@@ -37,8 +37,8 @@ func (a Arrival) Waiting() (n int) {
 
 // Waiting tells how many connections wait to be accepted from a listening socket.
 func Waiting(fd int) int {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
-	if err != nil {
+	info, e := tcpInfo(int32(fd))
+	if e != 0 {
 		return 0
 	}
 	return int(info.Unacked)
@@ -162,12 +162,11 @@ func (l *loop) accept(id int32, little bool) {
 }
 
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
-type Opening struct {
-	Event func(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
-	Both  bool                          // the accepted socket's writability is told too: on MPTCP an edge of it says that the handshake is complete
-	Late  func()                        // it has been here for 200 ms: it must begin, end or leave now
-	Soon  func()                        // 10 ms have passed since Conn.Soon
-	Ended func(End)                     // the engine closes
+type Opening interface {
+	Event(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
+	Late()                         // it has been here for 200 ms: it must begin, end or leave now
+	Soon()                         // 10 ms have passed since Conn.Soon
+	Ended(End)                     // the engine closes
 }
 
 // Start is what the opening leaves to be copied.
@@ -175,6 +174,8 @@ type Start struct {
 	Up   []byte // octets for upstream that it would not take yet
 	Down []byte // octets for the LAN side; they leave together with what upstream has by now
 	Own  int    // so many of Down are not upstream's, and not counted
+	// Drained: the last read of the accepted socket, TCP, was shorter than it might have been, so that an event tells of what comes after.
+	Drained bool
 }
 
 // line is openings that are looked at after a while, all after equally long, so that they are in order.
@@ -202,7 +203,7 @@ func (n *line) next() (at int64, waits bool) {
 }
 
 // due takes one out whose time has come; nil: none.
-func (n *line) due(now int64) *Opening {
+func (n *line) due(now int64) Opening {
 	if at, waits := n.next(); !waits || at > now {
 		return nil
 	}
@@ -213,14 +214,15 @@ func (n *line) due(now int64) *Opening {
 }
 
 // Open puts an accepted connection and its upstream socket under the loop's care, to be told of what comes. Call Begin,
-// Release or Drop from one of o's functions. On an error both sockets are still the caller's.
-func (a Arrival) Open(up int, o *Opening) (*Conn, error) {
+// Release or Drop from one of o's functions. both: the accepted socket's writability is told too; on MPTCP an edge of it says that the
+// handshake is complete. On an error both sockets are still the caller's.
+func (a Arrival) Open(up int, o Opening, both bool) (*Conn, error) {
 	l := a.loop
 	c := &Conn{loop: l, fd: [2]int32{int32(a.FD), int32(up)}, opening: o}
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
-	c.out = [2]bool{o.Both, true} // tells of the handshake's end
+	c.out = [2]bool{both, true} // tells of the handshake's end
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.enter(c); err != nil {
@@ -235,6 +237,15 @@ func (a Arrival) Read(most int) ([]byte, error) { return a.loop.take(int32(a.FD)
 
 // Read takes what a socket of an opening (0: LAN, 1: upstream) has, as Arrival.Read does.
 func (c *Conn) Read(side, most int) ([]byte, error) { return c.loop.take(c.fd[side], most) }
+
+// Write gives a socket of an opening what it takes, without waiting.
+func (c *Conn) Write(side int, b []byte) (int, error) {
+	n, e := write(c.fd[side], b)
+	if e != 0 {
+		return 0, e
+	}
+	return n, nil
+}
 
 func (l *loop) take(fd int32, most int) ([]byte, error) {
 	n, e := read(fd, l.scratch[:min(most, len(l.scratch))])
@@ -268,7 +279,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
 		l.pump(c, 1)
 	}
-	if !c.over {
+	if !c.over && !(s.Drained && !c.dir[0].hup) {
 		l.pump(c, 0)
 	}
 }
@@ -314,7 +325,7 @@ func (c *Conn) Release() {
 	defer l.mu.Unlock()
 	l.forget(c)
 	for _, fd := range c.fd {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+		watch(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 }
 
@@ -354,7 +365,7 @@ func (c *Conn) Hush(side int) {
 // watch says anew what wakes us for a socket.
 func (l *loop) watch(c *Conn, side int) {
 	ev := c.event(side)
-	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, int(c.fd[side]), &ev)
+	watch(l.epoll, unix.EPOLL_CTL_MOD, c.fd[side], &ev)
 }
 
 // event is what wakes us for a socket, and how we know whom it concerns.

@@ -50,18 +50,30 @@ func begun(t *testing.T, e *Engine, b int, s Start) (lan *net.TCPConn, begun cha
 	lan = open(t, e, func(a Arrival) {
 		var c *Conn
 		var err error
-		o := &Opening{Late: func() { t.Error("late"); c.Drop() }, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+		o := &opens{late: func() { t.Error("late"); c.Drop() }, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
 			if side == 1 && events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
 				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, s, false)
 				begun <- c
 			}
 		}}
-		if c, err = a.Open(b, o); err != nil {
+		if c, err = a.Open(b, o, false); err != nil {
 			t.Error(err)
 		}
 	})
 	return lan, begun, end
 }
+
+// opens is an Opening of functions.
+type opens struct {
+	event      func(side int, events uint32)
+	late, soon func()
+	ended      func(End)
+}
+
+func (o *opens) Event(side int, events uint32) { o.event(side, events) }
+func (o *opens) Late()                         { o.late() }
+func (o *opens) Soon()                         { o.soon() }
+func (o *opens) Ended(e End)                   { o.ended(e) }
 
 func wait[T any](t *testing.T, what string, c chan T) (x T) {
 	t.Helper()
@@ -103,6 +115,58 @@ func TestBeginPassesOnWhatIsThere(t *testing.T) {
 	})
 }
 
+// TestBeginDrained: what the accepted socket says, or said with its end, after it was emptied is passed on as ever, though it is not read at the beginning.
+func TestBeginDrained(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		fd, up := pipe(t, false)
+		var c *Conn
+		read, ends, end := make(chan bool, 1), make(chan bool, 1), make(chan End, 1)
+		o := &opens{late: func() {}, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
+			switch {
+			case side == 1 && events&unix.EPOLLIN != 0:
+				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Down: []byte("answer"), Own: 6, Drained: true}, true)
+			case side == 0 && events&unix.EPOLLRDHUP != 0: // its octets were read, and its end was not
+				ends <- true
+			}
+		}}
+		lan := open(t, start(t, 1), func(a Arrival) {
+			unix.Poll([]unix.PollFd{{Fd: int32(a.FD), Events: unix.POLLIN}}, 30_000)
+			b, err := a.Read(100)
+			if string(b) != "request" {
+				t.Errorf("read %q, %v", b, err)
+			}
+			if c, err = a.Open(fd, o, false); err != nil {
+				t.Error(err)
+			}
+			read <- true
+		})
+		lan.Write([]byte("request"))
+		wait(t, "nothing was read", read)
+		want := ""
+		if ended {
+			lan.CloseWrite()
+			wait(t, "the opening was not told of the end", ends)
+		}
+		up.Write([]byte("said"))
+		heard := make([]byte, 10)
+		if _, err := io.ReadFull(lan, heard); err != nil || string(heard) != "answersaid" {
+			t.Fatalf("ended %v: the LAN host heard %q, %v", ended, heard, err)
+		}
+		if !ended {
+			want = "later"
+			lan.Write([]byte(want))
+			lan.CloseWrite()
+		}
+		if got, err := io.ReadAll(up); err != nil || string(got) != want {
+			t.Errorf("ended %v: upstream heard %q, %v", ended, got, err)
+		}
+		up.CloseWrite()
+		if x := wait(t, "no end", end); x != Closed {
+			t.Errorf("ended %v: as %v", ended, x)
+		}
+	}
+}
+
 // TestBeginSeesUpstreamsReset: what failed while it was opened is reset, not ended.
 func TestBeginSeesUpstreamsReset(t *testing.T) {
 	b, up := pipe(t, false)
@@ -127,9 +191,9 @@ func TestSoonIsForOpenings(t *testing.T) {
 		open(t, e, func(a Arrival) {
 			var c *Conn
 			var err error
-			o := &Opening{Event: func(int, uint32) {}, Soon: func() { told <- i }, Ended: func(End) {},
-				Late: func() { late <- i; c.Drop() }}
-			if c, err = a.Open(b, o); err != nil {
+			o := &opens{event: func(int, uint32) {}, soon: func() { told <- i }, ended: func(End) {},
+				late: func() { late <- i; c.Drop() }}
+			if c, err = a.Open(b, o, false); err != nil {
 				t.Error(err)
 				return
 			}
@@ -164,7 +228,7 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 				n, _ = unix.Write(b, make([]byte, 64<<10))
 			}
 		}
-		o := &Opening{Late: func() {}, Ended: func(x End) { end <- x }, Event: func(side int, events uint32) {
+		o := &opens{late: func() {}, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
 			switch {
 			case side == 0 || events&unix.EPOLLOUT == 0:
 			case len(sent) == 0:
@@ -179,7 +243,7 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 		}}
 		lan := open(t, start(t, 1), func(a Arrival) {
 			var err error
-			if c, err = a.Open(b, o); err != nil {
+			if c, err = a.Open(b, o, false); err != nil {
 				t.Error(err)
 			}
 		})

@@ -5,8 +5,6 @@ package engine
 import (
 	"math"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A connection that both sides have ended is over for the kernel when the peer has acknowledged our end, a round trip later. An MPTCP socket
@@ -31,7 +29,7 @@ const (
 // part closes a socket as soon as the peer has its end.
 func (l *loop) part(fd int32) {
 	if ended(fd) || acknowledged(fd) {
-		unix.Close(int(fd))
+		closeFD(fd)
 		return
 	}
 	l.partings = append(l.partings, parting{fd, l.now})
@@ -39,7 +37,7 @@ func (l *loop) part(fd int32) {
 }
 
 // ended sends our end where that was not done, and tells whether the connection is over: reset, or without a subflow (inet_shutdown: ENOTCONN).
-func ended(fd int32) bool { return unix.Shutdown(int(fd), unix.SHUT_WR) != nil }
+func ended(fd int32) bool { return shutWrite(fd) != 0 }
 
 // tryPartings closes those whose end has arrived. Nobody waits for one that comes too late.
 func (l *loop) tryPartings() {
@@ -47,7 +45,7 @@ func (l *loop) tryPartings() {
 	for _, p := range l.partings {
 		switch {
 		case ended(p.fd) || acknowledged(p.fd):
-			unix.Close(int(p.fd))
+			closeFD(p.fd)
 		case l.now-p.since >= mostParting:
 			Reset(int(p.fd))
 		default:

@@ -106,7 +106,7 @@ func (l *loop) give(c *Conn, to *loop) {
 	}
 	l.mu.Lock()
 	for _, fd := range c.fd {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+		watch(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 	l.vacate(c)
 	c.home.Store(to) // whoever asks from outside waits for to from here on
