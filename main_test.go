@@ -144,7 +144,8 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 			return Flows{Total: 300, Offset: 5, Flows: []FlowStatus{{Source: "192.168.1.2:1", Destination: "192.0.2.9:443", Class: "bulk", MPTCP: true,
 				Subflows: []SubflowStatus{{Link: "dsl", Rx: 2e6}, {Link: "lte", Backup: true}}}}}, nil
 		case "doctor":
-			return Doctor{Checks: []CheckStatus{{Name: "carrier dsl", Result: "fail", What: "no carrier", Remedy: "plug it in"}}}, nil
+			return Doctor{Checks: []CheckStatus{{Name: "carrier dsl", Result: "fail", What: "no carrier", Remedy: "plug it in"},
+				{Name: "lan/nft table", Result: "fail", What: "nft says:\n\x1b[2J"}}}, nil
 		case "set":
 			return struct{}{}, nil
 		case "reload":
@@ -168,6 +169,7 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 		{"metrics", 0, `spillway_link_state{link="dsl",state="first"} 1`},
 		{"metrics", 0, "spillway_relayed_total 12"},
 		{"reload", 2, "x.toml:1: bad"},
+		{"doctor", 1, "FAIL  carrier dsl: no carrier\n      plug it in\nFAIL  lan/nft table: nft says:  [2J\n2 checks"},
 	}
 	for _, tt := range tests {
 		args := strings.Fields(tt.args)

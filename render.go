@@ -206,7 +206,7 @@ func writeDoctor(w io.Writer, d *Doctor) {
 	counts, failed := map[string]int{}, []string(nil)
 	for _, c := range d.Checks {
 		mark := map[string]string{"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "-   ", "blocked": "-   "}[c.Result]
-		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, c.What)
+		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, oneLine(c.What))
 		if c.Remedy != "" {
 			fmt.Fprintf(w, "      %s\n", c.Remedy)
 		}
@@ -222,4 +222,14 @@ func writeDoctor(w io.Writer, d *Doctor) {
 		names = ": " + strings.Join(failed, ", ")
 	}
 	fmt.Fprintf(w, "%d checks: %d ok, %d warnings, %d not made, %d failed%s\n", len(d.Checks), counts["ok"], counts["warn"], counts["skip"]+counts["blocked"], counts["fail"], names)
+}
+
+// oneLine keeps what another program has said from breaking the layout or steering the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, s)
 }
