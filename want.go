@@ -4,7 +4,9 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
+	"spillway/config"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -89,27 +91,40 @@ func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f fa
 // (`scenario satellites`).
 const unlike = 3
 
-// unlikeLinks tells whether the first link is so much slower than the others that may carry, as far as capacities are known.
-func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
-	if plan.First < 0 || o.Links[plan.First].DownCap <= 0 {
-		return false
-	}
-	others := 0.0
+// unlikeLinks tells whether a link on which connections begin is so much slower than the others that may carry, as far as capacities are known.
+func unlikeLinks(plan *policy.Plan, o *policy.Observation, spread bool) bool {
 	for i := range o.Links {
-		if i != plan.First && o.Links[i].Usable {
-			others += o.Links[i].DownCap
+		if i != plan.First && !(spread && plan.Links[i].Primary) || o.Links[i].DownCap <= 0 {
+			continue
+		}
+		others := 0.0
+		for j := range o.Links {
+			if j != i && o.Links[j].Usable {
+				others += o.Links[j].DownCap
+			}
+		}
+		if others >= unlike*o.Links[i].DownCap {
+			return true
 		}
 	}
-	return others >= unlike*o.Links[plan.First].DownCap
+	return false
 }
 
-// relayPlan is what the relay must know of the plan.
-func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
+// spreads tells whether new connections begin on all links in use, by their weights, and not on the first: in mode "bond", where a link has one.
+func spreads(c *config.Config) bool {
+	return c.Policy.Mode == "bond" && slices.ContainsFunc(c.Links, func(l config.Link) bool { return l.Weight > 1 })
+}
+
+// relayPlan is what the relay must know of the plan; spread: see spreads.
+func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot, spread bool) relay.Plan {
 	out := relay.Plan{First: startOn(plan), Primary: -1}
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &plan.Links[i]
 		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Index: l.Index, Addr4: l.Addr4, Addr6: l.Addr6,
 			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered})
+		if spread && p.Primary && !p.Resting {
+			out.Links[i].Weight = p.Weight
+		}
 		if out.Primary < 0 && p.Primary && p.Role >= policy.Active {
 			out.Primary = i
 		}

@@ -50,19 +50,19 @@ func TestAllowed(t *testing.T) {
 	check("both down", m.Step(o), map[Class][]int{Interactive: nil, Bulk: nil, Bonded: nil})
 }
 
-func TestPickFollowsWeights(t *testing.T) {
-	c := Config{Mode: ModeBond, Links: []LinkConfig{{Name: "a", Weight: 3}, {Name: "b", Weight: 1}, {Name: "c", Role: RoleBackup}}}
-	p := New(c).Step(Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}, {Usable: true}}})
-	var n [3]int
-	for i := range uint64(400) {
-		n[p.Pick(i)]++
-	}
-	if n[0] < 290 || n[0] > 310 || n[2] != 0 {
-		t.Errorf("of 400 connections a, b, c begin %v; want about 300, 100, 0", n)
-	}
-	none := Plan{First: -1}
-	if none.Pick(1) != -1 {
-		t.Error("a plan without links picked one")
+// TestWeights: as configured; else by capacity, where all are known.
+func TestWeights(t *testing.T) {
+	for _, x := range []struct{ dsl, lte, dslBit, lteBit, wantDSL, wantLTE float64 }{
+		{3, 1, 20e6, 40e6, 3, 1},
+		{3, 0, 20e6, 40e6, 3, 1},
+		{0, 0, 20e6, 40e6, 20, 40},
+		{0, 0, 0, 40e6, 1, 1},
+	} {
+		c := Config{Mode: ModeBond, Links: []LinkConfig{{Name: "dsl", Weight: x.dsl, DownBit: x.dslBit}, {Name: "lte", Weight: x.lte, DownBit: x.lteBit}, {Name: "spare", Role: RoleBackup}}}
+		p := New(c).Step(Observation{Now: start, Links: []LinkObs{{Usable: true, DownCap: x.dslBit}, {Usable: true, DownCap: x.lteBit}, {Usable: true}}})
+		if got := []float64{p.Links[0].Weight, p.Links[1].Weight, p.Links[2].Weight}; !slices.Equal(got, []float64{x.wantDSL, x.wantLTE, 0}) {
+			t.Errorf("%+v: weights %v", x, got)
+		}
 	}
 }
 
