@@ -155,6 +155,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		return 0, err
 	}
 	h.probeWhereNeeded(ctx, now)
+	h.timeLinks(ctx, now)
 	h.stayVerified(now)
 	h.watchWindow(now)
 	h.tidyUp(now)
