@@ -20,9 +20,8 @@ import (
 type probeResult struct {
 	link     int
 	answered bool
-	doubt    bool          // not the end yet: the first SYN was not answered in time
-	late     bool          // not answered, and that was found out long after it should have been
-	took     time.Duration // not 0: it is no probe, but the answer to timeLinks
+	doubt    bool // not the end yet: the first SYN was not answered in time
+	late     bool // not answered, and that was found out long after it should have been
 }
 
 // probed takes the news of a probe.
@@ -31,10 +30,6 @@ func (h *house) probed(p probeResult) {
 		return // a reload has taken links away meanwhile
 	}
 	s := &h.senses[p.link]
-	if p.took > 0 {
-		s.timing.note(time.Now(), p.took)
-		return
-	}
 	s.doubt = p.doubt
 	switch {
 	case p.late:

@@ -64,8 +64,13 @@ func (h *house) timeLinks(ctx context.Context, now time.Time) {
 			if !answered(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}) {
 				return
 			}
+			took := time.Since(began)
 			select {
-			case h.probes <- probeResult{link: i, took: time.Since(began)}:
+			case h.calls <- func() {
+				if i < len(h.senses) { // a reload may have taken links away meanwhile
+					h.senses[i].timing.note(time.Now(), took)
+				}
+			}:
 			case <-ctx.Done():
 			}
 		}()
