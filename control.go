@@ -201,9 +201,8 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	}
 	h.tellPlan(now)
 	h.tellQuotas(now)
-	spread := h.steering == nil && spreads(h.cfg)
-	p := relayPlan(&h.plan, &h.snap, spread)
-	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen, spread)
+	p := relayPlan(&h.plan, &h.snap)
+	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)

@@ -226,10 +226,11 @@ func writeDoctor(w io.Writer, d *Doctor) {
 
 // oneLine keeps what another program has said from breaking the layout or steering the terminal.
 func oneLine(s string) string {
-	return strings.Map(func(c rune) rune {
+	b := []byte(s)
+	for i, c := range b {
 		if c < ' ' || c == 0x7f {
-			return ' '
+			b[i] = ' '
 		}
-		return c
-	}, s)
+	}
+	return string(b)
 }

@@ -9,50 +9,44 @@ import (
 	"spillway/linkmon"
 )
 
-// TestTiming: one peak means nothing, two do; what is old counts no more.
+// TestTiming: one peak means nothing, two do; without answers nothing is known.
 func TestTiming(t *testing.T) {
-	now := time.Unix(1e9, 0)
+	const ms = time.Millisecond
 	var x timing
-	if got := x.rtt(now); got != 0 {
-		t.Errorf("never asked: %v", got)
-	}
-	for i, step := range []struct {
-		after      time.Duration
-		took, want time.Duration
-	}{
-		{0, 30 * time.Millisecond, 30 * time.Millisecond},
-		{timeEvery, 400 * time.Millisecond, 30 * time.Millisecond},
-		{timeEvery, 420 * time.Millisecond, 400 * time.Millisecond},
-		{timeEvery, 35 * time.Millisecond, 35 * time.Millisecond},
-		{timeKept, 90 * time.Millisecond, 90 * time.Millisecond},
+	for i, step := range []struct{ took, asked, answered time.Duration }{ // rtt once asked, once answered
+		{30 * ms, 0, 30 * ms},
+		{400 * ms, 30 * ms, 30 * ms},
+		{420 * ms, 400 * ms, 400 * ms},
+		{35 * ms, 420 * ms, 35 * ms},
+		{0, 35 * ms, 35 * ms},
+		{0, 0, 0},
 	} {
-		now = now.Add(step.after)
-		x.note(now, step.took)
-		if got := x.rtt(now); got != step.want {
-			t.Errorf("answer %d: %v, want %v", i, got, step.want)
+		x.took = [2]time.Duration{0, x.took[0]}
+		if got := x.rtt(); got != step.asked {
+			t.Errorf("question %d: %v, want %v", i, got, step.asked)
 		}
-	}
-	if got := x.rtt(now.Add(timeKept)); got != 0 {
-		t.Errorf("%v later: %v", timeKept, got)
+		x.took[0] = step.took
+		if got := x.rtt(); got != step.answered {
+			t.Errorf("answer %d: %v, want %v", i, got, step.answered)
+		}
 	}
 }
 
 // TestTimedLinkIsObserved: the answer stands for what no subflow tells, and before what one does.
 func TestTimedLinkIsObserved(t *testing.T) {
-	now := time.Unix(1e9, 0)
+	const ms = time.Millisecond
 	senses := make([]sense, 2)
-	senses[0].verdict.RTT = 20 * time.Millisecond
+	senses[0].verdict.RTT = 20 * ms
 	snap := linkmon.Snapshot{Links: make([]linkmon.Link, 2)}
 	rtts := func() [2]time.Duration {
-		o := observe(now, 1, &snap, senses)
+		o := observe(time.Unix(1e9, 0), 1, &snap, senses)
 		return [2]time.Duration{o.Links[0].RTT, o.Links[1].RTT}
 	}
-	if got := rtts(); got != [2]time.Duration{20 * time.Millisecond, 0} {
+	if got := rtts(); got != [2]time.Duration{20 * ms, 0} {
 		t.Errorf("without answers %v", got)
 	}
-	senses[0].timing.note(now, 200*time.Millisecond)
-	senses[1].timing.note(now, 70*time.Millisecond)
-	if got := rtts(); got != [2]time.Duration{200 * time.Millisecond, 70 * time.Millisecond} {
+	senses[0].timing.took[0], senses[1].timing.took[0] = 200*ms, 70*ms
+	if got := rtts(); got != [2]time.Duration{200 * ms, 70 * ms} {
 		t.Errorf("with answers %v", got)
 	}
 }

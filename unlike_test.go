@@ -25,40 +25,43 @@ func TestUnlikeLinks(t *testing.T) {
 		{"none", -1, policy.LinkObs{}, policy.LinkObs{}, false},
 	} {
 		o := policy.Observation{Links: []policy.LinkObs{tt.dsl, tt.lte}}
-		if got := unlikeLinks(&policy.Plan{First: tt.first}, &o, false); got != tt.want {
+		if got := unlikeLinks(&policy.Plan{First: tt.first, Links: make([]policy.LinkPlan, 2)}, &o); got != tt.want {
 			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
 		}
 	}
 	// Where connections begin on all links, the slow one counts though the fast one is first.
-	plan := policy.Plan{First: 1, Links: []policy.LinkPlan{{Primary: true}, {Primary: true}}}
+	plan := policy.Plan{First: 1, Links: []policy.LinkPlan{{Weight: 1}, {Weight: 2}}}
 	o := policy.Observation{Links: []policy.LinkObs{{Usable: true, DownCap: 2e6}, {Usable: true, DownCap: 20e6}}}
-	if unlikeLinks(&plan, &o, false) || !unlikeLinks(&plan, &o, true) {
-		t.Error("which links connections begin on makes no difference")
+	if !unlikeLinks(&plan, &o) {
+		t.Error("connections begin on the slow link too, and nothing follows")
 	}
 }
 
-// TestConnectionsAreSpreadInModeBondAlone: links have weights for the relay where somebody has configured one, in the mode that says so.
+// TestConnectionsAreSpreadInModeBondAlone: the policy, and by its plan the relay, has weights where somebody has configured one, in the mode that
+// says so.
 func TestConnectionsAreSpreadInModeBondAlone(t *testing.T) {
-	plan := policy.Plan{Links: []policy.LinkPlan{{Role: policy.First, Primary: true, Weight: 3}, {Role: policy.Active, Primary: true, Weight: 1}, {Role: policy.Active, Weight: 1}}}
-	snap := linkmon.Snapshot{Links: make([]linkmon.Link, 3)}
 	for _, tt := range []struct {
-		mode    string
-		weights []int
-		want    []float64
+		mode, manager string
+		weights       []int
+		want          []int
 	}{
-		{"bond", []int{3, 1, 1}, []float64{3, 1, 0}},
-		{"bond", []int{1, 1, 1}, []float64{0, 0, 0}},
-		{"overflow", []int{3, 1, 1}, []float64{0, 0, 0}},
+		{"bond", "auto", []int{3, 1, 1}, []int{3, 1, 1}},
+		{"bond", "user", []int{3, 1, 1}, []int{0, 0, 0}},
+		{"bond", "auto", []int{1, 1, 1}, []int{0, 0, 0}},
+		{"overflow", "auto", []int{3, 1, 1}, []int{0, 0, 0}},
 	} {
 		c := &config.Config{Links: make([]config.Link, 3)}
-		c.Policy.Mode = tt.mode
+		c.Policy.Mode, c.Policy.PathManager = tt.mode, tt.manager
+		plan, snap := policy.Plan{Links: make([]policy.LinkPlan, 3)}, linkmon.Snapshot{Links: make([]linkmon.Link, 3)}
 		for i := range c.Links {
 			c.Links[i].Weight = tt.weights[i]
 		}
-		p := relayPlan(&plan, &snap, spreads(c))
-		for i := range tt.want {
-			if p.Links[i].Weight != tt.want[i] {
-				t.Errorf("%+v: link %d has the weight %v", tt, i, p.Links[i].Weight)
+		for i, l := range policyConfig(c).Links {
+			plan.Links[i].Weight = l.Weight
+		}
+		for i, l := range relayPlan(&plan, &snap).Links {
+			if l.Weight != tt.want[i] {
+				t.Errorf("%+v: link %d has the weight %v", tt, i, l.Weight)
 			}
 		}
 	}

@@ -4,9 +4,7 @@ package main
 
 import (
 	"net/netip"
-	"slices"
 
-	"spillway/config"
 	"spillway/kernel"
 	"spillway/linkmon"
 	"spillway/mptcp"
@@ -92,9 +90,9 @@ func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f fa
 const unlike = 3
 
 // unlikeLinks tells whether a link on which connections begin is so much slower than the others that may carry, as far as capacities are known.
-func unlikeLinks(plan *policy.Plan, o *policy.Observation, spread bool) bool {
+func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
 	for i := range o.Links {
-		if i != plan.First && !(spread && plan.Links[i].Primary) || o.Links[i].DownCap <= 0 {
+		if i != plan.First && plan.Links[i].Weight == 0 || o.Links[i].DownCap <= 0 {
 			continue
 		}
 		others := 0.0
@@ -110,21 +108,13 @@ func unlikeLinks(plan *policy.Plan, o *policy.Observation, spread bool) bool {
 	return false
 }
 
-// spreads tells whether new connections begin on all links in use, by their weights, and not on the first: in mode "bond", where a link has one.
-func spreads(c *config.Config) bool {
-	return c.Policy.Mode == "bond" && slices.ContainsFunc(c.Links, func(l config.Link) bool { return l.Weight > 1 })
-}
-
-// relayPlan is what the relay must know of the plan; spread: see spreads.
-func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot, spread bool) relay.Plan {
+// relayPlan is what the relay must know of the plan.
+func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
 	out := relay.Plan{First: startOn(plan), Primary: -1}
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &plan.Links[i]
 		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Index: l.Index, Addr4: l.Addr4, Addr6: l.Addr6,
-			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered})
-		if spread && p.Primary && !p.Resting {
-			out.Links[i].Weight = p.Weight
-		}
+			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered, Weight: int(p.Weight)})
 		if out.Primary < 0 && p.Primary && p.Role >= policy.Active {
 			out.Primary = i
 		}

@@ -60,7 +60,7 @@ func watchFrame(s *Status) string {
 		if end < 0 {
 			break
 		}
-		fmt.Fprintf(&b, "%s\n%*s", why[:end], len(margin), "")
+		b.WriteString(why[:end] + "\n          ")
 		why = why[end+1:]
 	}
 	fmt.Fprintf(&b, "%s\n\n", why)

@@ -41,7 +41,7 @@ func (b Builder) buildNamed(t Target, file string) error {
 // Elsewhere, too, a slice whose length is known only at run time is made on the heap, as before Go 1.25: to try the stack
 // first for those of at most 32 octets costs every make and append, 20 kB of file and 8 kB of flash in all.
 var forSize = []string{
-	"-gcflags=all=-l -d=variablemakethreshold=0",
+	"-gcflags=all=-l -d=variablemakethreshold=0,noopendefer=1",
 	"-gcflags=internal/runtime/...=", "-gcflags=sync/...=", "-gcflags=spillway/relay/engine=",
 }
 

@@ -123,7 +123,7 @@ func checkLaws(t *testing.T, m *Machine, o Observation, before, p Plan) {
 		}
 	}
 	for i := range p.Links {
-		if l := &p.Links[i]; (l.Weight > 0) != (l.Role >= Active) {
+		if l := &p.Links[i]; l.Weight > 0 && (l.Role < Active || !l.Primary || l.Resting) {
 			t.Fatalf("link %d is %v and has the weight %v", i, l.Role, l.Weight)
 		}
 	}

@@ -87,7 +87,7 @@ type LinkPlan struct {
 	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)
 	Primary   bool    // serves as a primary now, by role or because the primaries are down
 	Metered   bool    // volume costs money
-	Weight    float64 // share of new connections where they begin on all links in use, relative; 0 unless Active or First
+	Weight    float64 // share of the connections that begin, as configured; 0 where none shall
 }
 
 // Transition is one change of one link.

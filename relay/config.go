@@ -117,7 +117,7 @@ type PlanLink struct {
 	Addr4, Addr6 netip.Addr // source addresses, zero where there is none
 	Usable       bool
 	Metered      bool
-	Weight       float64 // share of the connections that begin here, relative to the others'
+	Weight       int // share of the connections that begin here, relative to the others'
 }
 
 // Validate tells of the first value out of its range.

@@ -46,22 +46,20 @@ func (p *Plan) links(a Action) []*PlanLink {
 
 // start is the link on which a connection begins: drawn by the links' weights, or the first where none has one; -1: none.
 func (p *Plan) start() int {
-	sum := 0.0
+	sum := 0
 	for i := range p.Links {
 		if p.Links[i].Usable {
 			sum += p.Links[i].Weight
 		}
 	}
-	if sum == 0 {
-		return p.First
-	}
-	at := rand.Float64() * sum
-	for i := range p.Links {
-		if !p.Links[i].Usable {
-			continue
-		}
-		if at -= p.Links[i].Weight; at < 0 {
-			return i
+	if sum > 0 {
+		at := rand.IntN(sum)
+		for i := range p.Links {
+			if p.Links[i].Usable {
+				if at -= p.Links[i].Weight; at < 0 {
+					return i
+				}
+			}
 		}
 	}
 	return p.First

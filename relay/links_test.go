@@ -8,14 +8,14 @@ import "testing"
 func TestConnectionsBeginByWeight(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		weights [3]float64
+		weights [3]int
 		dead    int // index of a link that is not usable; -1: none
 		want    [3]int
 	}{
-		{"none", [3]float64{}, -1, [3]int{0, 4000, 0}},
-		{"three to one", [3]float64{3, 1, 0}, -1, [3]int{3000, 1000, 0}},
-		{"the greater is dead", [3]float64{3, 1, 0}, 0, [3]int{0, 4000, 0}},
-		{"all", [3]float64{1, 1, 2}, -1, [3]int{1000, 1000, 2000}},
+		{"none", [3]int{}, -1, [3]int{0, 4000, 0}},
+		{"three to one", [3]int{3, 1, 0}, -1, [3]int{3000, 1000, 0}},
+		{"the greater is dead", [3]int{3, 1, 0}, 0, [3]int{0, 4000, 0}},
+		{"all", [3]int{1, 1, 2}, -1, [3]int{1000, 1000, 2000}},
 	} {
 		p := Plan{First: 1, Primary: 0, Links: []PlanLink{{Name: "a"}, {Name: "b"}, {Name: "c", Metered: true}}}
 		for i := range p.Links {
