@@ -118,9 +118,15 @@ type Connection struct {
 // Connections returns the MPTCP connections of the namespace. One that fell back to plain TCP has Info.Fallback, or is
 // missing, which depends on the kernel and on when it fell.
 // ok is false, without an error, when the kernel can't list them (option INET_MPTCP_DIAG, module mptcp_diag).
-func (d *Diag) Connections() (out []Connection, ok bool, err error) {
+func (d *Diag) Connections() (out []Connection, ok bool, err error) { return d.connections(diagStates) }
+
+// Forgotten returns those that ended and still have a token. One that stays among them for longer than a moment, without a process that
+// holds it, the kernel will never free: see relay/engine/parting.go.
+func (d *Diag) Forgotten() (out []Connection, ok bool, err error) { return d.connections(1 << 7) } // TCP_CLOSE
+
+func (d *Diag) connections(states uint32) (out []Connection, ok bool, err error) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		err := d.dump(diagConnections(family, diagStates), func(b []byte) error {
+		err := d.dump(diagConnections(family, states), func(b []byte) error {
 			c, err := parseConnection(b)
 			if err == nil {
 				out = append(out, c)

@@ -86,6 +86,9 @@ func (c *Conn) toward(far, plain bool) {
 	c.dir[0].gauge.brisk = !far && !plain
 }
 
+// byLines tells whether upstream is MPTCP, at this end of the lines.
+func (c *Conn) byLines() bool { return c.dir[0].gauge.brisk }
+
 // downward sets how octets come to LAN: Pair.Withhold and Often.
 func (c *Conn) downward(p *Pair) {
 	c.often = p.Often

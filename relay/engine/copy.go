@@ -337,11 +337,14 @@ func (l *loop) finish(c *Conn, end End) {
 			x.held, x.buffer = nil, nil
 		}
 	}
-	for _, fd := range c.fd {
-		if end == Closed {
-			unix.Close(int(fd))
-		} else {
+	for side, fd := range c.fd {
+		switch {
+		case end != Closed:
 			Reset(int(fd))
+		case side == 1 && c.byLines():
+			l.part(fd)
+		default:
+			unix.Close(int(fd))
 		}
 	}
 	switch {

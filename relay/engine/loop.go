@@ -30,28 +30,30 @@ type loop struct {
 	delivered    atomic.Uint64 // octets written to LAN sides
 	origin       time.Time
 
-	now        int64 // of this wake-up, nanoseconds since origin
-	yielded    int64
-	yields     uint8
-	nextTick   int64
-	sweep      int64
-	scratch    []byte
-	buffers    buffers
-	bulk       []entry
-	hurry      bool // of all bulk directions, see lineRate
-	onset      onset
-	onBulk     atomic.Pointer[func()]
-	again      []entry // directions that used up their share
-	openings   line
-	soon       line
-	withheld   []*Conn // whose far end has no window, see withhold.go
-	endings    []ending
-	nextEnding int64 // when the first of endings is due; without any, never
-	most       int   // connections to accept at once
-	share      share
-	load       atomic.Uint64 // see told
-	peers      []*loop       // all loops of the engine; set before run, as least is
-	least      uint64        // shareLeast
+	now         int64 // of this wake-up, nanoseconds since origin
+	yielded     int64
+	yields      uint8
+	nextTick    int64
+	sweep       int64
+	scratch     []byte
+	buffers     buffers
+	bulk        []entry
+	hurry       bool // of all bulk directions, see lineRate
+	onset       onset
+	onBulk      atomic.Pointer[func()]
+	again       []entry // directions that used up their share
+	openings    line
+	soon        line
+	withheld    []*Conn // whose far end has no window, see withhold.go
+	endings     []ending
+	nextEnding  int64 // when the first of endings is due; without any, never
+	partings    []parting
+	nextParting int64 // the same of partings
+	most        int   // connections to accept at once
+	share       share
+	load        atomic.Uint64 // see told
+	peers       []*loop       // all loops of the engine; set before run, as least is
+	least       uint64        // shareLeast
 
 	mu     sync.Mutex
 	slots  []slot
@@ -84,7 +86,7 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, most: 1}
+	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, nextParting: math.MaxInt64, most: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -202,6 +204,9 @@ func (l *loop) run() {
 		if l.now >= l.nextEnding {
 			l.tryEndings()
 		}
+		if l.now >= l.nextParting {
+			l.tryPartings()
+		}
 		if len(l.openings)+len(l.soon) > 0 {
 			l.lateOnes()
 		}
@@ -281,10 +286,10 @@ func (l *loop) timeout() int {
 	l.mu.Lock()
 	busy := l.count > 0
 	l.mu.Unlock()
-	if !busy {
+	if !busy && len(l.partings) == 0 {
 		return -1 // a socket that is added is writable and so wakes us
 	}
-	next := min(l.sweep, l.nextHeld(), l.nextEnding)
+	next := min(l.sweep, l.nextHeld(), l.nextEnding, l.nextParting)
 	for _, n := range []*line{&l.openings, &l.soon} {
 		if at, waits := n.next(); waits {
 			next = min(next, at)
@@ -322,6 +327,7 @@ func (l *loop) woken() bool {
 }
 
 func (l *loop) shut() {
+	l.partAll()
 	unix.Close(l.epoll)
 	unix.Close(l.event)
 }

@@ -40,6 +40,7 @@ var holdings = []struct {
 	{"routing rules", func(u Usage) int { return u.Rules }, none},
 	{"routes", func(u Usage) int { return u.Routes }, none},
 	{"MPTCP endpoints", func(u Usage) int { return u.Endpoints }, func(int) int { return 2 }}, // LTE's may still stand
+	{"MPTCP sockets lost", func(u Usage) int { return u.Lost }, few},
 }
 
 func few(int) int  { return 4 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"spillway/mptcp"
 )
 
 // Usage is what a daemon holds of its machine at an instant.
@@ -21,6 +23,7 @@ type Usage struct {
 	Rules       int // of ours, both families
 	Routes      int // in our tables, both families
 	Endpoints   int
+	Lost        int // MPTCP sockets of the router that its kernel will never free
 }
 
 // usage reads it of a daemon in the namespace cpe.
@@ -62,9 +65,23 @@ func (w *World) usage(p *Process, r Router) (u Usage, err error) {
 	}
 	u.NFT = count("# handle", "nft", "-a", "list", "table", "inet", "spillway")
 	u.Endpoints = count("id ", "ip", "mptcp", "endpoint", "show")
+	if err := w.CPE.Do(func() (err error) { u.Lost, err = lost(); return err }); err != nil {
+		return u, err
+	}
 	for _, family := range []string{"-4", "-6"} {
 		u.Rules += count("proto 213", "ip", family, "-d", "rule", "show")
 		u.Routes += count("proto 213", "ip", family, "route", "show", "table", "all")
 	}
 	return u, nil
+}
+
+// lost counts the namespace's MPTCP sockets that have ended and are not freed.
+func lost() (int, error) {
+	d, err := mptcp.OpenDiag()
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	all, _, err := d.Forgotten()
+	return len(all), err
 }
