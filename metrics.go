@@ -19,29 +19,28 @@ func writeMetrics(w io.Writer, s *Status) {
 	m.gauge("spillway_overflow", "Whether the overflow is in use, by direction.", boolean(s.OverflowDown), "direction", "down")
 	m.gauge("spillway_overflow", "", boolean(s.OverflowUp), "direction", "up")
 	for _, l := range s.Links {
-		gauge := func(name, help string, value float64) { m.gauge(name, help, value, "link", l.Name) }
 		m.gauge("spillway_link_usable", "Whether the link could carry traffic.", boolean(l.Usable), "link", l.Name, "device", l.Device)
 		for _, state := range []string{"first", "active", "standby", "draining", "off"} {
 			m.gauge("spillway_link_state", "State of the link: 1 for the one it is in.", boolean(l.State == state), "link", l.Name, "state", state)
 		}
-		gauge("spillway_link_carrier", "Whether the link's device has carrier.", boolean(l.Carrier))
+		m.gauge("spillway_link_carrier", "Whether the link's device has carrier.", boolean(l.Carrier), "link", l.Name)
 		m.gauge("spillway_link_role", "Role of the link: 1 for the one it has.", 1, "link", l.Name, "role", l.Role)
-		gauge("spillway_link_state_since_seconds", "When the link came to its state, as Unix time.", float64(l.Since.Unix()))
-		gauge("spillway_link_usable_since_seconds", "When the link became usable, or ceased to be, as Unix time.", float64(l.UsableSince.Unix()))
+		m.gauge("spillway_link_state_since_seconds", "When the link came to its state, as Unix time.", float64(l.Since.Unix()), "link", l.Name)
+		m.gauge("spillway_link_usable_since_seconds", "When the link became usable, or ceased to be, as Unix time.", float64(l.UsableSince.Unix()), "link", l.Name)
 		m.counter("spillway_link_losses_total", "How often the link ceased to be usable.", l.Losses, "link", l.Name)
-		gauge("spillway_link_receive_bits_per_second", "Rate towards the LAN, smoothed over half a second.", l.Down)
-		gauge("spillway_link_transmit_bits_per_second", "Rate from the LAN, smoothed over half a second.", l.Up)
-		gauge("spillway_link_loss_ratio", "Share of octets that had to be sent again.", l.Loss)
-		gauge("spillway_link_subflows", "Subflows on the link.", float64(l.Subflows))
+		m.gauge("spillway_link_receive_bits_per_second", "Rate towards the LAN, smoothed over half a second.", l.Down, "link", l.Name)
+		m.gauge("spillway_link_transmit_bits_per_second", "Rate from the LAN, smoothed over half a second.", l.Up, "link", l.Name)
+		m.gauge("spillway_link_loss_ratio", "Share of octets that had to be sent again.", l.Loss, "link", l.Name)
+		m.gauge("spillway_link_subflows", "Subflows on the link.", float64(l.Subflows), "link", l.Name)
 		m.counter("spillway_link_receive_bytes_total", "Octets received on the link's device.", l.Rx, "link", l.Name)
 		m.counter("spillway_link_transmit_bytes_total", "Octets sent on the link's device.", l.Tx, "link", l.Name)
 		m.gauge("spillway_link_capacity_bits_per_second", "What the link can carry; 0 if not known.", l.Capacity.Down, "link", l.Name, "direction", "down")
 		m.gauge("spillway_link_capacity_bits_per_second", "", l.Capacity.Up, "link", l.Name, "direction", "up")
-		gauge("spillway_link_rtt_seconds", "Round trip of the subflows on the link.", l.RTTms/1000)
+		m.gauge("spillway_link_rtt_seconds", "Round trip of the subflows on the link.", l.RTTms/1000, "link", l.Name)
 		if q := l.Quota; q != nil {
-			gauge("spillway_quota_used_bytes", "Octets used in the billing month.", float64(q.Used))
-			gauge("spillway_quota_limit_bytes", "Octets allowed in the billing month.", float64(q.Limit))
-			gauge("spillway_quota_forecast_bytes", "Octets expected at the month's end, going on as so far.", float64(q.Forecast))
+			m.gauge("spillway_quota_used_bytes", "Octets used in the billing month.", float64(q.Used), "link", l.Name)
+			m.gauge("spillway_quota_limit_bytes", "Octets allowed in the billing month.", float64(q.Limit), "link", l.Name)
+			m.gauge("spillway_quota_forecast_bytes", "Octets expected at the month's end, going on as so far.", float64(q.Forecast), "link", l.Name)
 		}
 	}
 	for _, c := range s.Concentrators {

@@ -137,20 +137,19 @@ func writeLinks(w io.Writer, links []LinkStatus) {
 	table(w, []string{"link", "role", "state", ">down", ">up", ">rtt"}, rows)
 	fmt.Fprintln(w)
 	for _, l := range links {
-		fmt.Fprintf(w, "%s: %s\n%s: received %s, sent %s by %s\n", l.Name, l.Why, l.Name, size(l.Rx), size(l.Tx), l.Device)
+		fmt.Fprintf(w, "%s: %s\n%[1]s: received %[3]s, sent %s by %s\n", l.Name, l.Why, size(l.Rx), size(l.Tx), l.Device)
 		if q := l.Quota; q != nil {
 			fmt.Fprintf(w, "%s: %s of %s used since %s; %s expected by %s\n", l.Name, size(q.Used), size(q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
 		}
 	}
 }
 
-// load writes a rate and what the link can carry, in bit/s, as the policy's sentences do.
+// load writes a rate and, where it is known, what the link can carry, in bit/s, as the policy's sentences do.
 func load(bps, capacity float64) string {
-	of := "?"
-	if capacity > 0 {
-		of = fmt.Sprintf("%.1f", capacity/1e6)
+	if capacity == 0 {
+		return rate(bps)
 	}
-	return fmt.Sprintf("%.1f of %s Mbit/s", bps/1e6, of)
+	return fmt.Sprintf("%.1f of %.1f Mbit/s", bps/1e6, capacity/1e6)
 }
 
 // writeFlows is `spillway flows`.
@@ -206,7 +205,7 @@ func writeDoctor(w io.Writer, d *Doctor) {
 	counts, failed := map[string]int{}, []string(nil)
 	for _, c := range d.Checks {
 		mark := map[string]string{"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "-   ", "blocked": "-   "}[c.Result]
-		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, oneLine(c.What))
+		fmt.Fprintf(w, "%s  %s: %s\n", mark, c.Name, c.What)
 		if c.Remedy != "" {
 			fmt.Fprintf(w, "      %s\n", c.Remedy)
 		}
@@ -222,15 +221,4 @@ func writeDoctor(w io.Writer, d *Doctor) {
 		names = ": " + strings.Join(failed, ", ")
 	}
 	fmt.Fprintf(w, "%d checks: %d ok, %d warnings, %d not made, %d failed%s\n", len(d.Checks), counts["ok"], counts["warn"], counts["skip"]+counts["blocked"], counts["fail"], names)
-}
-
-// oneLine keeps what another program has said from breaking the layout or steering the terminal.
-func oneLine(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c < ' ' || c == 0x7f {
-			b[i] = ' '
-		}
-	}
-	return string(b)
 }

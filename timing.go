@@ -21,24 +21,29 @@ type timing struct {
 	took  [2]time.Duration // the newest first; 0: no answer
 }
 
-// rtt is the link's round trip: the lesser of the two, so that one peak means nothing; 0: not known.
-func (t *timing) rtt() time.Duration {
-	if t.took[0] == 0 || t.took[1] != 0 && t.took[1] < t.took[0] {
-		return t.took[1]
+// rtt is the link's round trip: the lesser of the two, so that one peak means nothing, or what its subflows told where there is none.
+func (t *timing) rtt(told time.Duration) time.Duration {
+	if a, b := t.took[0], t.took[1]; a > 0 && (b == 0 || a < b) {
+		return a
+	} else if b > 0 {
+		return b
 	}
-	return t.took[0]
+	return told
 }
 
 // timeLinks asks by the links whose turn it is.
 func (h *house) timeLinks(ctx context.Context, now time.Time) {
+	times := h.cfg.Policy.Mode == "smallest-delay"
 	for i := range h.senses {
 		t, l := &h.senses[i].timing, &h.snap.Links[i]
-		if h.cfg.Policy.Mode != "smallest-delay" {
+		if !times {
 			t.took = [2]time.Duration{}
+		}
+		if !times || !l.Usable || h.relay.Sessions() == 0 || now.Sub(t.asked) < timeEvery {
 			continue
 		}
 		target, local, ok := probeTarget(h.addrs, l)
-		if !ok || !l.Usable || h.relay.Sessions() == 0 || now.Sub(t.asked) < timeEvery {
+		if !ok {
 			continue
 		}
 		t.asked, t.took = now, [2]time.Duration{0, t.took[0]}

@@ -22,11 +22,11 @@ func TestTiming(t *testing.T) {
 		{0, 0, 0},
 	} {
 		x.took = [2]time.Duration{0, x.took[0]}
-		if got := x.rtt(); got != step.asked {
+		if got := x.rtt(0); got != step.asked {
 			t.Errorf("question %d: %v, want %v", i, got, step.asked)
 		}
 		x.took[0] = step.took
-		if got := x.rtt(); got != step.answered {
+		if got := x.rtt(0); got != step.answered {
 			t.Errorf("answer %d: %v, want %v", i, got, step.answered)
 		}
 	}

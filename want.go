@@ -89,23 +89,25 @@ func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f fa
 // (`scenario satellites`).
 const unlike = 3
 
-// unlikeLinks tells whether a link on which connections begin is so much slower than the others that may carry, as far as capacities are known.
+// unlikeLinks tells whether the first link is so much slower than the others that may carry, as far as capacities are known. Where
+// connections begin on others too, by weight, it may be any.
 func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
+	if plan.First < 0 {
+		return false
+	}
+	if plan.Links[plan.First].Weight > 0 {
+		return true
+	}
+	if o.Links[plan.First].DownCap <= 0 {
+		return false
+	}
+	others := 0.0
 	for i := range o.Links {
-		if i != plan.First && plan.Links[i].Weight == 0 || o.Links[i].DownCap <= 0 {
-			continue
-		}
-		others := 0.0
-		for j := range o.Links {
-			if j != i && o.Links[j].Usable {
-				others += o.Links[j].DownCap
-			}
-		}
-		if others >= unlike*o.Links[i].DownCap {
-			return true
+		if i != plan.First && o.Links[i].Usable {
+			others += o.Links[i].DownCap
 		}
 	}
-	return false
+	return others >= unlike*o.Links[plan.First].DownCap
 }
 
 // relayPlan is what the relay must know of the plan.

@@ -52,18 +52,7 @@ func watch(ctx context.Context, w io.Writer, terminal bool, ask func() (*Status,
 // watchFrame draws the links as pipes that fill, within 79 columns.
 func watchFrame(s *Status) string {
 	var b strings.Builder
-	const margin = "spillway  "
-	b.WriteString(margin)
-	why := s.Why
-	for len(why) > 79-len(margin) {
-		end := strings.LastIndexByte(why[:79-len(margin)], ' ')
-		if end < 0 {
-			break
-		}
-		b.WriteString(why[:end] + "\n          ")
-		why = why[end+1:]
-	}
-	fmt.Fprintf(&b, "%s\n\n", why)
+	fmt.Fprintf(&b, "spillway  %s\n\n", s.Why)
 	for _, l := range s.Links {
 		fmt.Fprintf(&b, "%-9.9s %-8s ↓%s %11s ↑%s %11s\n", l.Name, l.State,
 			pipe(l.Down, l.Capacity.Down, l.DownPeak), rate(l.Down), pipe(l.Up, l.Capacity.Up, l.UpPeak), rate(l.Up))

@@ -48,17 +48,13 @@ func (p *Plan) links(a Action) []*PlanLink {
 func (p *Plan) start() int {
 	sum := 0
 	for i := range p.Links {
-		if p.Links[i].Usable {
-			sum += p.Links[i].Weight
-		}
+		sum += p.Links[i].Weight
 	}
 	if sum > 0 {
 		at := rand.IntN(sum)
 		for i := range p.Links {
-			if p.Links[i].Usable {
-				if at -= p.Links[i].Weight; at < 0 {
-					return i
-				}
+			if at -= p.Links[i].Weight; at < 0 {
+				return i
 			}
 		}
 	}
