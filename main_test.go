@@ -189,7 +189,7 @@ func TestLinksWithin79Columns(t *testing.T) {
 	wide.Capacity.Down = 300e6
 	var b bytes.Buffer
 	writeLinks(&b, []LinkStatus{wide, {Name: "dsl", Role: "primary", State: "first", Down: 15.5e6, Device: "dsl", Rx: 5e9, Why: "dsl is first"}})
-	for _, want := range []string{"resting  123.4 of 300.0 Mbit/s  56.7 Mbit/s  1234 ms\n", "dsl: dsl is first\ndsl: received 5.0 GB, sent 0 B by dsl\n"} {
+	for _, want := range []string{"resting  123.4 of 300.0 Mbit/s  56.7 Mbit/s  1234 ms\n", "dsl: dsl is first (dsl; received 5.0 GB, sent 0 B)\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("want %q in\n%s", want, &b)
 		}

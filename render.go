@@ -137,7 +137,7 @@ func writeLinks(w io.Writer, links []LinkStatus) {
 	table(w, []string{"link", "role", "state", ">down", ">up", ">rtt"}, rows)
 	fmt.Fprintln(w)
 	for _, l := range links {
-		fmt.Fprintf(w, "%s: %s\n%[1]s: received %[3]s, sent %s by %s\n", l.Name, l.Why, size(l.Rx), size(l.Tx), l.Device)
+		fmt.Fprintf(w, "%s: %s (%s; received %s, sent %s)\n", l.Name, l.Why, l.Device, size(l.Rx), size(l.Tx))
 		if q := l.Quota; q != nil {
 			fmt.Fprintf(w, "%s: %s of %s used since %s; %s expected by %s\n", l.Name, size(q.Used), size(q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
 		}

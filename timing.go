@@ -33,17 +33,13 @@ func (t *timing) rtt(told time.Duration) time.Duration {
 
 // timeLinks asks by the links whose turn it is.
 func (h *house) timeLinks(ctx context.Context, now time.Time) {
-	times := h.cfg.Policy.Mode == "smallest-delay"
+	if h.cfg.Policy.Mode != "smallest-delay" {
+		return
+	}
 	for i := range h.senses {
 		t, l := &h.senses[i].timing, &h.snap.Links[i]
-		if !times {
-			t.took = [2]time.Duration{}
-		}
-		if !times || !l.Usable || h.relay.Sessions() == 0 || now.Sub(t.asked) < timeEvery {
-			continue
-		}
 		target, local, ok := probeTarget(h.addrs, l)
-		if !ok {
+		if !ok || !l.Usable || h.relay.Sessions() == 0 || now.Sub(t.asked) < timeEvery {
 			continue
 		}
 		t.asked, t.took = now, [2]time.Duration{0, t.took[0]}
