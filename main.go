@@ -60,8 +60,8 @@ func commands() []command {
 		{"doctor", "[-json] [-config FILE]", "find what is wrong, and what to do about it", doctorCommand},
 		{"metrics", "", "Prometheus text, for a textfile collector", metricsCommand},
 		{"reload", "", "apply a changed configuration; connections go on", reloadCommand},
-		{"set", "LINK ROLE", "give a link another role, until `configured` or the daemon's next start", setCommand},
-		{"uci-import", "[FILE]", "turn OpenWrt's UCI into this program's configuration", uciCommand},
+		{"set", "LINK ROLE", "give a link another role; `configured` ends it", setCommand},
+		{"uci-import", "[FILE]", "turn OpenWrt's UCI into the configuration", uciCommand},
 		{"version", "", "print the version", versionCommand},
 	}
 }
@@ -108,14 +108,19 @@ func dispatch(ctx context.Context, e env, args []string) error {
 	return usageError{fmt.Errorf("no command %q; spillway help lists them", args[0])}
 }
 
+// usage is `spillway help`, within 79 columns.
 func usage(w io.Writer) {
-	fmt.Fprint(w, "Spillway bonds a fixed line and a mobile line: the fixed line first, the mobile one for what overflows.\n\n")
+	fmt.Fprint(w, "Spillway bonds a fixed line and a mobile line: the fixed line first, the mobile\none for what overflows.\n\n")
 	var rows [][]string
 	for _, c := range commands() {
-		rows = append(rows, []string{"  spillway " + c.name + " " + c.args, c.help})
+		arguments := c.args
+		if strings.HasPrefix(arguments, "[-") {
+			arguments = "" // flags are told by the command itself
+		}
+		rows = append(rows, []string{"  spillway " + c.name + " " + arguments, c.help})
 	}
 	table(w, []string{"commands:", ""}, rows)
-	fmt.Fprint(w, "\nspillway COMMAND -help tells the flags. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n")
+	fmt.Fprint(w, "\nspillway COMMAND -help tells the flags.\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n")
 }
 
 // parse parses flags and holds the number of arguments.

@@ -161,13 +161,14 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 		{"status", 0, "voip  bypass     7  nft"},
 		{"status -json", 0, `"state":"running"`},
 		{"links", 0, "lte: 5.0 GB of 50.0 GB used since 2 Jan; 20.0 GB expected by 2 Feb"},
-		{"links", 0, "15.0 Mbit/s"},
+		{"links", 0, "15.0 of 16.0 Mbit/s"},
 		{"why", 0, "off   active  dsl is full"},
 		{"flows -offset 5 -limit 1", 0, "1 of 300; the next: spillway flows -offset 6"},
 		{"flows", 0, "dsl 2.0 MB/0 B, lte 0 B/0 B (standby)"},
 		{"metrics", 0, `spillway_link_state{link="dsl",state="first"} 1`},
 		{"metrics", 0, "spillway_relayed_total 12"},
 		{"reload", 2, "x.toml:1: bad"},
+		{"doctor", 1, "FAIL  carrier dsl: no carrier\n      plug it in\n1 checks"},
 	}
 	for _, tt := range tests {
 		args := strings.Fields(tt.args)
@@ -179,6 +180,24 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(asked, "\n"), `flows {"offset":5,"limit":1}`) {
 		t.Errorf("asked: %q", asked)
+	}
+}
+
+// TestLinksWithin79Columns: the table of links stays within a terminal, whatever they carry.
+func TestLinksWithin79Columns(t *testing.T) {
+	wide := LinkStatus{Name: "wwan-two0", Role: "overflow", State: "active", Resting: true, Down: 123.4e6, Up: 56.7e6, RTTms: 1234, Device: "wwan0"}
+	wide.Capacity.Down = 300e6
+	var b bytes.Buffer
+	writeLinks(&b, []LinkStatus{wide, {Name: "dsl", Role: "primary", State: "first", Down: 15.5e6, Device: "dsl", Rx: 5e9, Why: "dsl is first"}})
+	for _, want := range []string{"resting  123.4 of 300.0 Mbit/s  56.7 Mbit/s  1234 ms\n", "dsl: dsl is first (dsl; received 5.0 GB, sent 0 B)\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, &b)
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 79 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type sense struct {
 	usable   bool      // could carry, at the last look
 	turned   time.Time // when that changed
 	losses   uint64    // how often it could no longer
+	timing   timing    // in mode smallest-delay
 }
 
 // beginLook prepares for a look at the subflows, each of which is fed.
@@ -81,7 +82,7 @@ func observe(now time.Time, boot uint64, snap *linkmon.Snapshot, senses []sense)
 		o.Links[i] = policy.LinkObs{
 			Usable: l.Usable, Dead: s.verdict.Dead, Reason: reason,
 			DownRate: l.DownRate, UpRate: l.UpRate, DownCap: down, UpCap: up, DownQueue: s.verdict.DownQueue, UpQueue: s.verdict.UpQueue,
-			RTT: s.verdict.RTT, MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss, DownLoss: s.verdict.DownLoss, Subflows: s.subflows,
+			RTT: s.timing.rtt(s.verdict.RTT), MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss, DownLoss: s.verdict.DownLoss, Subflows: s.subflows,
 			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: boot ^ uint64(l.Index)<<1 | 1,
 		}
 	}

@@ -129,6 +129,7 @@ func sameLinks(a, b *config.Config) bool {
 func (h *house) setCapacities() {
 	for i, l := range h.cfg.Links {
 		h.senses[i].down.Configured, h.senses[i].up.Configured = l.DownBit, l.UpBit
+		h.senses[i].timing = timing{} // the mode may be another
 	}
 }
 

@@ -124,30 +124,32 @@ func millis(ms float64) string {
 	return fmt.Sprintf("%.0f ms", ms)
 }
 
-// writeLinks is `spillway links`.
+// writeLinks is `spillway links`: a table within 79 columns, and below it in words what has no end to its width.
 func writeLinks(w io.Writer, links []LinkStatus) {
 	rows := [][]string{}
 	for _, l := range links {
 		state := l.State
 		if l.Resting {
-			state += ", rests"
+			state = "resting"
 		}
-		rows = append(rows, []string{l.Name, l.Device, l.Role, state, rate(l.Down), capacity(l.Capacity.Down), rate(l.Up), capacity(l.Capacity.Up),
-			size(l.Rx), size(l.Tx), millis(l.RTTms), l.Why})
+		rows = append(rows, []string{l.Name, l.Role, state, load(l.Down, l.Capacity.Down), load(l.Up, l.Capacity.Up), millis(l.RTTms)})
 	}
-	table(w, []string{"link", "device", "role", "state", ">down", ">of", ">up", ">of", ">received", ">sent", ">rtt", "why"}, rows)
+	table(w, []string{"link", "role", "state", ">down", ">up", ">rtt"}, rows)
+	fmt.Fprintln(w)
 	for _, l := range links {
+		fmt.Fprintf(w, "%s: %s (%s; received %s, sent %s)\n", l.Name, l.Why, l.Device, size(l.Rx), size(l.Tx))
 		if q := l.Quota; q != nil {
 			fmt.Fprintf(w, "%s: %s of %s used since %s; %s expected by %s\n", l.Name, size(q.Used), size(q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
 		}
 	}
 }
 
-func capacity(bps float64) string {
-	if bps == 0 {
-		return "?"
+// load writes a rate and, where it is known, what the link can carry, in bit/s, as the policy's sentences do.
+func load(bps, capacity float64) string {
+	if capacity == 0 {
+		return rate(bps)
 	}
-	return rate(bps)
+	return fmt.Sprintf("%.1f of %.1f Mbit/s", bps/1e6, capacity/1e6)
 }
 
 // writeFlows is `spillway flows`.

@@ -55,11 +55,13 @@ func policyConfig(c *config.Config) policy.Config {
 		OverflowLeave: p.OverflowLeave, OverflowLeaveFor: p.OverflowLeaveFor, HoldUp: p.HoldUp, NoGuard: !p.NeverWorse,
 		Standby: map[string]policy.StandbyMode{"off": policy.StandbyOff, "busy": policy.StandbyBusy, "on": policy.StandbyOn}[p.Standby],
 	}
+	// Each connection's first subflow is where its class wants it with path_manager "user".
+	spread := p.Mode == "bond" && p.PathManager != "user" && slices.ContainsFunc(c.Links, func(l config.Link) bool { return l.Weight > 1 })
 	for _, l := range c.Links {
 		role, _ := policy.ParseRole(l.Role)
 		link := policy.LinkConfig{Name: l.Name, Role: role, DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered,
 			Quota: policy.Quota{Limit: l.Quota.Limit, Soft: uint64(l.Quota.SoftShare * float64(l.Quota.Limit)), Daily: l.Quota.Daily, BillingDay: l.Quota.BillingDay}}
-		if l.Weight > 1 {
+		if spread {
 			link.Weight = float64(l.Weight)
 		}
 		for _, h := range l.AllowHours {

@@ -5,6 +5,8 @@ package main
 import (
 	"testing"
 
+	"spillway/config"
+	"spillway/linkmon"
 	"spillway/policy"
 )
 
@@ -23,8 +25,44 @@ func TestUnlikeLinks(t *testing.T) {
 		{"none", -1, policy.LinkObs{}, policy.LinkObs{}, false},
 	} {
 		o := policy.Observation{Links: []policy.LinkObs{tt.dsl, tt.lte}}
-		if got := unlikeLinks(&policy.Plan{First: tt.first}, &o); got != tt.want {
+		if got := unlikeLinks(&policy.Plan{First: tt.first, Links: make([]policy.LinkPlan, 2)}, &o); got != tt.want {
 			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+	// Where connections begin on all links, the slow one counts though the fast one is first.
+	plan := policy.Plan{First: 1, Links: []policy.LinkPlan{{Weight: 1}, {Weight: 2}}}
+	o := policy.Observation{Links: []policy.LinkObs{{Usable: true, DownCap: 2e6}, {Usable: true, DownCap: 20e6}}}
+	if !unlikeLinks(&plan, &o) {
+		t.Error("connections begin on the slow link too, and nothing follows")
+	}
+}
+
+// TestConnectionsAreSpreadInModeBondAlone: the policy, and by its plan the relay, has weights where somebody has configured one, in the mode that
+// says so.
+func TestConnectionsAreSpreadInModeBondAlone(t *testing.T) {
+	for _, tt := range []struct {
+		mode, manager string
+		weights       []int
+		want          []int
+	}{
+		{"bond", "auto", []int{3, 1, 1}, []int{3, 1, 1}},
+		{"bond", "user", []int{3, 1, 1}, []int{0, 0, 0}},
+		{"bond", "auto", []int{1, 1, 1}, []int{0, 0, 0}},
+		{"overflow", "auto", []int{3, 1, 1}, []int{0, 0, 0}},
+	} {
+		c := &config.Config{Links: make([]config.Link, 3)}
+		c.Policy.Mode, c.Policy.PathManager = tt.mode, tt.manager
+		plan, snap := policy.Plan{Links: make([]policy.LinkPlan, 3)}, linkmon.Snapshot{Links: make([]linkmon.Link, 3)}
+		for i := range c.Links {
+			c.Links[i].Weight = tt.weights[i]
+		}
+		for i, l := range policyConfig(c).Links {
+			plan.Links[i].Weight = l.Weight
+		}
+		for i, l := range relayPlan(&plan, &snap).Links {
+			if l.Weight != tt.want[i] {
+				t.Errorf("%+v: link %d has the weight %v", tt, i, l.Weight)
+			}
 		}
 	}
 }

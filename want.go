@@ -89,9 +89,16 @@ func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f fa
 // (`scenario satellites`).
 const unlike = 3
 
-// unlikeLinks tells whether the first link is so much slower than the others that may carry, as far as capacities are known.
+// unlikeLinks tells whether the first link is so much slower than the others that may carry, as far as capacities are known. Where
+// connections begin on others too, by weight, it may be any.
 func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
-	if plan.First < 0 || o.Links[plan.First].DownCap <= 0 {
+	if plan.First < 0 {
+		return false
+	}
+	if plan.Links[plan.First].Weight > 0 {
+		return true
+	}
+	if o.Links[plan.First].DownCap <= 0 {
 		return false
 	}
 	others := 0.0
@@ -109,7 +116,7 @@ func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
 	for i := range snap.Links {
 		l, p := &snap.Links[i], &plan.Links[i]
 		out.Links = append(out.Links, relay.PlanLink{Name: l.Name, Device: l.Device, Index: l.Index, Addr4: l.Addr4, Addr6: l.Addr6,
-			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered})
+			Usable: l.Usable && (p.Role >= policy.Active || p.Available), Metered: p.Metered, Weight: int(p.Weight)})
 		if out.Primary < 0 && p.Primary && p.Role >= policy.Active {
 			out.Primary = i
 		}

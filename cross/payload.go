@@ -124,7 +124,20 @@ func manifestLine(words []string, folder string) (File, error) {
 // ReadTree reads all files below folder to below dest. Scripts (init.d, uci-defaults, hotplug.d, "#!") are executable.
 func ReadTree(folder, dest string) ([]File, error) {
 	var out []File
-	err := filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
+	err := eachFile(folder, func(name string, data []byte) {
+		mode := fs.FileMode(0o644)
+		if bytes.HasPrefix(data, []byte("#!")) {
+			mode = 0o755
+		}
+		to := path.Join(dest, name)
+		out = append(out, File{to, mode, data, strings.HasPrefix(to, "etc/config/")})
+	})
+	return out, err
+}
+
+// eachFile reads all files below folder in the order of their names, which have slashes and begin below it.
+func eachFile(folder string, do func(name string, data []byte)) error {
+	return filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -136,13 +149,7 @@ func ReadTree(folder, dest string) ([]File, error) {
 		if err != nil {
 			return err
 		}
-		mode := fs.FileMode(0o644)
-		if bytes.HasPrefix(data, []byte("#!")) {
-			mode = 0o755
-		}
-		to := path.Join(dest, filepath.ToSlash(rel))
-		out = append(out, File{to, mode, data, strings.HasPrefix(to, "etc/config/")})
+		do(filepath.ToSlash(rel), data)
 		return nil
 	})
-	return out, err
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,20 +121,10 @@ type (
 // Sums writes SHA256SUMS for all files below folder, in the form of sha256sum(1).
 func Sums(folder string) (string, error) {
 	var out strings.Builder
-	err := filepath.WalkDir(folder, func(name string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == "SHA256SUMS" {
-			return err
+	err := eachFile(folder, func(name string, data []byte) {
+		if path.Base(name) != "SHA256SUMS" {
+			fmt.Fprintf(&out, "%x  %s\n", sha256.Sum256(data), name)
 		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(folder, name)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&out, "%x  %s\n", sha256.Sum256(data), filepath.ToSlash(rel))
-		return nil
 	})
 	if err != nil {
 		return "", err

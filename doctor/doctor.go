@@ -11,7 +11,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"strings"
 )
 
 // Status is the outcome of one check.
@@ -28,16 +27,13 @@ const (
 
 var statusWords = [...]string{"ok", "warn", "fail", "skip", "blocked"}
 
-// String gives the word that JSON output has.
+// String gives the word that `doctor -json` has.
 func (s Status) String() string {
 	if int(s) < len(statusWords) {
 		return statusWords[s]
 	}
 	return fmt.Sprintf("status %d", uint8(s))
 }
-
-// MarshalText lets JSON have the word.
-func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Result is what a check answers.
 type Result struct {
@@ -54,36 +50,19 @@ type Node struct {
 	Check func(*World) Result
 }
 
-// Finding is a node with its result, as scripts and pages get it.
+// Finding is a node with its result.
 type Finding struct {
-	Name    string `json:"name"`
-	Needs   string `json:"needs,omitempty"`
-	Status  Status `json:"status"`
-	What    string `json:"what"`
-	Remedy  string `json:"remedy,omitempty"`
-	Command string `json:"command,omitempty"`
+	Name    string
+	Needs   string
+	Status  Status
+	What    string
+	Remedy  string
+	Command string
 }
 
 // Report is the outcome of a whole tree, in its order.
 type Report struct {
-	Findings []Finding `json:"findings"`
-}
-
-// Validate tells whether the nodes are a tree whose parents come first.
-func Validate(nodes []Node) error {
-	known := map[string]bool{}
-	for _, n := range nodes {
-		switch {
-		case n.Name == "" || n.Check == nil:
-			return fmt.Errorf("check %q has no name or no function", n.Name)
-		case known[n.Name]:
-			return fmt.Errorf("check %q is there twice", n.Name)
-		case n.Needs != "" && !known[n.Needs]:
-			return fmt.Errorf("check %q needs %q, which is not before it", n.Name, n.Needs)
-		}
-		known[n.Name] = true
-	}
-	return nil
+	Findings []Finding
 }
 
 // Run checks one node after the other. When the context ends, the rest is skipped. A check that panics has failed.
@@ -139,15 +118,6 @@ func (r Report) ExitCode() int {
 		return 1
 	}
 	return 0
-}
-
-// group and check are the two halves of a node's name.
-func split(name string) (group, check string) {
-	group, check, found := strings.Cut(name, "/")
-	if !found {
-		return "", name
-	}
-	return group, check
 }
 
 func ok(format string, a ...any) Result { return Result{Status: OK, What: fmt.Sprintf(format, a...)} }

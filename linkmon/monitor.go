@@ -30,12 +30,11 @@ const (
 
 // Monitor watches the configured links of the network namespace of Run's thread.
 type Monitor struct {
-	log      *journal.Logger
-	cfg      atomic.Pointer[Config]
-	interval atomic.Int64 // nanoseconds, 0: chosen by the load
-	loss     atomic.Bool  // the hint in the slot is a hintLoss
-	hints    chan struct{}
-	poke     chan struct{}
+	log   *journal.Logger
+	cfg   atomic.Pointer[Config]
+	loss  atomic.Bool // the hint in the slot is a hintLoss
+	hints chan struct{}
+	poke  chan struct{}
 
 	// The seams to the kernel. Run calls them on its own thread.
 	open  func() (source, error)
@@ -64,16 +63,6 @@ func (m *Monitor) configure(cfg Config) error {
 	cfg.Links = slices.Clone(cfg.Links)
 	m.cfg.Store(&cfg)
 	return nil
-}
-
-// SetInterval sets how often counters are read; 0: the monitor chooses by the load, 50 ms to 1 s. From any goroutine.
-func (m *Monitor) SetInterval(d time.Duration) {
-	if d > 0 {
-		d = min(max(d, 10*time.Millisecond), 10*time.Second)
-	}
-	if m.interval.Swap(int64(d)) != int64(d) {
-		m.Poke()
-	}
 }
 
 // Poke has the counters read now, and often for a moment: load is to come. From any goroutine.
@@ -378,15 +367,12 @@ func (l *loop) tell(now time.Time, links []Link) {
 
 // rearm sets the next tick.
 func (l *loop) rearm(now time.Time) {
-	d := time.Duration(l.interval.Load())
-	if d == 0 {
-		d = cadence(l.cfg.Load().Links, l.links)
-		switch {
-		case now.Before(l.eager):
-			d = tickBusy
-		case d == tickIdle && l.steady(now):
-			d = tickCalm
-		}
+	d := cadence(l.cfg.Load().Links, l.links)
+	switch {
+	case now.Before(l.eager):
+		d = tickBusy
+	case d == tickIdle && l.steady(now):
+		d = tickCalm
 	}
 	l.tick.Reset(Beat(now, d))
 }

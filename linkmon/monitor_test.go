@@ -236,12 +236,6 @@ func TestCountersAreReadOftenUnderLoad(t *testing.T) {
 		if n < 150 {
 			t.Errorf("%d snapshots in ten busy seconds", n)
 		}
-		before := n
-		s.SetInterval(2 * time.Second)
-		time.Sleep(20 * time.Second)
-		if n, _ := s.heard(); n-before > 15 {
-			t.Errorf("%d snapshots in 20 s at an interval of 2 s", n-before)
-		}
 	})
 }
 
@@ -265,10 +259,10 @@ func TestPokeReadsAtOnce(t *testing.T) {
 func TestTickSeesCarrierLossWithoutAMessage(t *testing.T) {
 	s := newStage(t, twoLinks(), twoConfigs...)
 	s.play(t, func() {
-		s.SetInterval(50 * time.Millisecond)
+		s.Poke() // for a second, ticks are tickBusy apart
 		s.heard()
 		s.change(func(w *world) { w.devices[0].carrier = false })
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(tickBusy)
 		if _, last := s.heard(); last.Links[0].Usable {
 			t.Error("carrier loss is not seen by the next tick")
 		}

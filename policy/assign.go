@@ -105,19 +105,3 @@ func (s *step) watchBusy() {
 		}
 	}
 }
-
-// weight is the share of link i in new connections: as configured, else its capacity in Mbit/s where every primary's is known.
-func (s *step) weight(i int) float64 {
-	if w := s.cfg.Links[i].Weight; w > 0 {
-		return w
-	}
-	for j := range s.n {
-		if s.primary[j] && (s.in[j].cap[down] == 0 || s.cfg.Links[j].Weight > 0) {
-			return 1
-		}
-	}
-	if c := s.in[i].cap[down]; c > 0 {
-		return c / 1e6
-	}
-	return 1
-}

@@ -121,7 +121,7 @@ type Config struct {
 type LinkConfig struct {
 	Name    string
 	Role    Role
-	Weight  float64 // share of new connections among links in use, relative; 0: the link's capacity, where known, decides
+	Weight  float64 // share of the connections that begin, relative to other links in use; 0 everywhere: all begin on the first
 	DownBit float64 // capacity towards the home, bit/s; 0: as observed
 	UpBit   float64 // capacity from the home, bit/s; 0: as observed
 	Metered bool    // volume costs money; a quota implies it

@@ -122,8 +122,10 @@ func checkLaws(t *testing.T, m *Machine, o Observation, before, p Plan) {
 			}
 		}
 	}
-	if i := p.Pick(uint64(o.Now.UnixNano())); p.First >= 0 && p.Links[i].Role < Active || p.First < 0 && i >= 0 {
-		t.Fatalf("picked link %d of %+v", i, p)
+	for i := range p.Links {
+		if l := &p.Links[i]; l.Weight > 0 && (l.Role < Active || !l.Primary || l.Resting) {
+			t.Fatalf("link %d is %v and has the weight %v", i, l.Role, l.Weight)
+		}
 	}
 }
 

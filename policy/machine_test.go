@@ -50,19 +50,14 @@ func TestAllowed(t *testing.T) {
 	check("both down", m.Step(o), map[Class][]int{Interactive: nil, Bulk: nil, Bonded: nil})
 }
 
-func TestPickFollowsWeights(t *testing.T) {
-	c := Config{Mode: ModeBond, Links: []LinkConfig{{Name: "a", Weight: 3}, {Name: "b", Weight: 1}, {Name: "c", Role: RoleBackup}}}
-	p := New(c).Step(Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}, {Usable: true}}})
-	var n [3]int
-	for i := range uint64(400) {
-		n[p.Pick(i)]++
-	}
-	if n[0] < 290 || n[0] > 310 || n[2] != 0 {
-		t.Errorf("of 400 connections a, b, c begin %v; want about 300, 100, 0", n)
-	}
-	none := Plan{First: -1}
-	if none.Pick(1) != -1 {
-		t.Error("a plan without links picked one")
+// TestWeights: the plan has the configured weights of links on which connections may begin, and of no others.
+func TestWeights(t *testing.T) {
+	c := Config{Mode: ModeBond, Links: []LinkConfig{{Name: "a", Weight: 3}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1}, {Name: "d", Role: RoleBackup, Weight: 1}}}
+	p := New(c).Step(Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}, {}, {Usable: true}}})
+	for i, want := range []float64{3, 1, 0, 0} {
+		if got := p.Links[i].Weight; got != want {
+			t.Errorf("%s has the weight %v, want %v", c.Links[i].Name, got, want)
+		}
 	}
 }
 

@@ -87,7 +87,7 @@ type LinkPlan struct {
 	Down, Up  bool    // shall carry towards, from the home (both false unless Active or First)
 	Primary   bool    // serves as a primary now, by role or because the primaries are down
 	Metered   bool    // volume costs money
-	Weight    float64 // share of new connections, relative; 0 unless Active or First
+	Weight    float64 // share of the connections that begin, as configured; 0 where none shall
 }
 
 // Transition is one change of one link.
@@ -144,33 +144,4 @@ func (p *Plan) Allowed(c Class) []int {
 		}
 	}
 	return links
-}
-
-// Pick returns the link on which the n-th new connection starts when connections are spread over the primaries in use by
-// their weights, and First when there is nothing to spread. The same n gives the same link as long as the plan holds.
-func (p *Plan) Pick(n uint64) int {
-	var sum float64
-	for i := range p.Links {
-		if p.Links[i].Primary {
-			sum += p.Links[i].Weight
-		}
-	}
-	if sum <= 0 {
-		return p.First
-	}
-	// The golden ratio's multiples fill the circle evenly, so that any few connections in a row already have the proportion.
-	const golden = 0x9E3779B97F4A7C15
-	at := float64(n*golden>>11) / (1 << 53) * sum
-	last := p.First
-	for i := range p.Links {
-		if !p.Links[i].Primary || p.Links[i].Weight <= 0 {
-			continue
-		}
-		if at < p.Links[i].Weight {
-			return i
-		}
-		at -= p.Links[i].Weight
-		last = i
-	}
-	return last
 }

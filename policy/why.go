@@ -102,8 +102,8 @@ func (s *step) linkPlan(i int) LinkPlan {
 	if s.mem.yield.on && s.primary[i] {
 		lp.Why += "; it rests while others carry so much more that it would hold them up"
 	}
-	if l.state >= Active {
-		lp.Weight = s.weight(i)
+	if l.state >= Active && s.primary[i] && !lp.Resting {
+		lp.Weight = s.cfg.Links[i].Weight
 	}
 	return lp
 }

@@ -102,7 +102,7 @@ type Rule struct {
 // Plan is what policy decided, joined with the links' addresses. It must not be changed after SetPlan.
 type Plan struct {
 	Links   []PlanLink
-	First   int // index of the link on which new connections begin; -1: none
+	First   int // index of the link on which new connections begin where none has a weight; -1: none
 	Primary int // index of the primary link; -1: none
 	// NoSYNData keeps data out of SYNs (but FastOpen "always"): the links are so unlike that a bonded connection which began
 	// with SYN data would stand still.
@@ -117,6 +117,7 @@ type PlanLink struct {
 	Addr4, Addr6 netip.Addr // source addresses, zero where there is none
 	Usable       bool
 	Metered      bool
+	Weight       int // share of the connections that begin here, relative to the others'
 }
 
 // Validate tells of the first value out of its range.

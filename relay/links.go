@@ -2,7 +2,10 @@
 
 package relay
 
-import "net/netip"
+import (
+	"math/rand/v2"
+	"net/netip"
+)
 
 // links lists the links on which a connection of an action may begin, the preferred one first.
 func (p *Plan) links(a Action) []*PlanLink {
@@ -32,7 +35,7 @@ func (p *Plan) links(a Action) []*PlanLink {
 	if a == Bond && p.First < 0 {
 		return nil
 	}
-	add(p.First)
+	add(p.start())
 	for i := range p.Links {
 		if !p.Links[i].Metered {
 			add(i)
@@ -42,6 +45,23 @@ func (p *Plan) links(a Action) []*PlanLink {
 		add(i)
 	}
 	return list
+}
+
+// start is the link on which a connection begins: drawn by the links' weights, or the first where none has one; -1: none.
+func (p *Plan) start() int {
+	sum := 0
+	for i := range p.Links {
+		sum += p.Links[i].Weight
+	}
+	if sum > 0 {
+		at := rand.IntN(sum)
+		for i := range p.Links {
+			if at -= p.Links[i].Weight; at < 0 {
+				return i
+			}
+		}
+	}
+	return p.First
 }
 
 // source is the address to use towards a; ok is false when the link has none of its family.

@@ -25,6 +25,23 @@ type Event struct {
 	Share  float64       // loss, drag: 0 to 1
 }
 
+// Reshape changes a link and its loss (0 to 1) as an event of the verbs rate, rtt, queue and loss says; false: it is of none of them.
+func (e Event) Reshape(l *Link, loss *float64) bool {
+	switch e.Verb {
+	case "rate":
+		l.Rate = e.Rate
+	case "rtt":
+		l.RTT = e.Time
+	case "queue":
+		l.Queue = e.Time
+	case "loss":
+		*loss = e.Share
+	default:
+		return false
+	}
+	return true
+}
+
 // Demand is what wants to go in one direction from an event on.
 type Demand struct {
 	Up    bool

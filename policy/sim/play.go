@@ -152,6 +152,9 @@ func (w *world) demand(want Demand) {
 
 // change lets an event happen to a line.
 func (w *world) change(l *line, e Event) {
+	if e.Reshape(&l.Link, &l.loss) {
+		return
+	}
 	switch e.Verb {
 	case "down":
 		l.up, l.reason = false, cmp.Or(e.Reason, "no carrier")
@@ -161,14 +164,6 @@ func (w *world) change(l *line, e Event) {
 		l.dead, l.deadAt = true, w.now
 	case "alive":
 		l.dead = false
-	case "rate":
-		l.Rate = e.Rate
-	case "rtt":
-		l.RTT = e.Time
-	case "queue":
-		l.Queue = e.Time
-	case "loss":
-		l.loss = e.Share
 	case "drag":
 		l.drag = e.Share
 	case "set":

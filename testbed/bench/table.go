@@ -126,8 +126,11 @@ func (r *Report) heading() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d processors (%s), Linux %s; %s. Medians over the rounds.\n\n", r.Processors, r.Machine, r.Kernel, strings.Join(names, ", "))
 	for _, run := range r.Runs {
-		fmt.Fprintf(&b, "- %s: `%s`, %d rounds; load average before each: %s\n", run.When.Format("2006-01-02 15:04"), run.Command, run.Rounds,
-			strings.Trim(fmt.Sprintf("%.1f", run.Load), "[]"))
+		rounds := fmt.Sprintf("%d rounds; load average before each", run.Rounds)
+		if run.Rounds == 1 {
+			rounds = "1 round; load average before it"
+		}
+		fmt.Fprintf(&b, "- %s: `%s`, %s: %s\n", run.When.Format("2006-01-02 15:04"), run.Command, rounds, strings.Trim(fmt.Sprintf("%.1f", run.Load), "[]"))
 	}
 	b.WriteString("\n")
 	if r.Idle > 0 && r.Idle < 10_000 {

@@ -33,6 +33,15 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+func TestHeadingCountsTheRounds(t *testing.T) {
+	r := &Report{Runs: []*Played{{Command: "bench", Rounds: 3, Load: []float64{1, 2, 0.5}}, {Command: "bench -rounds 1 -more", Rounds: 1, Load: []float64{1}}}}
+	for _, want := range []string{"`bench`, 3 rounds; load average before each: 1.0 2.0 0.5\n", "`bench -rounds 1 -more`, 1 round; load average before it: 1.0\n"} {
+		if text := r.heading(); !strings.Contains(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+}
+
 func TestTableShowsRatiosAndLeavesOutTheAbsent(t *testing.T) {
 	text := markdown(report().rows(tables()[0]))
 	if !strings.Contains(text, "| Spillway | 0.44 |") || !strings.Contains(text, "| C read/write | 1.00 |") {

@@ -134,11 +134,11 @@ func (k *killing) traced(dead int64) *traced {
 	if err := os.WriteFile(config, []byte(k.w.TOML()), 0o644); err != nil {
 		k.Fatal(err)
 	}
-	d, err := trace(k.w.CPE.Command(k.w.Bin.Spillway, "run", "-config", config), dead)
+	d, err := trace(k, k.w.CPE.Command(k.w.Bin.Spillway, "run", "-config", config), dead)
 	if err != nil {
 		k.Fatal(err)
 	}
-	k.Cleanup(d.kill)
+	k.Cleanup(func() { d.kill(k) })
 	return d
 }
 
@@ -192,7 +192,7 @@ func (k *killing) point(of string, n int64, name string, d *traced) {
 	case <-d.ended:
 	case <-time.After(20 * time.Second):
 		k.Logf("%s, step %d: not reached this time", of, n)
-		d.kill()
+		d.kill(k)
 	}
 	what := fmt.Sprintf("a kill at step %d of the %s (%s)", n, of, name)
 	r, err := k.w.Demand(traffic.Demand{Kind: traffic.Get, Octets: 2000, Timeout: time.Minute})

@@ -12,9 +12,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"spillway/testbed/await"
 )
 
 // traced is a daemon under ptrace(2): each system call by which it changes something outside itself is a step, and it can be
@@ -27,8 +29,9 @@ type traced struct {
 	pid   atomic.Int64
 }
 
-// trace starts a command. log is its output. Step dead is not made any more.
-func trace(cmd *exec.Cmd, dead int64) (*traced, error) {
+// trace starts a command. Step dead, counted from 1, is not made any more.
+func trace(tb testing.TB, cmd *exec.Cmd, dead int64) (*traced, error) {
+	tb.Helper()
 	t := &traced{names: make(chan string, 10_000), ended: make(chan struct{})}
 	t.dead.Store(dead)
 	started := make(chan error, 1)
@@ -46,13 +49,19 @@ func trace(cmd *exec.Cmd, dead int64) (*traced, error) {
 		t.follow(cmd.Process.Pid)
 		cmd.Wait() // has been reaped: closes the output
 	}()
-	return t, <-started
+	return t, await.Value(tb, "the start of a traced daemon", started)
 }
 
-// kill ends it at once.
-func (t *traced) kill() {
+// kill ends it at once, and waits until it has.
+func (t *traced) kill(tb testing.TB) {
+	tb.Helper()
+	select {
+	case <-t.ended:
+		return // its number may be another's by now
+	default:
+	}
 	unix.Kill(int(t.pid.Load()), unix.SIGKILL)
-	<-t.ended
+	await.Value(tb, "the end of a daemon that was killed", t.ended)
 }
 
 // follow runs the process, and its threads as they come, from system call to system call until it ends. Processes that it starts

@@ -135,8 +135,8 @@ func (s *Scenario) happens(sc *sim.Scenario) error {
 		case "clear":
 			x.Do, x.Act = Action(e.Verb), setRole(e.Link, "")
 		default:
-			if err := change(&links[n], &loss[n], e); err != nil {
-				return err
+			if !e.Reshape(&links[n], &loss[n]) {
+				return fmt.Errorf("at %v: %s: only the simulation has that", e.At, e.Verb)
 			}
 			x.Do, x.Down, x.Up = Reshape, shape(links[n], 0, loss[n]), shape(links[n], 1, loss[n])
 		}
@@ -151,23 +151,6 @@ func setRole(link, role string) func(*world.World) error {
 		_, err := w.Router.Control("set", map[string]string{"link": link, "role": role})
 		return err
 	}
-}
-
-// change is an event that changes a line.
-func change(l *sim.Link, loss *float64, e sim.Event) error {
-	switch e.Verb {
-	case "rate":
-		l.Rate = e.Rate
-	case "rtt":
-		l.RTT = e.Time
-	case "queue":
-		l.Queue = e.Time
-	case "loss":
-		*loss = e.Share
-	default:
-		return fmt.Errorf("at %v: %s: only the simulation has that", e.At, e.Verb)
-	}
-	return nil
 }
 
 // until is when the demand of event i ends: with the next one in its direction.

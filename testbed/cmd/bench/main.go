@@ -83,7 +83,7 @@ func measure(ctx context.Context) error {
 	flag.DurationVar(&o.Idle, "idle", 30*time.Second, "how long the idle daemon is watched, in the work own")
 	only := flag.String("only", "", "names of contestants, comma-separated; empty: all")
 	works := flag.String("works", "", "keys of works, comma-separated, also memory, queues, own, heap; empty: all")
-	out := flag.String("json", "build/bench/relay.json", "file for the figures")
+	out := flag.String("json", "build/bench/relay.json", "file for the figures; a relative name is below the source tree")
 	docs := flag.Bool("docs", true, "write the tables and plots of docs/BENCHMARKS.md")
 	tables := flag.Bool("tables", false, "measure nothing: write tables and plots from the file of figures")
 	add := flag.Bool("add", false, "keep the file's figures of works that are not measured now")
@@ -95,7 +95,10 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(root, *out)
+	path := *out
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(root, path)
+	}
 	var r *bench.Report
 	if *tables {
 		if r, err = bench.Read(path); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // figures are the demo's outcome, as build/demo.json holds them.
@@ -27,30 +28,43 @@ type figures struct {
 	Seconds        float64 `json:"seconds"`
 }
 
-// print writes the table.
+// print writes the table, within 79 columns.
 func (f figures) print(w io.Writer) {
-	row := func(what, value, note string) { fmt.Fprintf(w, "  %-34s %11s   %s\n", what, value, note) }
-	mbit := func(v float64) string { return fmt.Sprintf("%.1f", v) }
-	fmt.Fprintln(w, "\nDSL 16/2 Mbit/s, 15 ms; LTE 40/10 Mbit/s, 35 ms (one way); rates are payload, from connect to the last octet")
-	row("DSL alone, Mbit/s", mbit(f.DSL), "")
-	row("LTE alone, Mbit/s", mbit(f.LTE), "")
-	row("DSL first, LTE the overflow, Mbit/s", mbit(f.Overflow), "LTE joins when DSL has been full for 0.4 s")
-	row("both at once, download, Mbit/s", mbit(f.Bonded), f.share(f.Bonded, 56))
-	row("both at once, upload, Mbit/s", mbit(f.BondedUp), fmt.Sprintf("%.0f %% of the lines' 12", f.BondedUp/12*100))
-	row("connect direct / relayed, ms", mbit(f.ConnectDirect)+" / "+mbit(f.ConnectRelayed), "the router answers the LAN's SYN itself")
-	row("first octet direct / relayed, ms", mbit(f.FirstDirect)+" / "+mbit(f.FirstRelayed), "the Connect leaves in the SYN to the concentrator")
-	row("longest silence when DSL is cut, ms", mbit(f.Stall), "")
+	row := func(what, value, note string) {
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-35s %11s   %s", what, value, note), " "))
+	}
+	fmt.Fprintln(w, "\nDSL 16/2 Mbit/s, 15 ms; LTE 40/10 Mbit/s, 35 ms (one way)")
+	fmt.Fprintln(w, "rates are payload, from connect to the last octet")
+	row("DSL alone, Mbit/s", value(f.DSL), "")
+	row("LTE alone, Mbit/s", value(f.LTE), "")
+	row("DSL first, LTE the overflow, Mbit/s", value(f.Overflow), "LTE joins once DSL is full")
+	row("both at once, download, Mbit/s", value(f.Bonded), share(f.Bonded, 56))
+	row("both at once, upload, Mbit/s", value(f.BondedUp), share(f.BondedUp, 12))
+	row("connect direct / relayed, ms", value(f.ConnectDirect)+" / "+value(f.ConnectRelayed), "the router answers itself")
+	row("first octet direct / relayed, ms", value(f.FirstDirect)+" / "+value(f.FirstRelayed), "the request is in the SYN")
+	row("longest silence when DSL is cut, ms", value(f.Stall), "")
 	ok := "match"
 	if !f.SHA256OK {
 		ok = "DIFFER"
 	}
-	row("SHA-256 of all files", ok, "")
-	row("the whole demo, s", mbit(f.Seconds), "")
+	row("SHA-256 of the files", ok, "")
+	row("the whole demo, s", value(f.Seconds), "")
 }
 
-// share compares what was bonded with the sum of the lines' rates and with the sum of what each carried alone.
-func (f figures) share(bonded, lines float64) string {
-	return fmt.Sprintf("%.0f %% of the lines' %.0f, %.0f %% of what they carried alone", bonded/lines*100, lines, bonded/(f.DSL+f.LTE)*100)
+// value is a figure as text; 0 is one that was not measured.
+func value(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", v)
+}
+
+// share compares what was bonded with the sum of the lines' rates.
+func share(bonded, lines float64) string {
+	if bonded == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %% of the lines' %.0f", bonded/lines*100, lines)
 }
 
 // write stores the figures as JSON.

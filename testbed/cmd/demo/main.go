@@ -63,6 +63,7 @@ func run(ctx context.Context, out string, plain bool) error {
 		if ctx.Err() == nil {
 			fmt.Fprint(os.Stderr, w.Logs(3000))
 		}
+		d.figures.print(os.Stdout) // what there is
 		return err
 	}
 	d.figures.Seconds = round(time.Since(begin).Seconds())

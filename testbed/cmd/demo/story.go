@@ -150,7 +150,7 @@ func (d *demo) bonded(ctx context.Context) error {
 		return err
 	}
 	d.figures.Bonded = t.mbit
-	t, err = d.send(ctx, "32MB", "uploaded", "both links at once, upload: 32 MB")
+	t, err = d.send(ctx, "16MB", "uploaded", "both links at once, upload: 16 MB")
 	d.figures.BondedUp = t.mbit
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 	"spillway/testbed/world"
@@ -137,11 +138,41 @@ func (v *view) draw() {
 	if v.plain {
 		fmt.Printf("%s Mbit/s  %s\n", &b, policy)
 	} else {
-		fmt.Fprintf(&b, "  %s\n", policy)
+		fold(&b, policy, columns(os.Stdout)-2)
 		fmt.Print(&b)
 		v.drawn = strings.Count(b.String(), "\n")
 	}
 	v.last = now
+}
+
+// columns is how wide a terminal is; 80 if it does not say.
+func columns(f *os.File) int {
+	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+		return int(size.Col)
+	}
+	return 80
+}
+
+// fold writes a sentence, indented by two, in lines of at most so many characters: a line that the terminal broke by itself would not be
+// drawn over.
+func fold(b *strings.Builder, sentence string, columns int) {
+	used := 0
+	for _, word := range strings.Fields(sentence) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+			b.WriteString("  ")
+		case used+1+n > columns:
+			b.WriteString("\n  ")
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	b.WriteByte('\n')
 }
 
 // bar is a share as a bar of so many cells.
