@@ -11,19 +11,21 @@ package nettest
 import (
 	"context"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Failures reads what `go test` printed: the failed tests by package. whole names packages that failed without a failed test: they
-// did not build, panicked or took too long.
+// Failures reads what `go test` printed: the failed tests by package, of one with subtests those. whole names packages that failed without a
+// failed test: they did not build, panicked or took too long.
 func Failures(output string) (tests map[string][]string, whole []string) {
 	tests = map[string][]string{}
 	var failed []string
 	panicked := false
 	for line := range strings.Lines(output) {
 		line = strings.TrimRight(line, "\n")
-		if rest, ok := strings.CutPrefix(line, "--- FAIL: "); ok {
+		if rest, ok := strings.CutPrefix(strings.TrimLeft(line, " "), "--- FAIL: "); ok {
 			name, _, _ := strings.Cut(rest, " ")
 			failed = append(failed, name)
 			continue
@@ -36,13 +38,32 @@ func Failures(output string) (tests map[string][]string, whole []string) {
 		name, _, _ := strings.Cut(rest, "\t")
 		name, _, _ = strings.Cut(name, " ")
 		if verdict == "FAIL" && len(failed) > 0 && !panicked {
-			tests[name] = failed
+			tests[name] = leaves(failed)
 		} else if verdict == "FAIL" {
 			whole = append(whole, name)
 		}
 		failed, panicked = nil, false
 	}
 	return tests, whole
+}
+
+// leaves are the tests that have no failed subtest.
+func leaves(failed []string) (out []string) {
+	for _, name := range failed {
+		if !slices.ContainsFunc(failed, func(other string) bool { return strings.HasPrefix(other, name+"/") }) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Pattern is what `go test -run` takes for one test alone.
+func Pattern(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
 }
 
 // Tokenless makes n MPTCP connections over loopback, one after the other and all open at once, and counts those that are plain TCP. ok is false

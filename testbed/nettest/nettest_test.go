@@ -26,10 +26,16 @@ FAIL	spillway/seven	1.1s
 FAIL
 `
 	tests, whole := Failures(output)
-	if len(tests) != 2 || !slices.Equal(tests["spillway/two"], []string{"TestA", "TestB"}) || !slices.Equal(tests["spillway/seven"], []string{"TestD"}) {
+	if len(tests) != 2 || !slices.Equal(tests["spillway/two"], []string{"TestA/v6", "TestB"}) || !slices.Equal(tests["spillway/seven"], []string{"TestD"}) {
 		t.Errorf("failed tests: %v", tests)
 	}
 	if !slices.Equal(whole, []string{"spillway/four", "spillway/five"}) {
 		t.Errorf("failed packages: %v", whole)
+	}
+}
+
+func TestPatternOfOneTest(t *testing.T) {
+	if got, want := Pattern("TestA/one+two/v6"), `^TestA$/^one\+two$/^v6$`; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	probes = 200 // connections that show whether the kernel has tokens
-	tries  = 5   // further ones, of each test
+	tries  = 10  // further ones, of each test
 )
 
 func main() {
@@ -58,7 +58,7 @@ func run(packages []string) error {
 
 func again(name, one string) (err error) {
 	for range tries {
-		if _, err = test("-run", "^"+one+"$", name); err == nil {
+		if _, err = test("-run", nettest.Pattern(one), name); err == nil {
 			return nil
 		}
 	}
