@@ -16,7 +16,7 @@ import (
 
 const (
 	probes = 200 // connections that show whether the kernel has tokens
-	tries  = 10  // further ones, of each test
+	tries  = 20  // further ones, of each test
 )
 
 func main() {
