@@ -108,7 +108,7 @@ bench-setup: deps all
 ## routers      an emulated MIPS and an emulated ARM router boot, relay, fail over, are killed and restarted
 routers: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
-	CGO_ENABLED=0 $(GO) test -p 1 -count=1 -timeout 60m -skip HeldSYNs -v ./testbed/qemu/...
+	CGO_ENABLED=0 $(GO) run ./testbed/cmd/nettest -timeout=60m -skip=HeldSYNs -v ./testbed/qemu/...
 
 ## held         an emulated x86 router holds SYNs until servers have answered
 held: all

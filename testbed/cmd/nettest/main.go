@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command nettest is `go test -p 1 -count=1` for the packages given, with further tries where the kernel lacks MPTCP tokens (package nettest).
+// Command nettest is `go test -p 1 -count=1` with the flags and for the packages given, with further tries where the kernel lacks MPTCP
+// tokens (package nettest).
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"spillway/testbed/nettest"
@@ -20,18 +22,20 @@ const (
 )
 
 func main() {
-	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
-		fmt.Fprintln(os.Stderr, "usage: nettest PACKAGE...\n\nruns go test -p 1 -count=1, and failed tests again where the kernel is short of MPTCP tokens")
+	args := os.Args[1:]
+	n := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if n < 0 || strings.Trim(args[0], "-") == "help" {
+		fmt.Fprintln(os.Stderr, "usage: nettest [-FLAG=VALUE]... PACKAGE...\n\nruns go test -p 1 -count=1, and failed tests again where the kernel is short of MPTCP tokens")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(args[:n], args[n:]); err != nil {
 		fmt.Fprintln(os.Stderr, "nettest:", err)
 		os.Exit(1)
 	}
 }
 
-func run(packages []string) error {
-	output, err := test(packages...)
+func run(flags, packages []string) error {
+	output, err := test(flags, packages...)
 	if err == nil {
 		return nil
 	}
@@ -47,7 +51,7 @@ func run(packages []string) error {
 		missing, probes, tries)
 	for name, tests := range failed {
 		for _, one := range tests {
-			if err := again(name, one); err != nil {
+			if err := again(flags, name, one); err != nil {
 				return err
 			}
 		}
@@ -56,9 +60,9 @@ func run(packages []string) error {
 	return nil
 }
 
-func again(name, one string) (err error) {
+func again(flags []string, name, one string) (err error) {
 	for range tries {
-		if _, err = test("-run", nettest.Pattern(one), name); err == nil {
+		if _, err = test(flags, "-run", nettest.Pattern(one), name); err == nil {
 			return nil
 		}
 	}
@@ -66,9 +70,9 @@ func again(name, one string) (err error) {
 }
 
 // test runs go test, and returns what it printed.
-func test(args ...string) (string, error) {
+func test(flags []string, args ...string) (string, error) {
 	var all bytes.Buffer
-	cmd := exec.Command("go", append([]string{"test", "-p", "1", "-count=1"}, args...)...)
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-p", "1", "-count=1"}, flags, args)...)
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &all), os.Stderr
 	err := cmd.Run()
 	return all.String(), err
