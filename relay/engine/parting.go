@@ -28,7 +28,7 @@ const (
 
 // part closes a socket as soon as the peer has its end.
 func (l *loop) part(fd int32) {
-	if ended(fd) || acknowledged(fd) {
+	if parted(fd) {
 		closeFD(fd)
 		return
 	}
@@ -36,15 +36,16 @@ func (l *loop) part(fd int32) {
 	l.nextParting = min(l.nextParting, l.now+partingEvery)
 }
 
-// ended sends our end where that was not done, and tells whether the connection is over: reset, or without a subflow (inet_shutdown: ENOTCONN).
-func ended(fd int32) bool { return shutWrite(fd) != 0 }
+// parted sends our end where that was not done, and tells whether the peer has it, or the connection is over anyway: reset, or without a
+// subflow (inet_shutdown: ENOTCONN).
+func parted(fd int32) bool { return shutWrite(fd) != 0 || acknowledged(fd) }
 
 // tryPartings closes those whose end has arrived. Nobody waits for one that comes too late.
 func (l *loop) tryPartings() {
 	kept := l.partings[:0]
 	for _, p := range l.partings {
 		switch {
-		case ended(p.fd) || acknowledged(p.fd):
+		case parted(p.fd):
 			closeFD(p.fd)
 		case l.now-p.since >= mostParting:
 			Reset(int(p.fd))
