@@ -100,13 +100,15 @@ func (s *session) awaitChange(most time.Duration) {
 	within(changed, most)
 }
 
-// within waits for the end of c, no longer than most.
-func within(c <-chan struct{}, most time.Duration) {
+// within waits for the end of c, no longer than most, and tells whether it came.
+func within(c <-chan struct{}, most time.Duration) bool {
 	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
 	case <-c:
+		return true
 	case <-t.C:
+		return false
 	}
 }
 

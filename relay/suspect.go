@@ -189,16 +189,7 @@ func (r *Relay) question(u *upstream, last bool) (verdict bool) {
 }
 
 // passes waits, and tells whether it was for the whole time.
-func passes(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
+func passes(ctx context.Context, d time.Duration) bool { return !within(ctx.Done(), d) }
 
 // askIdle asks an upstream that nothing was heard of for a while, so that it is known to be dead before somebody needs
 // it, and tells when that is due next. Links that cost money stay silent.
