@@ -80,14 +80,14 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		if !s.health.NeedProbe(now, use, s.verdict) {
 			continue
 		}
-		target, local, ok := probeTarget(h.addrs, l)
+		target, o, ok := probeTarget(h.addrs, l)
 		if !ok {
 			continue
 		}
 		s.health.ProbeSent(now)
-		wait, device := s.health.ProbeWait(), l.Device
+		wait := s.health.ProbeWait()
 		go func() {
-			answered := probe(ctx, target, mptcp.DialOptions{Local: local, Device: device, PlainTCP: true}, wait, func() {
+			answered := probe(ctx, target, o, wait, func() {
 				h.report(ctx, probeResult{link: i, doubt: true, sent: now})
 			})
 			h.report(ctx, probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
@@ -100,8 +100,8 @@ func (h *house) configuredPrimary(link int) bool {
 	return role == policy.RolePrimary
 }
 
-// probeTarget is a concentrator's address that the link can reach by its families.
-func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPort, local netip.Addr, ok bool) {
+// probeTarget is a concentrator's address that the link can reach by its families, and how a probe goes there.
+func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPort, o mptcp.DialOptions, ok bool) {
 	for _, of := range addrs {
 		for _, a := range of {
 			local := l.Addr4
@@ -109,11 +109,11 @@ func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPo
 				local = l.Addr6
 			}
 			if local.IsValid() {
-				return a, local, true
+				return a, mptcp.DialOptions{Local: local, Device: l.Device, PlainTCP: true}, true
 			}
 		}
 	}
-	return netip.AddrPort{}, netip.Addr{}, false
+	return netip.AddrPort{}, mptcp.DialOptions{}, false
 }
 
 // probeAgain is when a second SYN follows a silent first one: one lost packet must not cost a failover.

@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"time"
-
-	"spillway/mptcp"
 )
 
 // The mode "smallest-delay" compares round trips, and of most links no connection tells one: those that are not in use have none, and of
@@ -38,12 +36,11 @@ func (h *house) timeLinks(ctx context.Context, now time.Time) {
 	}
 	for i := range h.senses {
 		t, l := &h.senses[i].timing, &h.snap.Links[i]
-		target, local, ok := probeTarget(h.addrs, l)
+		target, o, ok := probeTarget(h.addrs, l)
 		if !ok || !l.Usable || h.relay.Sessions() == 0 || now.Sub(t.asked) < timeEvery {
 			continue
 		}
 		t.asked, t.took = now, [2]time.Duration{0, t.took[0]}
-		o := mptcp.DialOptions{Local: local, Device: l.Device, PlainTCP: true}
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, timeEvery/2)
 			defer cancel()

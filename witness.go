@@ -6,7 +6,6 @@ import (
 	"context"
 	"time"
 
-	"spillway/mptcp"
 	"spillway/policy"
 )
 
@@ -68,14 +67,14 @@ func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 		if i == link || !l.Usable || h.senses[i].verdict.Dead || p.Role == policy.Off && !p.Available {
 			continue
 		}
-		target, local, ok := probeTarget(h.addrs, l)
+		target, o, ok := probeTarget(h.addrs, l)
 		if !ok {
 			continue
 		}
 		w.asked = append(w.asked, i)
 		w.open++
 		wait := max(h.senses[i].health.ProbeWait(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
-		o, round := mptcp.DialOptions{Local: local, Device: l.Device, PlainTCP: true}, w.round
+		round := w.round
 		go func() {
 			spoke := probe(ctx, target, o, wait, func() {})
 			h.report(ctx, probeResult{link: link, answered: spoke, witness: round})
@@ -97,11 +96,7 @@ func (h *house) testify(p probeResult) {
 // conclude tells a link's health how its probe ended, as soon as that is certain.
 func (h *house) conclude(link int) {
 	s, now := &h.senses[link], time.Now()
-	heard := false
-	for i := range h.senses {
-		heard = heard || i != link && h.senses[i].health.HeardSince(s.others.since)
-	}
-	switch s.others.find(heard) {
+	switch s.others.find(h.heardBeside(link, s.others.since)) {
 	case undecided:
 		return
 	case linkDead:
@@ -118,14 +113,21 @@ func (h *house) conclude(link int) {
 	s.others.failed = false
 }
 
+// heardBeside tells whether anybody was heard by another link after t.
+func (h *house) heardBeside(link int, t time.Time) bool {
+	for i := range h.senses {
+		if i != link && h.senses[i].health.HeardSince(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // unmute has each link's silence count again as soon as anybody has been heard by another.
 func (h *house) unmute() {
 	for i := range h.senses {
-		since := h.senses[i].health.Muted()
-		for j := range h.senses {
-			if !since.IsZero() && j != i && h.senses[j].health.HeardSince(since) {
-				h.senses[i].health.Unmute()
-			}
+		if since := h.senses[i].health.Muted(); !since.IsZero() && h.heardBeside(i, since) {
+			h.senses[i].health.Unmute()
 		}
 	}
 }
