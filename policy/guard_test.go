@@ -385,14 +385,20 @@ func TestGuardBehind(t *testing.T) {
 	}
 }
 
+// overflowing is a household whose DSL is full, and hosts are given nearly all of it, when LTE of that round trip begins.
+func overflowing(rtt time.Duration) (*Machine, Observation) {
+	c, o := household()
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, rtt, 18.6e6
+	untilOverflow(m, &o)
+	return m, o
+}
+
 // TestGuardBehindWhileAllStands: a link far away has time to begin, but not while the primaries stand still for what it has lost; where they stand
 // still because hosts have been given all, nothing is wrong.
 func TestGuardBehindWhileAllStands(t *testing.T) {
 	for _, waits := range []bool{false, true} {
-		c, o := household()
-		m := New(c)
-		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 300*time.Millisecond, 18.6e6
-		untilOverflow(m, &o)
+		m, o := overflowing(300 * time.Millisecond)
 		o.Links[1].DownRate = 1e6
 		if waits {
 			o.Delivered = 3e6
@@ -410,10 +416,7 @@ func TestGuardBehindWhileAllStands(t *testing.T) {
 // does when hosts are given all that comes.
 func TestWaitingIsNoRest(t *testing.T) {
 	for _, waits := range []bool{false, true} {
-		c, o := household()
-		m := New(c)
-		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].MinRTT, o.Delivered = 19.6e6, true, 30*time.Millisecond, 18.6e6
-		untilOverflow(m, &o)
+		m, o := overflowing(30 * time.Millisecond)
 		// LTE carries enough to be worth it, and then DSL dips a little.
 		o.Links[1].DownRate, o.Delivered = 8e6, 26e6
 		pass(m, &o, 600*time.Millisecond)
