@@ -49,7 +49,7 @@ addr add 10.9.0.9/32 dev lo
 addr add fd09::9/128 dev lo nodad
 `))
 	for _, ns := range []*netns.NS{w.cpe, w.hag} {
-		must(t, ns.Sysctl("net.mptcp.blackhole_timeout", "0"))
+		must(t, ns.KeepMPTCP())
 		must(t, ns.Sysctl("net.ipv4.tcp_fastopen", "3"))
 		must(t, inPM(ns, func(pm *PathManager) error { return pm.SetLimits(Limits{Subflows: 8, AddAddrs: 8}) }))
 	}

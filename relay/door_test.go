@@ -148,7 +148,7 @@ func newHome(t *testing.T) *home {
 	for _, s := range []string{"all", "default", "dsl", "lte", "br-lan"} {
 		must(h.cpe.Sysctl("net.ipv4.conf."+s+".rp_filter", "2"))
 	}
-	must(h.cpe.Sysctl("net.mptcp.blackhole_timeout", "0"))
+	must(h.cpe.KeepMPTCP())
 	must(h.cpe.Sysctl("net.ipv4.tcp_fwmark_accept", "1"))
 	must(h.hag.Sysctl("net.ipv4.tcp_fastopen", "0x602"))
 	return h
