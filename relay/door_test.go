@@ -569,7 +569,6 @@ func (h *home) many(t *testing.T, a netip.AddrPort, n int) {
 		if err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
-		c.SetDeadline(time.Now().Add(60 * time.Second))
 		cs[i] = c
 	}
 	until(t, "all established", func() bool { return h.tell(t, order{}).Stats.Established >= n })
@@ -583,6 +582,7 @@ func (h *home) many(t *testing.T, a netip.AddrPort, n int) {
 	for i, c := range cs {
 		all.Go(func() {
 			defer c.Close()
+			c.SetDeadline(time.Now().Add(60 * time.Second)) // from now on: on a slow machine it has taken longer to open all
 			want := make([]byte, 3000)
 			rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(want)
 			c.Write(want)
