@@ -6,6 +6,10 @@
 //	qemu fetch [-guest NAME,...]                    fetch and build what guests boot
 //	qemu run [-guest NAME,...] [SCENARIO...]        boot, measure, play; none named: the matrix; "all": all stories; "none": only measure
 //	qemu table FILE                                 tables of what runs with -json FILE have found, medians
+//	qemu pc [-guest amd64-6.12] [COMMAND ARG...]    runs a command on another kernel: an emulated PC with this machine's files
+//
+// The PC needs no root here, and the command is root there. The files are read-only, what is written stays in memory, but for what goes to
+// /kept, which is the directory of -keep here. `qemu pc -guest amd64-6.1 -- go test ./mptcp`, for instance.
 //
 // The guest "namespaces" is the router in a network namespace, for figures to compare with. A run ends with a table of all guests,
 // and non-zero if a scenario fails or a guest lacks memory.
@@ -39,6 +43,9 @@ type options struct {
 	verbose  bool
 	transfer time.Duration
 	measure  bool
+	cpus     int
+	memory   int
+	limit    time.Duration
 	capture  bool
 	book     *[]record // what this run has found
 }
@@ -57,10 +64,16 @@ func main() {
 	flags.DurationVar(&o.transfer, "transfer", 5*time.Second, "length of each measuring transfer")
 	flags.BoolVar(&o.capture, "capture", false, "with -keep: have the emulator write what passes the guest's devices, as net0.pcap (LAN) and so on")
 	flags.BoolVar(&o.measure, "measure", true, "measure the guest before scenarios are played; without, its declared limit counts")
+	flags.IntVar(&o.cpus, "cpus", 2, "processors of a PC")
+	flags.IntVar(&o.memory, "memory", 4096, "memory of a PC, in MB")
+	flags.DurationVar(&o.limit, "limit", time.Hour, "how long a PC may run")
 	verb := "list"
 	if len(os.Args) > 1 {
 		verb = os.Args[1]
 		flags.Parse(os.Args[2:])
+	}
+	if verb == "pc" {
+		os.Exit(runPC(ctx, flags.Args(), o))
 	}
 	if err := run(ctx, verb, flags.Args(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "qemu:", err)
@@ -95,7 +108,7 @@ func run(ctx context.Context, verb string, args []string, o options) error {
 	case "run":
 		return runAll(ctx, guests, args, o)
 	}
-	return fmt.Errorf("verb %q: known are list, fetch, run, table", verb)
+	return fmt.Errorf("verb %q: known are list, fetch, run, table, pc", verb)
 }
 
 // known are all scenarios there are: the stories, faults and loads, what only a machine has, and what the policy promises,
