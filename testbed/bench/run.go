@@ -24,6 +24,17 @@ type Options struct {
 	Save   func() error // called after each round, so that little is lost when a run is broken off
 }
 
+// Known are the names of contestants and the keys of works that Options may name.
+func Known() (contestants, works []string) {
+	for _, c := range Contestants() {
+		contestants = append(contestants, c.Name)
+	}
+	for _, w := range Works(1) {
+		works = append(works, w.Key)
+	}
+	return contestants, append(works, "memory", "queues", "own", "heap")
+}
+
 // Run plays all rounds. A contestant that fails is noted and the others go on.
 func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 	dir, err := os.MkdirTemp("", "spillway-bench-")

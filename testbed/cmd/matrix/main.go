@@ -2,11 +2,7 @@
 
 // Command matrix looks for pairs of links on which bonding is worse than the better link alone.
 //
-//	matrix [-for 8s] [-up] [-least 0.95] [-nominal] [-mode overflow] [-json FILE] [NAME...]     names of cells; none: all
-//
-// In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
-// other. It ends with 1 when both are less than so much of the better one. "late" is for how long the machine did something else while both
-// carried: a figure with much of it says little.
+//	matrix [OPTION]... [CELL]...
 package main
 
 import (
@@ -24,8 +20,20 @@ import (
 	"spillway/testbed/netns"
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `matrix [OPTION]... [CELL]...
+
+Looks for pairs of links on which bonding is worse than the better link alone. In each cell (none named: in all) one connection
+transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the other. It ends with 1 when both are less
+than -least of the better one. "late" is for how long the machine did something else while both carried: a figure with much of it
+says little. Needs root. docs/FAULTS.md has figures.
+
+  matrix -nominal -for 12s                both links only: a third of the time
+  matrix -up -v far-lossy                 one cell, uploads, with the router's log and the subflows
+`
 
 func main() {
 	m := matrix{}
@@ -38,8 +46,15 @@ func main() {
 	flag.StringVar(&m.mode, "mode", "overflow", "the router's policy.mode")
 	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
-	flag.Parse()
-	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
+	names := usage.Parse(flag.CommandLine, os.Args[1:], about)
+	var known []string
+	for _, c := range cells() {
+		known = append(known, c.Name)
+	}
+	if err := usage.Known("cell", names, known); err != nil {
+		usage.Wrong("matrix", err)
+	}
+	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, names, *out) })
 }
 
 // watchEvery is how often the subflows are looked at for -v.
