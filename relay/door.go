@@ -16,6 +16,7 @@ import (
 
 	"spillway/mptcp"
 	"spillway/relay/engine"
+	"spillway/sockopt"
 )
 
 // door is the pair of listening sockets, [0] IPv4 and [1] IPv6.
@@ -226,7 +227,7 @@ func hide(fd int, hidden bool) error {
 	if hidden {
 		device = nowhere
 	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device)
+	return sockopt.SetInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device)
 }
 
 // takeQueued accepts what is there, and twice what came meanwhile; not for ever, for a full house must close its door.
@@ -296,7 +297,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 	if v6 {
 		level, name, label = unix.SOL_IPV6, unix.IPV6_TRANSPARENT, "IPV6_TRANSPARENT"
 	}
-	if err := unix.SetsockoptInt(fd, level, name, 1); err != nil {
+	if err := sockopt.SetInt(fd, level, name, 1); err != nil {
 		return fmt.Errorf("%s (needs CAP_NET_ADMIN): %w", label, err)
 	}
 	for _, o := range [][3]int{
@@ -306,7 +307,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 		{unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, s.NotSentLowat},
 		{unix.SOL_TCP, unix.TCP_NODELAY, 1},
 	} {
-		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
+		if err := sockopt.SetInt(fd, o[0], o[1], o[2]); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
@@ -314,7 +315,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	if !s.IgnoreDSCP {
-		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_SAVE_SYN, 1) // absent: the DSCP is not kept
+		sockopt.SetInt(fd, unix.SOL_TCP, unix.TCP_SAVE_SYN, 1) // absent: the DSCP is not kept
 	}
 	return nil
 }
@@ -364,7 +365,7 @@ func (r *Relay) AdoptListeners(files []*os.File) error {
 		if err != nil {
 			return fmt.Errorf("adopt %s: %w", f.Name(), err)
 		}
-		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+		if on, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
 			unix.Close(fd)
 			return fmt.Errorf("adopt %s: not a listening socket", f.Name())
 		}
