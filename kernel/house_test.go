@@ -196,3 +196,9 @@ func diffText(a, b string) string {
 	}
 	return out.String()
 }
+
+const (
+	server4 = "203.0.113.9"
+	server6 = "2001:db8:9::9"
+	port    = "80"
+)

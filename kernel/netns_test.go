@@ -14,12 +14,6 @@ import (
 	"spillway/mptcp"
 )
 
-const (
-	server4 = "203.0.113.9"
-	server6 = "2001:db8:9::9"
-	port    = "80"
-)
-
 func TestStopLeavesNoTrace(t *testing.T) {
 	h := newHouse(t)
 	h.foreign()
