@@ -107,7 +107,8 @@ func (k key) ranges(takes string) {
 	if m == nil {
 		return
 	}
-	good, bad := []string{m[2], m[3]}, []string{}
+	good := []string{m[2], m[3]}
+	var bad []string
 	if m[1] == "duration" {
 		low, err1 := time.ParseDuration(m[2])
 		high, err2 := time.ParseDuration(m[3])
