@@ -99,3 +99,43 @@ func read(t *testing.T, name string) string {
 	}
 	return string(b)
 }
+
+// TestPagesNameTestsAndFilesThatThereAre looks for each test and Go file that README or docs/ name, such as `TestHome/...` or `relay/door.go`.
+func TestPagesNameTestsAndFilesThatThereAre(t *testing.T) {
+	tests, files := map[string]bool{}, map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
+			return filepath.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		for p := path; p != "."; { // a page may leave the folder's beginning away
+			files[p] = true
+			_, rest, ok := strings.Cut(p, "/")
+			if !ok {
+				break
+			}
+			p = rest
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			for _, m := range function.FindAllStringSubmatch(read(t, path), -1) {
+				tests[m[1]] = true
+			}
+		}
+		return nil
+	})
+	if err != nil || len(tests) < 100 {
+		t.Fatal(len(tests), err)
+	}
+	pages, _ := filepath.Glob("docs/*.md")
+	named := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w+)[/`]|`([\\w/-]+\\.go)`")
+	for _, page := range append(pages, "README.md") {
+		for _, m := range named.FindAllStringSubmatch(read(t, page), -1) {
+			if m[1] != "" && !tests[m[1]] || m[2] != "" && !files[m[2]] {
+				t.Errorf("%s names %s%s, which there is not", page, m[1], m[2])
+			}
+		}
+	}
+}
