@@ -35,6 +35,9 @@ type options struct {
 	verbose  bool
 	transfer time.Duration
 	measure  bool
+	cpus     int
+	memory   int
+	limit    time.Duration
 	capture  bool
 	book     *[]record // what this run has found
 }
@@ -47,11 +50,15 @@ Plays the testbed's scenarios in emulated routers: Debian's kernels for MIPS, AR
   fetch                     fetch and build what guests boot
   run [SCENARIO...]         boot, measure, play; none named: the matrix; "all": all stories; "none": only measure
   table FILE                tables of what runs with -json FILE have found, medians
+  pc COMMAND [ARG...]       runs a command on another kernel: an emulated PC with this machine's files
 
 The guest "namespaces" is the router in a network namespace, for figures to compare with. A run ends with a table of all guests, and
-with 1 if a scenario fails or a guest lacks memory. Needs root. docs/ROUTERS.md has figures.
+with 1 if a scenario fails or a guest lacks memory. Needs root. The PC needs none, and the command is root there: the files are
+read-only, what is written stays in memory, but for what goes to /kept, which is the directory of -keep here. It ends as the command
+does, or with 125 if it did not come to that. docs/ROUTERS.md has figures.
 
   qemu run -guest mipsel-6.1,armhf-6.1 -keep /tmp/logs cut overflow
+  qemu pc -guest amd64-6.1 -- go test ./mptcp
 `
 
 func main() {
@@ -68,13 +75,19 @@ func main() {
 	flags.DurationVar(&o.transfer, "transfer", 5*time.Second, "length of each measuring transfer")
 	flags.BoolVar(&o.capture, "capture", false, "with -keep: have the emulator write what passes the guest's devices, as net0.pcap (LAN) and so on")
 	flags.BoolVar(&o.measure, "measure", true, "measure the guest before scenarios are played; without, its declared limit counts")
+	flags.IntVar(&o.cpus, "cpus", 2, "processors of a PC")
+	flags.IntVar(&o.memory, "memory", 4096, "memory of a PC, in MB")
+	flags.DurationVar(&o.limit, "limit", time.Hour, "how long a PC may run")
 	verb, args := "list", os.Args[1:]
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		verb, args = args[0], args[1:]
 	}
 	args = usage.Parse(flags, args, about)
-	if err := usage.Known("verb", []string{verb}, []string{"list", "fetch", "run", "table"}); err != nil {
+	if err := usage.Known("verb", []string{verb}, []string{"list", "fetch", "run", "table", "pc"}); err != nil {
 		usage.Wrong("qemu", err)
+	}
+	if verb == "pc" {
+		os.Exit(runPC(ctx, args, o))
 	}
 	if err := run(ctx, verb, args, o); err != nil {
 		fmt.Fprintln(os.Stderr, "qemu:", err)
