@@ -42,7 +42,7 @@ type options struct {
 	book     *[]record // what this run has found
 }
 
-const about = `qemu [VERB] [OPTION]... [SCENARIO...]
+const about = `qemu [VERB] [OPTION]... [SCENARIO... | -- COMMAND [ARGUMENT]...]
 
 Plays the testbed's scenarios in emulated routers: Debian's kernels for MIPS, ARM and x86. The verbs:
 
@@ -50,12 +50,13 @@ Plays the testbed's scenarios in emulated routers: Debian's kernels for MIPS, AR
   fetch                     fetch and build what guests boot
   run [SCENARIO...]         boot, measure, play; none named: the matrix; "all": all stories; "none": only measure
   table FILE                tables of what runs with -json FILE have found, medians
-  pc COMMAND [ARG...]       runs a command on another kernel: an emulated PC with this machine's files
+  pc -- COMMAND             run a command on another kernel: in an emulated PC with this machine's files
 
 The guest "namespaces" is the router in a network namespace, for figures to compare with. A run ends with a table of all guests, and
-with 1 if a scenario fails or a guest lacks memory. Needs root. The PC needs none, and the command is root there: the files are
-read-only, what is written stays in memory, but for what goes to /kept, which is the directory of -keep here. It ends as the command
-does, or with 125 if it did not come to that. docs/ROUTERS.md has figures.
+with 1 if a scenario fails or a guest lacks memory. Needs root. docs/ROUTERS.md has figures.
+
+The PC needs no root here, and the command is root there, in this directory. Files are read-only, and what is written stays in memory, but
+for what goes to /kept, which is the directory of -keep. It ends with what the command ended with; 125: it did not come to that.
 
   qemu run -guest mipsel-6.1,armhf-6.1 -keep /tmp/logs cut overflow
   qemu pc -guest amd64-6.1 -- go test ./mptcp

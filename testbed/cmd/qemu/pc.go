@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"spillway/testbed/qemu"
+	"spillway/testbed/usage"
 )
 
 // runPC runs a command in an emulated PC, and returns what this program is to end with: what the command ended with, or 125 if it
@@ -24,7 +25,7 @@ func runPC(ctx context.Context, command []string, o options) int {
 
 func (o options) inPC(ctx context.Context, command []string) (code int, err error) {
 	if len(command) == 0 {
-		return 0, errors.New("which command? For instance: qemu pc -guest amd64-6.1 -- go test ./mptcp")
+		usage.Wrong("qemu", errors.New("pc: name a command"))
 	}
 	name := o.guests
 	if name == "" {
