@@ -4,6 +4,7 @@ package linkmon
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -198,7 +199,7 @@ func TestAnswer(t *testing.T) {
 	if _, ours, err := answer(link, 8); err != nil || ours {
 		t.Errorf("answer to another question: %v, %v", ours, err)
 	}
-	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(unix.ENODEV)), 7); err != unix.ENODEV {
+	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(unix.ENODEV)), 7); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("no such device: %v", err)
 	}
 	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(0)), 7); err == nil {

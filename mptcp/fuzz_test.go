@@ -24,8 +24,8 @@ func FuzzParseSubflow(f *testing.F) {
 }
 
 func FuzzEachAnswer(f *testing.F) {
-	f.Add(netlinkRequest(7, diagMessage(1)))
-	f.Add(append(netlinkRequest(7, nil), netlinkRequest(7, []byte{1, 2, 3})...))
+	f.Add(netlink.Frame(diagDump(7, diagMessage(1))))
+	f.Add(append(netlink.Frame(diagDump(7, nil)), netlink.Frame(diagDump(7, []byte{1, 2, 3}))...))
 	f.Add([]byte{20, 0, 0, 0, 3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rest := len(b)

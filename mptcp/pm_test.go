@@ -45,10 +45,7 @@ func conversation(t *testing.T, fn func(kind uint16, body []byte) ([]byte, unix.
 			if data = append([]byte{0, 0, 0, 0}, data...); errno != 0 {
 				kind, data = unix.NLMSG_ERROR, binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno)))
 			}
-			answer := netlinkRequest(binary.NativeEndian.Uint32(b[8:]), data)
-			binary.NativeEndian.PutUint16(answer[4:], kind)
-			binary.NativeEndian.PutUint16(answer[6:], 0)
-			unix.Write(ends[1], answer)
+			unix.Write(ends[1], netlink.Frame(netlink.Message{Type: kind, Seq: binary.NativeEndian.Uint32(b[8:]), Data: data}))
 		}
 	}()
 	t.Cleanup(func() { c.Close(); <-done })

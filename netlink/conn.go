@@ -92,7 +92,7 @@ func (c *Conn) Send(m Message) error {
 func (c *Conn) send(m Message) error {
 	c.seq++
 	m.Flags, m.Seq = m.Flags|unix.NLM_F_REQUEST, c.seq
-	_, err := c.file.Write(frame(m))
+	_, err := c.file.Write(Frame(m))
 	return err
 }
 
@@ -111,13 +111,13 @@ func (c *Conn) Execute(request Message) (answers []Message, err error) {
 		}
 		for len(b) > 0 {
 			var m Message
-			if m, b, err = next(b); err != nil {
+			if m, b, err = Next(b); err != nil {
 				return nil, err
 			}
 			if m.Seq != c.seq {
 				continue // what is left of the answer to an earlier request
 			}
-			if last, err := m.last(); err != nil {
+			if last, err := m.Last(); err != nil {
 				return nil, err
 			} else if last {
 				return answers, nil
@@ -134,11 +134,11 @@ func (c *Conn) Receive() (all []Message, err error) {
 	b, err := c.datagram()
 	for len(b) > 0 && err == nil {
 		var m Message
-		if m, b, err = next(b); err != nil {
+		if m, b, err = Next(b); err != nil {
 			break
 		}
 		var last bool
-		if last, err = m.last(); !last {
+		if last, err = m.Last(); !last {
 			all = append(all, m)
 		}
 	}

@@ -2,8 +2,8 @@
 
 // Package netlink speaks with the kernel by netlink(7): a socket, its messages, and the attributes in them. It knows no family.
 //
-// It does what the router needs of github.com/mdlayher/netlink and genetlink, against which its tests hold it: those weigh 38 kB of
-// a MIPS router's flash, with what they link besides.
+// It does what the router needs of github.com/mdlayher/netlink and genetlink, against which its tests hold it: those weigh 28 kB
+// more in a MIPS router's flash, with what they link besides.
 package netlink
 
 import (
@@ -37,11 +37,11 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Errno }
 
-// errTorn: what the kernel sent does not end where it should.
-var errTorn = errors.New("torn netlink message")
+// ErrTorn: what the kernel sent does not end where it should.
+var ErrTorn = errors.New("torn netlink message")
 
-// frame puts a message into octets.
-func frame(m Message) []byte {
+// Frame puts a message into octets.
+func Frame(m Message) []byte {
 	e := binary.NativeEndian
 	b := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(m.Data))
 	e.PutUint32(b, uint32(unix.NLMSG_HDRLEN+len(m.Data)))
@@ -51,22 +51,22 @@ func frame(m Message) []byte {
 	return append(b, m.Data...)
 }
 
-// next takes the first message off a datagram.
-func next(b []byte) (m Message, rest []byte, err error) {
+// Next takes the first message off a datagram.
+func Next(b []byte) (m Message, rest []byte, err error) {
 	e := binary.NativeEndian
 	if len(b) < unix.NLMSG_HDRLEN {
-		return m, nil, fmt.Errorf("%w: %d octets left", errTorn, len(b))
+		return m, nil, fmt.Errorf("%w: %d octets left", ErrTorn, len(b))
 	}
 	n := e.Uint32(b)
 	if n < unix.NLMSG_HDRLEN || uint64(n) > uint64(len(b)) {
-		return m, nil, fmt.Errorf("%w: of %d octets, %d are left", errTorn, n, len(b))
+		return m, nil, fmt.Errorf("%w: of %d octets, %d are left", ErrTorn, n, len(b))
 	}
 	m = Message{e.Uint16(b[4:]), e.Uint16(b[6:]), e.Uint32(b[8:]), b[unix.NLMSG_HDRLEN:n]}
 	return m, b[min(len(b), align(int(n))):], nil
 }
 
-// last tells whether m ends an answer, and with which error: NLMSG_ERROR, which is an acknowledgement without an errno, or NLMSG_DONE.
-func (m Message) last() (bool, error) {
+// Last tells whether m ends an answer, and with which error: NLMSG_ERROR, which is an acknowledgement without an errno, or NLMSG_DONE.
+func (m Message) Last() (bool, error) {
 	if m.Type != unix.NLMSG_ERROR && m.Type != unix.NLMSG_DONE {
 		return false, nil
 	}

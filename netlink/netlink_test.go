@@ -142,7 +142,7 @@ func TestDecoderOfIntegers(t *testing.T) {
 
 // refusal is NLMSG_ERROR for a request of two octets, with the kernel's words.
 func refusal(errno int32, flags uint16, text string) Message {
-	request := frame(Message{Data: []byte{1, 2}})
+	request := Frame(Message{Data: []byte{1, 2}})
 	if flags&unix.NLM_F_CAPPED != 0 {
 		request = request[:unix.NLMSG_HDRLEN]
 	}
@@ -173,31 +173,31 @@ func TestRefusals(t *testing.T) {
 		{"with words, capped", refusal(int32(unix.EINVAL), unix.NLM_F_ACK_TLVS|unix.NLM_F_CAPPED, "no"), unix.EINVAL, "invalid argument (no)"},
 		{"a dump that failed", Message{Type: unix.NLMSG_DONE, Data: refusal(int32(unix.EINTR), 0, "").Data[:4]}, unix.EINTR, "interrupted system call"},
 	} {
-		last, err := c.m.last()
+		last, err := c.m.Last()
 		if !last || !errors.Is(err, c.want) || err != nil && err.Error() != c.text {
 			t.Errorf("%s: last %v, %v; want %v, %q", c.name, last, err, c.want, c.text)
 		}
 	}
-	if last, err := (Message{Type: unix.RTM_NEWLINK}).last(); last || err != nil {
+	if last, err := (Message{Type: unix.RTM_NEWLINK}).Last(); last || err != nil {
 		t.Errorf("a device is the last message (%v)", err)
 	}
 }
 
 func FuzzMessages(f *testing.F) {
-	f.Add(frame(Message{Type: 1, Data: []byte("1")}))
-	f.Add(frame(refusal(22, unix.NLM_F_ACK_TLVS, "no")))
-	f.Add(frame(refusal(22, unix.NLM_F_ACK_TLVS|unix.NLM_F_CAPPED, "no")))
+	f.Add(Frame(Message{Type: 1, Data: []byte("1")}))
+	f.Add(Frame(refusal(22, unix.NLM_F_ACK_TLVS, "no")))
+	f.Add(Frame(refusal(22, unix.NLM_F_ACK_TLVS|unix.NLM_F_CAPPED, "no")))
 	f.Add([]byte{16, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
-			m, rest, err := next(b)
+			m, rest, err := Next(b)
 			if err != nil {
 				return
 			}
 			if len(rest) >= len(b) || len(m.Data) > len(b)-unix.NLMSG_HDRLEN {
 				t.Fatalf("%d octets became %d and %d more", len(b), len(m.Data), len(rest))
 			}
-			m.last()
+			m.Last()
 			b = rest
 		}
 	})
