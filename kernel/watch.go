@@ -32,7 +32,7 @@ func (r *Reconciler) Watch(ctx context.Context, poke func()) error {
 		if w.family == unix.NETLINK_NETFILTER && r.nfnl == nil {
 			continue
 		}
-		c, err := netlink.Dial(w.family, w.groups...)
+		c, err := netlink.Listen(w.family, w.groups...)
 		if err != nil {
 			return fmt.Errorf("watch: open netlink: %w", err)
 		}

@@ -27,7 +27,7 @@ const (
 
 // openWatch subscribes in the network namespace of the calling thread.
 func openWatch() (subscription, error) {
-	c, err := netlink.Dial(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	c, err := netlink.Listen(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
 		return subscription{}, fmt.Errorf("subscribe to rtnetlink: %w", err)

@@ -81,7 +81,7 @@ func (e *Ear) attend(c *netlink.Conn) error {
 // Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns nil when ctx ends,
 // ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN. One at a time may run.
 func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
-	c, err := netlink.Dial(unix.NETLINK_GENERIC)
+	c, err := netlink.Listen(unix.NETLINK_GENERIC)
 	if err != nil {
 		return fmt.Errorf("open generic netlink: %w", err)
 	}
@@ -107,7 +107,7 @@ func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
 func filterEvents(c *netlink.Conn, kinds []EventKind) error {
 	program := eventFilter(kinds)
 	var serr error
-	err := c.SyscallConn().Control(func(fd uintptr) {
+	err := c.Control(func(fd uintptr) {
 		serr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 	})

@@ -23,13 +23,7 @@ func conversation(t *testing.T, fn func(kind uint16, body []byte) ([]byte, unix.
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.SetNonblock(ends[0], true); err != nil {
-		t.Fatal(err)
-	}
-	c, err := netlink.Over(ends[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := netlink.Over(ends[0])
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -203,19 +203,27 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// kernel opens rtnetlink, in which anybody may ask.
-func kernel(t *testing.T) *Conn {
-	t.Helper()
-	c, err := Dial(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+// Anybody may ask rtnetlink, by a socket of either kind.
+func TestExecuteAgainstTheKernel(t *testing.T) {
+	asks, err := Dial(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	defer asks.Close()
+	hears, err := Listen(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hears.Close()
+	t.Run("asks", func(t *testing.T) { execute(t, asks) })
+	t.Run("hears", func(t *testing.T) { execute(t, hears) })
+	asks.Close()
+	if _, err := asks.Execute(Message{Type: unix.RTM_GETLINK}); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a request by a closed socket: %v", err)
+	}
 }
 
-func TestExecuteAgainstTheKernel(t *testing.T) {
-	c := kernel(t)
+func execute(t *testing.T, c *Conn) {
 	if err := c.Set(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +265,11 @@ func TestReceiveEnds(t *testing.T) {
 		"by a deadline": func(c *Conn) { c.SetReadDeadline(time.Unix(1, 0)) },
 		"by Close":      func(c *Conn) { c.Close() },
 	} {
-		c := kernel(t)
+		c, err := Listen(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
 		done := make(chan error, 1)
 		go func() {
 			for { // devices of this machine may come and go

@@ -25,7 +25,7 @@ type Queue struct {
 // Open becomes the reader of a queue, which holds most packets at once; more pass. The error is unix.EPERM also when the
 // queue has another reader, and unix.EPROTONOSUPPORT or EINVAL when the kernel has no such queues. Needs CAP_NET_ADMIN.
 func Open(number uint16, most int) (*Queue, error) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER)
+	c, err := netlink.Listen(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netfilter netlink: %w", err)
 	}
