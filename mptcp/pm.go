@@ -174,10 +174,12 @@ func kernelError(err error) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	if refusal.Errno == unix.EBUSY { // the id is taken; EEXIST means the address is
+	about := func(words string) bool { return refusal.Errno == unix.EINVAL && strings.Contains(refusal.Text, words) }
+	switch {
+	case refusal.Errno == unix.EBUSY || about("duplicate"):
+		// EBUSY: the id is taken; EEXIST means the address is. Linux 6.1 knows but one error for both, and for 8 endpoints.
 		return fmt.Errorf("%w: %w", fs.ErrExist, err)
-	}
-	if refusal.Errno == unix.ESRCH || refusal.Errno == unix.EINVAL && strings.Contains(refusal.Text, "not found") {
+	case refusal.Errno == unix.ESRCH || about("not found"):
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	return err
