@@ -34,12 +34,16 @@ func afamily(v6 bool) uint8 {
 // dialRoute opens rtnetlink with the kernel's own words in refusals, and with dumps that heed what their request asks for.
 func dialRoute() (*netlink.Conn, error) {
 	c, err := netlink.Dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
 	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
-		if err == nil {
-			err = c.Set(unix.SOL_NETLINK, option, 1)
+		if err := c.Set(unix.SOL_NETLINK, option, 1); err != nil {
+			c.Close()
+			return nil, err
 		}
 	}
-	return c, err
+	return c, nil
 }
 
 // encodeRule is the body of RTM_NEWRULE and RTM_DELRULE.
