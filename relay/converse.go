@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -172,6 +173,17 @@ func (s *session) writeUntil(up *net.TCPConn, t time.Time) {
 	}
 }
 
+// peek looks whether a socket has something to read, an end or an error: unix.EAGAIN when it has none. unix.Recvfrom would link addresses of
+// every kind that package unix knows.
+func peek(fd uintptr) error {
+	var b [1]byte
+	_, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
 // readable waits until there is something to read, an answer or an end, or until t.
 func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
 	if len(s.heard) > 0 {
@@ -184,8 +196,7 @@ func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (b
 	s.readUntil(ctx, up, t)
 	var seen error
 	err = rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, seen = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		seen = peek(fd)
 		return seen != unix.EAGAIN
 	})
 	if err == nil && seen != nil {
