@@ -183,7 +183,7 @@ func (r *Relay) FlowsBut(but func(token uint32) bool) (list []Flow) {
 }
 
 func (f *flow) status() Flow {
-	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Since: time.Unix(f.since, 0)}
+	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Index: f.link.Index, Since: time.Unix(f.since, 0)}
 	if f.rule != nil {
 		st.Rule = f.rule.Name
 	}
@@ -248,9 +248,11 @@ func (r *Relay) AskAll() {
 // alone that has fallen back to plain TCP: what is said of its subflows is not true then. It tells whether it did.
 func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	r.flows.mu.Lock()
+	var f *flow
 	var c *engine.Conn
 	if i := r.flows.find(id); i < len(r.flows.list) && r.flows.list[i].id == id && r.flows.list[i].flow != nil {
-		c = r.flows.list[i].conn.Load()
+		f = r.flows.list[i].flow
+		c = f.conn.Load()
 	}
 	r.flows.mu.Unlock()
 	if c == nil {
@@ -265,6 +267,8 @@ func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	})
 	if may {
 		c.Abort()
+	} else {
+		f.mptcp.Store(false) // it is plain TCP for whoever looks next
 	}
 	return may
 }
