@@ -232,7 +232,7 @@ const (
 func (r *Relay) AskAll() {
 	page := r.flows.page(0, math.MaxInt)
 	page = page[max(0, len(page)-mostAsked):]
-	for _, on := range [...]int{1, 0} {
+	for _, on := range [...]int{1, 0, 1, 0, 1, 0} { // again where nobody answered: it was lost, or found no route yet
 		for _, f := range page {
 			if c := f.conn.Load(); c != nil && f.up != nil {
 				c.Control(func(_, up int) {
