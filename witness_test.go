@@ -12,18 +12,20 @@ import (
 // A link that does not answer is dead when another does; when none does, nobody knows.
 func TestWitnesses(t *testing.T) {
 	for name, tt := range map[string]struct {
-		w     witnesses
-		heard bool
-		want  finding
+		w            witnesses
+		heard, again bool
+		want         finding
 	}{
-		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, undecided},
-		"no other link":                {witnesses{failed: true}, false, linkDead},
-		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, linkDead},
-		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, linkDead},
-		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, undecided},
-		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, allSilent},
+		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, false, undecided},
+		"no other link":                {witnesses{failed: true}, false, false, linkDead},
+		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, false, linkDead},
+		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, false, linkDead},
+		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, false, undecided},
+		"nor did it before":            {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, true, allSilent},
+		"it answers by now":            {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, true, linkDead},
+		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, false, allSilent},
 	} {
-		if got := tt.w.find(tt.heard); got != tt.want {
+		if got := tt.w.find(tt.heard, tt.again); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
