@@ -130,7 +130,7 @@ func (s *step) guardLossy(d int, u *use, brings float64) bool {
 		return false
 	}
 	b := &dm.behind
-	if in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] {
+	if b.peak < trickle || in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] {
 		return false
 	}
 	if d == down && (b.share < shareLeast || b.peak >= lossyMost*little || b.bits < lossyFrom.Seconds()*dm.solo) {

@@ -63,8 +63,9 @@ type dirMemory struct {
 	strikes    int           // times that the primaries carried more alone than together
 	behind     behind        // what hosts wait for
 	turns      turns         // of the overflow link
-	tried      bool          // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
-	triedLink  int
+	worst      int           // mode bond: the link that is judged
+	tried      bool          // ... was suspended, and it is not known yet whether that helps
+	triedFor   time.Duration // ... though more wanted to be carried for so long
 }
 
 // use sums up the links in use in one direction.
