@@ -2,7 +2,7 @@
 
 package policy
 
-import "math"
+import "time"
 
 // What links carry alone is compared in mode bond: within likeShare of each other they are alike, and the one is better that loses less, or answers sooner.
 const likeShare = 0.8
@@ -20,14 +20,8 @@ func (s *step) guardBond(d int) {
 	switch {
 	case dm.tried:
 		s.tryWithout(d, &b)
-	case b.links == 1:
-		if l := &s.mem.links[s.first]; b.queue {
-			if !s.measured(l, d) {
-				l.solo[d] = b.total
-			}
-			l.solo[d] += (b.total - l.solo[d]) * (1 - math.Exp(-float64(s.clock-dm.togetherAt)/float64(meanOfBoth)))
-			l.soloAt[d] = s.clock
-		}
+	case b.links == 1 && b.queue:
+		s.learnAlone(d, b.total, meanOfBoth)
 	}
 	if dm.tried || s.cfg.NoGuard || b.worst < 0 {
 		s.learnShare(d, &use{primaries: b.total})
@@ -39,12 +33,8 @@ func (s *step) guardBond(d int) {
 		dm.worst, dm.behind.mean, dm.behind.peak = w, 0, 0
 	}
 	dm.solo = b.best
-	u := use{last: w, total: b.total, primaries: b.total - s.in[w].rate[d], anyQueue: b.queue, overflowLinks: b.links - 1}
 	s.primary[w] = false
-	switch {
-	case s.guardOverflow(d, &u):
-		dm.tried, dm.triedFor, dm.together = true, 0, 0
-	case !s.guardBehind(d, &u):
+	if !s.guard(d, &use{last: w, total: b.total, primaries: b.total - s.in[w].rate[d], anyQueue: b.queue, overflowLinks: b.links - 1}) {
 		s.primary[w] = true
 		return
 	}
@@ -52,6 +42,16 @@ func (s *step) guardBond(d int) {
 	if s.first == w {
 		s.first = b.bestLink
 	}
+}
+
+// learnAlone takes what the only link carries into the mean of the last "over".
+func (s *step) learnAlone(d int, carries float64, over time.Duration) {
+	l := &s.mem.links[s.first]
+	if !s.measured(l, d) {
+		l.solo[d] = carries
+	}
+	follow(&l.solo[d], carries, s.clock-s.mem.dirs[d].togetherAt, over)
+	l.soloAt[d] = s.clock
 }
 
 // tryWithout finds out whether the links carry more without the worst of them, which has just been suspended.
@@ -63,7 +63,7 @@ func (s *step) tryWithout(d int, b *bond) {
 	}
 	dt := min(s.clock-dm.togetherAt, longStep)
 	if dm.triedFor += dt; dm.triedFor > settleFor {
-		dm.together += (b.total - dm.together) * float64(dt) / float64(dm.triedFor-settleFor)
+		dm.together += (b.total - dm.together) * min(1, float64(dt)/float64(dm.triedFor-settleFor))
 	}
 	if dm.triedFor < worseFor {
 		return

@@ -87,17 +87,37 @@ func (m *Machine) takeOut(link int, why string) {
 	}
 }
 
-// guardOverflow suspends the overflow link taken last when it has cost more than it may: the links have carried less than the primaries alone
-// although more wanted to be carried. It reports whether it did.
-func (s *step) guardOverflow(d int, u *use) bool {
-	dm := &s.mem.dirs[d]
-	if s.cfg.NoGuard {
+// guard suspends the overflow link taken last when it makes all together carry less than the primaries would alone: it has cost more than it may,
+// loses too much to be of use, or holds up what the others carry. It reports whether it did.
+func (s *step) guard(d int, u *use) bool {
+	if s.cfg.NoGuard || u.overflowLinks == 0 {
 		return false
 	}
-	solo := dm.solo
-	if u.capacity > 0 {
-		solo = min(solo, u.capacity)
+	dm, in, name := &s.mem.dirs[d], &s.in[u.last], s.cfg.Links[u.last].Name
+	costs, known, cut := s.costs(d, u), s.watchBehind(d, u), true
+	switch {
+	case costs:
+		s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
+			name, rate(dm.bonded), direction(d), rate(dm.alone(u)), s.leaders())
+		dm.tried, dm.triedFor = true, 0
+	case known && s.lossy(d, u):
+		s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s",
+			name, 100*in.lost[d], direction(d), rate(in.lossyRate(d)), s.leaders())
+		cut = false // what is on its way there will be carried sooner than the others could repeat it
+	case known && s.holdsUp(d, u):
+		s.suspend(u.last, "%s holds up %s and brings only %s %s", name, s.leaders(), rate(dm.behind.brings), direction(d))
+	default:
+		return false
 	}
+	s.mem.links[u.last].suspension.cut = cut
+	return true
+}
+
+// costs reports whether the overflow link taken last has cost more than it may: the links have carried less than the primaries alone although more
+// wanted to be carried. dm.bonded is what they have carried then.
+func (s *step) costs(d int, u *use) bool {
+	dm := &s.mem.dirs[d]
+	solo := dm.alone(u)
 	if u.total > betterBy*solo {
 		dm.strikes = 0
 	}
@@ -110,7 +130,7 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	if began {
 		dm.together = solo
 	} else {
-		dm.together += (u.total - dm.together) * (1 - math.Exp(-float64(dt)/float64(meanOfBoth)))
+		follow(&dm.together, u.total, dt, meanOfBoth)
 	}
 	dm.togetherAt = s.clock
 	if u.anyQueue {
@@ -137,14 +157,23 @@ func (s *step) guardOverflow(d int, u *use) bool {
 		return false
 	}
 	dm.bonded = solo * max(worseShare-float64(dm.lost)/float64(s.clock-dm.losingAt), 0)
-	name := s.cfg.Links[u.last].Name
-	s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-		name, rate(dm.bonded), direction(d), rate(solo), s.leaders())
-	s.mem.links[u.last].suspension.cut = true
 	return true
 }
 
-// worseBefore catches what guardOverflow can't see because no queue showed: the overflow was left for lack of traffic, and at once
+// alone is what the primaries carry alone: what they did last, but no more than they can.
+func (dm *dirMemory) alone(u *use) float64 {
+	if u.capacity > 0 {
+		return min(dm.solo, u.capacity)
+	}
+	return dm.solo
+}
+
+// follow lets a mean follow a value: after so long as "over" it has come to 63 % of the way.
+func follow(mean *float64, value float64, dt, over time.Duration) {
+	*mean += (value - *mean) * (1 - math.Exp(-float64(dt)/float64(over)))
+}
+
+// worseBefore catches what costs can't see because no queue showed: the overflow was left for lack of traffic, and at once
 // the primaries alone are full and carry more than before. Once or twice may be chance; the third time in a row the next link is
 // suspended.
 func (s *step) worseBefore(d int, u *use) bool {
