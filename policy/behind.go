@@ -28,6 +28,7 @@ const (
 	// Where less than shareLeast is relayed nothing can be told; more than shareMost is what had waited before.
 	shareLeast = 0.5
 	shareMost  = 1.0
+	shareBond  = 0.94 // of full packets so much is payload, and links that carry at once hand on no more for long
 )
 
 // behind is what is remembered of it towards the home, the only direction where it is known what arrives.
@@ -35,6 +36,7 @@ type behind struct {
 	_ [0]func() // never compared, so that no code is made for it
 
 	share   float64       // of what arrives while one link alone carries, hosts are given so much; 0: unknown
+	mixed   float64       // mode bond: the same while several links carry much; what waits for another link makes it less
 	bits    float64       // that arrived and that hosts were not given
 	mean    float64       // of what the overflow link carries, bit/s
 	brings  float64       // the greater of that and what it carries now
@@ -76,6 +78,15 @@ func (s *step) learnShare(d int, u *use) {
 		b.share = share
 	}
 	follow(&b.share, share, dt, shareMean)
+}
+
+// learnMixed notes it while several links carry at once, for they may never carry alone: the most that it was counts.
+func (s *step) learnMixed(d int, total float64) {
+	b := &s.mem.dirs[d].behind
+	if dt := s.clock - b.at; d == down && total >= starvedShare*s.mem.dirs[d].solo && dt <= longStep {
+		follow(&b.mixed, min(s.delivered/total, shareBond), dt, shareMean)
+		b.share = max(b.share, b.mixed)
+	}
 }
 
 // waits reports whether hosts wait for what overflow link in still has, or it has only just begun: then primaries that stand still lack no demand.

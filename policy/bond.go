@@ -33,6 +33,7 @@ func (s *step) guardBond(d int) {
 		dm.worst, dm.behind.mean, dm.behind.peak = w, 0, 0
 	}
 	dm.solo = b.best
+	s.learnMixed(d, b.total)
 	s.primary[w] = false
 	if !s.guard(d, &use{last: w, total: b.total, primaries: b.total - s.in[w].rate[d], anyQueue: b.queue, overflowLinks: b.links - 1}) {
 		s.primary[w] = true

@@ -428,6 +428,26 @@ func TestGuardBehind(t *testing.T) {
 	}
 }
 
+// TestGuardBehindInBond: links that carry at once from the beginning tell as well whether hosts wait for what one of them brings.
+func TestGuardBehindInBond(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		c, o := household()
+		c.Mode = ModeBond
+		c.Links[1].DownBit = 20e6
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate, o.Links[1].DownLoss = 19.6e6, true, 1.5e6, 0.03
+		o.Links[0].MinRTT, o.Links[1].MinRTT, o.Delivered = 30*time.Millisecond, 30*time.Millisecond, 19.8e6
+		pass(m, &o, 3*time.Second)
+		if waits {
+			o.Delivered = 12e6
+		}
+		p := pass(m, &o, 2*time.Second)
+		if goes := p.Links[1].Role < Active; goes != waits || p.First != 0 {
+			t.Errorf("hosts wait: %t; lte goes: %t: %s", waits, goes, p.Links[1].Why)
+		}
+	}
+}
+
 // overflowing is a household whose DSL is full, and hosts are given nearly all of it, when LTE of that round trip begins.
 func overflowing(rtt time.Duration) (*Machine, Observation) {
 	c, o := household()
