@@ -96,6 +96,11 @@ func (s *step) guard(d int, u *use) bool {
 	dm, in, name := &s.mem.dirs[d], &s.in[u.last], s.cfg.Links[u.last].Name
 	costs, known, cut := s.costs(d, u), s.watchBehind(d, u), true
 	switch {
+	case s.mem.yield.on:
+		// Primaries that yield are silent because they shall be, and so little beside the link that a moment in which it brings nothing would count as the end.
+		// If it goes on they carry again, after yieldFor.
+		dm.lost, dm.losingAt, dm.behind.bits = 0, s.clock, 0
+		return false
 	case costs:
 		s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
 			name, rate(dm.bonded), direction(d), rate(dm.alone(u)), s.leaders())
