@@ -51,7 +51,11 @@ type behind struct {
 // begins reports whether an overflow link has had too little time in its turn to show what it can carry.
 func (s *step) begins(d int, in *sense) bool {
 	b := &s.mem.dirs[d].behind
-	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+littleTrips*in.atRest()
+	trips := littleTrips * in.atRest()
+	if s.cfg.Mode == ModeBond {
+		trips *= 2 // the others take what they can from the beginning
+	}
+	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+trips
 }
 
 // lossyRate is what one connection can carry in direction d by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
@@ -84,8 +88,11 @@ func (s *step) learnShare(d int, u *use) {
 func (s *step) learnMixed(d int, total float64) {
 	b := &s.mem.dirs[d].behind
 	if dt := s.clock - b.at; d == down && total >= starvedShare*s.mem.dirs[d].solo && dt <= longStep {
-		follow(&b.mixed, min(s.delivered/total, shareBond), dt, shareMean)
-		b.share = max(b.share, b.mixed)
+		if b.mixed == 0 {
+			b.mixed = s.delivered / total
+		}
+		follow(&b.mixed, s.delivered/total, dt, shareMean)
+		b.share = max(b.share, min(b.mixed, shareBond))
 	}
 }
 
@@ -132,8 +139,8 @@ func (s *step) holdsUp(d int, u *use) bool {
 }
 
 // lossy reports whether the overflow link brings little and will not bring more, for it loses too much. What is lost because the link is full must not
-// count. That is told by what the link has carried before, most of what it can or, towards the home, where hosts must wait for it too, a quarter of what
-// the primaries carry; from the home, where the losses are our own sender's and known well, by the link's queue.
+// count. That is told by what the link has carried before, most of what it can or, towards the home, where hosts must wait for it too, and where that is
+// not known, a quarter of what the primaries carry; from the home, where the losses are our own sender's and known well, by the link's queue.
 func (s *step) lossy(d int, u *use) bool {
 	dm, in := &s.mem.dirs[d], &s.in[u.last]
 	b, little := &dm.behind, littleShare*dm.solo
@@ -142,7 +149,7 @@ func (s *step) lossy(d int, u *use) bool {
 	case in.lossyRate(d) >= little || b.brings >= lossyMost*little || b.peak < trickle || full > 0 && b.peak >= full:
 		return false
 	case d == down:
-		return b.share >= shareLeast && b.peak < lossyMost*little && b.bits >= lossyFrom.Seconds()*dm.solo
+		return b.share >= shareLeast && (full > 0 || b.peak < lossyMost*little) && b.bits >= lossyFrom.Seconds()*dm.solo
 	}
 	return !in.queue[d] && in.rtt-in.atRest() < deepQueue
 }
