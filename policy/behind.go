@@ -29,6 +29,7 @@ const (
 	shareLeast = 0.5
 	shareMost  = 1.0
 	shareBond  = 0.94 // of full packets so much is payload, and links that carry at once hand on no more for long
+	mixedMean  = 4 * time.Second
 )
 
 // behind is what is remembered of it towards the home, the only direction where it is known what arrives.
@@ -36,7 +37,7 @@ type behind struct {
 	_ [0]func() // never compared, so that no code is made for it
 
 	share   float64       // of what arrives while one link alone carries, hosts are given so much; 0: unknown
-	mixed   float64       // mode bond: the same while several links carry much; what waits for another link makes it less
+	mixed   float64       // mode bond: the same while several links carry much
 	bits    float64       // that arrived and that hosts were not given
 	mean    float64       // of what the overflow link carries, bit/s
 	brings  float64       // the greater of that and what it carries now
@@ -82,18 +83,22 @@ func (s *step) learnShare(d int, u *use) {
 		b.share = share
 	}
 	follow(&b.share, share, dt, shareMean)
+	b.mixed = b.share
 }
 
-// learnMixed notes it while several links carry at once, for they may never carry alone: the most that it was counts.
+// learnMixed notes it while several links carry at once, for they may never carry alone: what one keeps waiting comes later, and the mean of mixedMean knows
+// both. It begins with what full packets make of it, as soon as hosts are given most of what arrives.
 func (s *step) learnMixed(d int, total float64) {
 	b := &s.mem.dirs[d].behind
-	if dt := s.clock - b.at; d == down && total >= starvedShare*s.mem.dirs[d].solo && dt <= longStep {
-		if b.mixed == 0 {
-			b.mixed = s.delivered / total
-		}
-		follow(&b.mixed, s.delivered/total, dt, shareMean)
-		b.share = max(b.share, min(b.mixed, shareBond))
+	dt := s.clock - b.at
+	if d != down || total < starvedShare*s.mem.dirs[d].solo || dt > longStep || b.mixed == 0 && s.delivered < shareLeast*total {
+		return
 	}
+	if b.mixed == 0 {
+		b.mixed = shareBond
+	}
+	follow(&b.mixed, s.delivered/total, dt, mixedMean)
+	b.share = min(b.mixed, shareBond)
 }
 
 // waits reports whether hosts wait for what overflow link in still has, or it has only just begun: then primaries that stand still lack no demand.

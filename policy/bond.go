@@ -2,8 +2,6 @@
 
 package policy
 
-import "time"
-
 // What links carry alone is compared in mode bond: within likeShare of each other they are alike, and the one is better that loses less, or answers sooner.
 const likeShare = 0.8
 
@@ -21,7 +19,7 @@ func (s *step) guardBond(d int) {
 	case dm.tried:
 		s.tryWithout(d, &b)
 	case b.links == 1 && b.queue:
-		s.learnAlone(d, b.total, meanOfBoth)
+		s.learnAlone(d, b.total)
 	}
 	if dm.tried || s.cfg.NoGuard || b.worst < 0 {
 		s.learnShare(d, &use{primaries: b.total})
@@ -45,13 +43,13 @@ func (s *step) guardBond(d int) {
 	}
 }
 
-// learnAlone takes what the only link carries into the mean of the last "over".
-func (s *step) learnAlone(d int, carries float64, over time.Duration) {
+// learnAlone takes what the only link carries into its mean.
+func (s *step) learnAlone(d int, carries float64) {
 	l := &s.mem.links[s.first]
 	if !s.measured(l, d) {
 		l.solo[d] = carries
 	}
-	follow(&l.solo[d], carries, s.clock-s.mem.dirs[d].togetherAt, over)
+	follow(&l.solo[d], carries, s.clock-s.mem.dirs[d].togetherAt, meanOfBoth)
 	l.soloAt[d] = s.clock
 }
 
