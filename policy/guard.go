@@ -98,8 +98,8 @@ func (s *step) guard(d int, u *use) bool {
 	switch {
 	case s.mem.yield.on:
 		// Primaries that yield are silent because they shall be, and so little beside the link that a moment in which it brings nothing would count as the end.
-		// If it goes on they carry again, after yieldFor.
-		dm.lost, dm.losingAt, dm.behind.bits = 0, s.clock, 0
+		// If it goes on they carry again, after yieldFor. A queue from before tells nothing then.
+		dm.lost, dm.losingAt, dm.queueAt, dm.behind.bits = 0, s.clock, 0, 0
 		return false
 	case costs:
 		s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
