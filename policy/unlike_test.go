@@ -144,7 +144,7 @@ func TestTheGuardLeavesBeWhatPrimariesYieldTo(t *testing.T) {
 	for range 5 {
 		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate, o.Links[1].DownQueue, o.Delivered = 0, false, 38e6, true, 36e6
 		pass(m, &o, 5*time.Second)
-		o.Links[1].DownRate, o.Delivered = 0, 0
+		o.Links[1].DownRate, o.Delivered = 0.05e6, 0
 		pass(m, &o, 500*time.Millisecond)
 	}
 	o.Links[1].DownRate, o.Delivered = 0.5e6, 0.47e6
