@@ -71,13 +71,8 @@ func (h *house) inDoubt() bool {
 // probeWhereNeeded sends the probes that are due.
 func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	for i := range h.senses {
-		s, l, p := &h.senses[i], &h.snap.Links[i], &h.plan.Links[i]
-		use := linkmon.Use{
-			Needed:  l.Usable && (p.Role == policy.First || s.verdict.Dead && p.Primary || s.verdict.Dead && h.configuredPrimary(i)),
-			InUse:   p.Role >= policy.Active,
-			Metered: p.Metered,
-		}
-		if !s.health.NeedProbe(now, use, s.verdict) {
+		s, l := &h.senses[i], &h.snap.Links[i]
+		if !s.health.NeedProbe(now, h.useOf(i), s.verdict) {
 			continue
 		}
 		target, o, ok := probeTarget(h.addrs, l)
@@ -95,9 +90,20 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	}
 }
 
-func (h *house) configuredPrimary(link int) bool {
-	role, _ := h.machine.Role(link)
-	return role == policy.RolePrimary
+// useOf tells whether a link is needed, which says whether it is probed. A dead link is where it would carry at once: as a primary, in place of none, or for
+// what does not fit into the first. It costs a mobile line some 200 octets each 30 s, and only then; otherwise a line that was silent for a while would
+// stay away until the other fails.
+func (h *house) useOf(i int) linkmon.Use {
+	p, role := &h.plan.Links[i], policy.RoleOff
+	if h.senses[i].verdict.Dead {
+		role, _ = h.machine.Role(i)
+	}
+	missed := role != policy.RoleOff && (h.plan.First < 0 || h.senses[h.plan.First].verdict.Standing)
+	return linkmon.Use{
+		Needed:  h.snap.Links[i].Usable && (p.Role == policy.First || missed || role == policy.RolePrimary || h.senses[i].verdict.Dead && p.Primary),
+		InUse:   p.Role >= policy.Active || missed,
+		Metered: p.Metered,
+	}
 }
 
 // probeTarget is a concentrator's address that the link can reach by its families, and how a probe goes there.
