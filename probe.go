@@ -90,17 +90,18 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	}
 }
 
-// useOf tells whether a link is needed, which says whether it is probed. A dead link is where it would carry at once: as a primary, in place of none, or for
-// what does not fit into the first. It costs a mobile line some 200 octets each 30 s, and only then; otherwise a line that was silent for a while would
-// stay away until the other fails.
+// useOf tells whether a link is needed, which says whether it is probed. The first is, and one to which the first yields. A dead link is where it would carry
+// at once: as a primary, in place of none, or for what does not fit into the first. That costs a mobile line some 200 octets each 30 s, and only then;
+// otherwise one that was silent for a while would stay away until the other fails.
 func (h *house) useOf(i int) linkmon.Use {
 	p, role := &h.plan.Links[i], policy.RoleOff
 	if h.senses[i].verdict.Dead {
 		role, _ = h.machine.Role(i)
 	}
 	missed := role != policy.RoleOff && (h.plan.First < 0 || h.senses[h.plan.First].verdict.Standing)
+	alone := p.Role == policy.First || p.Role == policy.Active && h.plan.First >= 0 && h.plan.Links[h.plan.First].Resting
 	return linkmon.Use{
-		Needed:  h.snap.Links[i].Usable && (p.Role == policy.First || missed || role == policy.RolePrimary || h.senses[i].verdict.Dead && p.Primary),
+		Needed:  h.snap.Links[i].Usable && (alone || missed || role == policy.RolePrimary || h.senses[i].verdict.Dead && p.Primary),
 		InUse:   p.Role >= policy.Active || missed,
 		Metered: p.Metered,
 	}
