@@ -11,7 +11,7 @@ NETPKGS ?= ./...
 # What `make net` leaves to targets of their own: a browser, and emulated machines.
 LATER := /testbed/luci|/testbed/qemu
 
-.PHONY: all help demo test lint unit net joined scenarios scripts kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be deps
+.PHONY: all help demo test lint unit net joined scenarios scripts kills soak matrix fuzz bench bench-policy bench-relay bench-setup cross sizes packages test-cross routers held qemu qemu-be kernels deps
 all: $(BUILD)/spillway $(BUILD)/spillway-concentrator
 
 help:
@@ -108,12 +108,12 @@ bench-setup: deps all
 ## routers      an emulated MIPS and an emulated ARM router boot, relay, fail over, are killed and restarted
 routers: all
 	@sh testbed/deps qemu-system-mips qemu-system-arm xz-utils
-	CGO_ENABLED=0 $(GO) run ./testbed/cmd/nettest -timeout=60m -skip=HeldSYNs -v ./testbed/qemu/...
+	CGO_ENABLED=0 $(GO) run ./testbed/cmd/nettest -timeout=60m '-skip=HeldSYNs|InAPC' -v ./testbed/qemu/...
 
-## held         an emulated x86 router holds SYNs until servers have answered
+## held         an emulated x86 router holds SYNs until servers have answered; a command in an emulated PC
 held: all
 	@sh testbed/deps qemu-system-x86 xz-utils
-	CGO_ENABLED=0 $(GO) test -count=1 -v -run HeldSYNs ./testbed/qemu
+	CGO_ENABLED=0 $(GO) test -count=1 -v -run 'HeldSYNs|InAPC' ./testbed/qemu
 
 ## qemu         emulated routers: GUEST=name,..., SCENARIO="name ..."; none: all guests, the matrix (docs/ROUTERS.md; an hour)
 qemu: all
@@ -126,6 +126,12 @@ qemu-be: all
 	@sh testbed/deps qemu-system-mips xz-utils
 	sh testbed/qemu/build-be $(BUILD)/qemu
 	$(GO) run ./testbed/cmd/qemu run -guest mips-be $(SCENARIO)
+
+## kernels      the tests of `net` on another kernel, in an emulated PC: KERNEL=amd64-6.1 (amd64-6.12, amd64-newest), PACKAGES="./mptcp ..."
+KERNEL ?= amd64-6.1
+kernels: all
+	@sh testbed/deps qemu-system-x86 xz-utils
+	@GO="$(GO)" sh testbed/kernels $(KERNEL) $(PACKAGES)
 
 ## cross        all targets, sizes against the budget
 cross:

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,11 +23,14 @@ const (
 // question asks the daemon: it calls a method with arguments and reads the answer into result.
 type question func(method string, args, result any) error
 
-// asking adds the flag of a command that asks the daemon, and returns what asks.
+// asking adds the flag of a command that asks the daemon and takes so many arguments, and returns what asks.
 func asking(flags *flag.FlagSet, args []string, want int) (question, error) {
 	control := flags.String("control", defaultControl, "the daemon's control `socket`")
 	if err := parse(flags, args, want); err != nil {
 		return nil, err
+	}
+	if flags.NArg() < want {
+		return nil, usageError{fmt.Errorf("%s: too few arguments; see %s -help", flags.Name(), flags.Name())}
 	}
 	c, err := dialControl(*control)
 	if err != nil {
@@ -131,9 +133,6 @@ func setCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) er
 	ask, err := asking(flags, args, 2)
 	if err != nil {
 		return err
-	}
-	if flags.NArg() != 2 {
-		return usageError{errors.New("set: name a link and a role, e.g. spillway set lte off")}
 	}
 	return ask("set", linkRole{flags.Arg(0), flags.Arg(1)}, &struct{}{})
 }

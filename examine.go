@@ -17,6 +17,7 @@ import (
 	"spillway/convert"
 	"spillway/doctor"
 	"spillway/mptcp"
+	"spillway/sockopt"
 )
 
 // optionNames puts kinds of TCP options (IANA's numbers) in words.
@@ -155,8 +156,8 @@ func probePathMTU(l doctor.Link, c doctor.Concentrator) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var info *unix.TCPInfo
-	if e := rc.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO) }); e != nil || err != nil {
+	var info unix.TCPInfo
+	if e := rc.Control(func(fd uintptr) { info, err = sockopt.TCPInfo(int(fd)) }); e != nil || err != nil {
 		return 0, errors.Join(e, err)
 	}
 	var late interface{ Timeout() bool }

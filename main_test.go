@@ -43,6 +43,7 @@ func TestCommandLine(t *testing.T) {
 		{"status -x", 2, "", "flag provided but not defined: -x"},
 		{"status -control /nowhere/s", 1, "", "no daemon answers at /nowhere/s"},
 		{"set -control /nowhere/s lte off", 1, "", "no daemon answers"},
+		{"set lte", 2, "", "spillway set: too few arguments; see spillway set -help"},
 		{"check -config /nowhere.toml", 2, "", "/nowhere.toml: no such file or directory (write one:"},
 		{"check -reference", 0, "[[concentrator]]", ""},
 		{"run -config /nowhere.toml", 2, "", "/nowhere.toml"},

@@ -15,6 +15,7 @@ import (
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/sockopt"
 )
 
 // hangUpEvery is how often a client is looked at while its server keeps it waiting.
@@ -86,7 +87,7 @@ func whenConnected(c *net.TCPConn) error {
 	}
 	var failed error
 	err = rc.Write(func(fd uintptr) bool {
-		e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		e, err := sockopt.Int(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && e != 0 {
 			err = syscall.Errno(e)
 		}

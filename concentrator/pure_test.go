@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spillway/convert"
+	"spillway/mptcp"
 )
 
 func TestDestinations(t *testing.T) {
@@ -213,7 +214,7 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for have, want := range map[string]string{"120000": "3000", "3000": "", "1000": "", "": ""} {
-		if got := atMost(rtoMax)(have); got != want {
+		if got := atMost(mptcp.RTOMax)(have); got != want {
 			t.Errorf("tcp_rto_max_ms %q: %q, want %q", have, got, want)
 		}
 	}

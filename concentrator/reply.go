@@ -4,12 +4,14 @@ package concentrator
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
 	"spillway/mptcp"
+	"spillway/sockopt"
 )
 
 // Bits of tcpi_options (include/uapi/linux/tcp.h).
@@ -58,18 +60,12 @@ func synAckOptions(flags uint8, mss uint32, multipath bool) []byte {
 	return b
 }
 
-func tcpInfo(c *net.TCPConn) (*unix.TCPInfo, error) {
+func tcpInfo(c *net.TCPConn) (info unix.TCPInfo, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil, err
+		return info, err
 	}
-	var info *unix.TCPInfo
-	var opErr error
-	err = raw.Control(func(fd uintptr) {
-		info, opErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	})
-	if err == nil {
-		err = opErr
-	}
-	return info, err
+	var inner error
+	err = raw.Control(func(fd uintptr) { info, inner = sockopt.TCPInfo(int(fd)) })
+	return info, errors.Join(err, inner)
 }

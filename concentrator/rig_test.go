@@ -69,12 +69,18 @@ func start(t *testing.T, change func(*Config), prepare func(*Server)) *rig {
 	return r
 }
 
-// connect opens a client connection.
+// connect opens a client connection of plain TCP.
 func (r *rig) connect() *net.TCPConn {
+	r.t.Helper()
+	return r.dial(false)
+}
+
+// dial opens a client connection.
+func (r *rig) dial(multipath bool) *net.TCPConn {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := mptcp.Dial(ctx, r.at, mptcp.DialOptions{PlainTCP: true})
+	c, err := mptcp.Dial(ctx, r.at, mptcp.DialOptions{PlainTCP: !multipath})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"spillway/convert"
 	"spillway/mptcp"
 	"spillway/relay/engine"
+	"spillway/sockopt"
 )
 
 // fastOpenQueue is how many connections may be between SYN data and third ACK; above, the kernel takes SYNs without data.
@@ -149,7 +150,7 @@ func (s *Server) attend() (shut func(), err error) {
 			return shut, fmt.Errorf("listen on %v: %w", l.Addr(), err)
 		}
 		// Accepted sockets inherit it: a session's messages are small, and each is awaited.
-		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
+		sockopt.SetInt(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
 		d, err := s.engine.Listen(fd, s.arrive)
 		if err != nil {
 			unix.Close(fd)

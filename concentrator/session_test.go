@@ -4,7 +4,6 @@ package concentrator
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"spillway/convert"
-	"spillway/mptcp"
 	"spillway/relay/engine"
 	"spillway/testbed/await"
 )
@@ -31,12 +29,7 @@ func TestBytesAndHalfCloseBothWays(t *testing.T) {
 		c.Write(down)
 	})
 	for _, multipath := range []bool{false, true} {
-		c, err := mptcp.Dial(context.Background(), r.at, mptcp.DialOptions{PlainTCP: !multipath})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c := r.dial(multipath)
 		up := random(2 << 20)
 		c.Write(append(to(t, at), up...))
 		c.CloseWrite()
@@ -122,12 +115,7 @@ func TestServersResetReachesTheClient(t *testing.T) {
 		engine.ResetConn(c)
 	})
 	for _, multipath := range []bool{false, true} {
-		c, err := mptcp.Dial(context.Background(), r.at, mptcp.DialOptions{PlainTCP: !multipath})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c := r.dial(multipath)
 		c.Write(to(t, at))
 		answer(t, c)
 		c.Write([]byte("x"))

@@ -27,12 +27,6 @@ const notSent = 40 << 10
 
 const largestBuffer = "net.core.wmem_max"
 
-// rtoMax is the longest distance of a segment's repetitions, ms. TCP doubles it each time, up to two minutes: what was sent just before a line was
-// cut waits for as long again as the cut took; and a handshake that took seconds on a line that loses its packets counts as the round trip, so
-// that the answer, lost once, came after 21 s. Linux cannot limit it for one MPTCP socket, and knows the limit since 6.15. It counts
-// repetitions where it means time; so their numbers are raised with it, and a peer is given up after about as long as before.
-const rtoMax = 3000
-
 // setting is one kernel setting and what it should become. want returns "" when the value found is good.
 type setting struct {
 	name  string
@@ -51,16 +45,15 @@ func settings() []setting {
 	}
 }
 
-// repetitions are the settings that go with rtoMax, in the order in which they must come: 765 s for what is sent, 2 minutes for a SYN, one for
-// a SYN-ACK, 102 s for what a closed socket still has (by itself the kernel drops that once the distance is at its longest, tcp_write_timeout).
+// repetitions are the settings that go with mptcp.RTOMax, in the order in which they must come: the numbers before the distance.
 func repetitions() []setting {
 	const slow = "connections would stand still for long after a line was cut or lost packets"
 	return []setting{
-		{"net.ipv4.tcp_retries2", atLeast(255), slow, false},
-		{"net.ipv4.tcp_syn_retries", atLeast(41), slow, false},
-		{"net.ipv4.tcp_synack_retries", atLeast(21), slow, false},
-		{"net.ipv4.tcp_orphan_retries", atLeast(36), slow, false},
-		{"net.ipv4.tcp_rto_max_ms", atMost(rtoMax), slow, false},
+		{"net.ipv4.tcp_retries2", atLeast(mptcp.Retries), slow, false},
+		{"net.ipv4.tcp_syn_retries", atLeast(mptcp.SYNRetries), slow, false},
+		{"net.ipv4.tcp_synack_retries", atLeast(mptcp.SYNACKRetries), slow, false},
+		{"net.ipv4.tcp_orphan_retries", atLeast(mptcp.OrphanRetries), slow, false},
+		{"net.ipv4.tcp_rto_max_ms", atMost(mptcp.RTOMax), slow, false},
 	}
 }
 

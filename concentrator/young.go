@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/relay/engine"
+	"spillway/sockopt"
 )
 
 // Young connections are looked at again after a while. A timer for each would cost more than the rest of a short session, which is over
@@ -132,7 +133,7 @@ func (y young) act() bool {
 		y.look.c.Nudge(0)
 		return true
 	case y.c != nil:
-		return y.c.Control(func(client, _ int) { unix.SetsockoptInt(client, unix.SOL_TCP, unix.TCP_NODELAY, 1) })
+		return y.c.Control(func(client, _ int) { sockopt.SetInt(client, unix.SOL_TCP, unix.TCP_NODELAY, 1) })
 	}
 	return y.t.SetNoDelay(true) == nil // an error means that the connection is over
 }

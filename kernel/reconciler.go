@@ -273,7 +273,7 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 func (r *Reconciler) addEndpoint(e mptcp.Endpoint) error {
 	e.Addr = plain(e.Addr)
 	err := r.pm.Add(e)
-	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.EBUSY) { // the address, the id
+	if !errors.Is(err, fs.ErrExist) { // the address, the id
 		return err
 	}
 	all, _ := r.pm.Endpoints()

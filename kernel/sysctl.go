@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"spillway/mptcp"
 )
 
 // SysctlOptions choose the sysctls to ask for.
@@ -86,27 +88,23 @@ func wantSysctls(o SysctlOptions, was func(key string) (string, bool)) map[strin
 	return want
 }
 
-// rtoMax is the longest distance of a segment's repetitions, ms, as at the concentrator, which says why.
-const rtoMax = 3000
-
 // repeatSooner wants settings by which what was lost, or sent just before a line was cut, is repeated before long. TCP doubles the distance each
 // time, up to two minutes, so that a request waited for as long again as the cut had taken. A connection with no more than three packets
 // under way repeats them six times without doubling (net/ipv4/tcp_timer.c, tcp_retransmit_timer; net/tcp.h, tcp_stream_is_thin); all others
-// at most rtoMax apart, where the kernel knows that (6.15). It counts repetitions where it means time: so that nobody is given up sooner their
-// numbers are raised.
+// at most mptcp.RTOMax apart, where the kernel knows that (6.15).
 func repeatSooner(was func(key string) (string, bool), want map[string]string) {
 	if _, ok := was("net/ipv4/tcp_thin_linear_timeouts"); ok {
 		want["net/ipv4/tcp_thin_linear_timeouts"] = "1"
 	}
 	most, ok := was("net/ipv4/tcp_rto_max_ms")
-	if !ok || number(most) <= rtoMax {
+	if !ok || number(most) <= mptcp.RTOMax {
 		return
 	}
-	want["net/ipv4/tcp_rto_max_ms"] = strconv.Itoa(rtoMax)
+	want["net/ipv4/tcp_rto_max_ms"] = strconv.Itoa(mptcp.RTOMax)
 	for _, s := range [...]struct {
 		key   string
 		least int
-	}{{"tcp_retries2", 255}, {"tcp_syn_retries", 41}, {"tcp_orphan_retries", 36}} {
+	}{{"tcp_retries2", mptcp.Retries}, {"tcp_syn_retries", mptcp.SYNRetries}, {"tcp_orphan_retries", mptcp.OrphanRetries}} {
 		key := "net/ipv4/" + s.key
 		if value, ok := was(key); ok {
 			want[key] = strconv.Itoa(max(number(value), s.least))

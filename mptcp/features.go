@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // Features is what the running kernel can do, found by trying in the current network namespace.
@@ -75,17 +77,17 @@ func (f *Features) probeSocket() {
 	}
 	defer unix.Close(fd)
 	f.MPTCP = true
-	can := func(name, value int) bool { return unix.SetsockoptInt(fd, unix.SOL_TCP, name, value) == nil }
+	can := func(name, value int) bool { return sockopt.SetInt(fd, unix.SOL_TCP, name, value) == nil }
 	f.FastOpenClient = can(unix.TCP_FASTOPEN_CONNECT, 1)
 	f.FastOpenNoCookie = can(unix.TCP_FASTOPEN_NO_COOKIE, 1)
 	f.FastOpenServer = can(unix.TCP_FASTOPEN, 1)
-	_, err = unix.GetsockoptInt(fd, unix.SOL_TCP, tcpIsMPTCP)
+	_, err = sockopt.Int(fd, unix.SOL_TCP, tcpIsMPTCP)
 	f.IsMPTCP = err == nil
 	var b [256]byte
-	if n, err := getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:]); err == nil {
+	if n, err := sockopt.Bytes(fd, unix.SOL_MPTCP, mptcpInfo, b[:]); err == nil {
 		f.InfoLen = n
 	}
 	// An impossible length is refused as such by a kernel that knows the option.
-	_, err = getsockopt(fd, unix.SOL_MPTCP, mptcpFullInfo, b[:1])
+	_, err = sockopt.Bytes(fd, unix.SOL_MPTCP, mptcpFullInfo, b[:1])
 	f.FullInfo = !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOPROTOOPT)
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // ErrFallback: the connection is plain TCP now, or always was.
@@ -65,7 +67,7 @@ func ConnInfo(c *net.TCPConn) (Info, error) {
 // InfoFD is ConnInfo for a bare descriptor.
 func InfoFD(fd int) (Info, error) {
 	var b [256]byte // more than any kernel has
-	n, err := getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
+	n, err := sockopt.Bytes(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT):
 		return Info{}, ErrFallback

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // Outcome is what became of a connection's start.
@@ -50,7 +52,7 @@ func InspectFD(fd int) (Outcome, error) {
 // HandshakeFD is InspectFD without the question whether it still is MPTCP.
 func HandshakeFD(fd int) (Outcome, error) {
 	var b [minTCPInfo]byte
-	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
+	n, err := sockopt.Bytes(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
 	if err != nil {
 		return Outcome{}, os.NewSyscallError("getsockopt TCP_INFO", err)
 	}
@@ -106,12 +108,12 @@ func handshaken(state uint8) bool {
 // isMPTCP says whether a socket still speaks MPTCP. TCP_IS_MPTCP tells since 6.10; before, MPTCP_INFO fails after
 // fallback.
 func isMPTCP(fd int) bool {
-	v, err := getInt(fd, unix.SOL_TCP, tcpIsMPTCP)
+	v, err := sockopt.Int(fd, unix.SOL_TCP, tcpIsMPTCP)
 	if err == nil {
 		return v != 0
 	}
 	var b [4]byte
-	_, err = getsockopt(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
+	_, err = sockopt.Bytes(fd, unix.SOL_MPTCP, mptcpInfo, b[:])
 	return err == nil
 }
 

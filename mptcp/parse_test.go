@@ -231,6 +231,7 @@ func TestKernelErrors(t *testing.T) {
 	}{
 		{refuse(unix.EEXIST, ""), fs.ErrExist},
 		{refuse(unix.EBUSY, "too many addresses or duplicate one"), fs.ErrExist},
+		{refuse(unix.EINVAL, "too many addresses or duplicate one"), fs.ErrExist}, // Linux 6.1
 		{refuse(unix.EINVAL, "address not found"), fs.ErrNotExist},
 		{refuse(unix.ESRCH, ""), fs.ErrNotExist},
 		{refuse(unix.EPERM, ""), fs.ErrPermission},

@@ -178,7 +178,8 @@ func kernelError(err error) error {
 	if oe.Message != "" {
 		out = fmt.Errorf("%w (%s)", oe.Err, oe.Message)
 	}
-	if errors.Is(oe.Err, unix.EBUSY) { // the id is taken; EEXIST means the address is
+	// EBUSY: the id is taken; EEXIST means the address is. Linux 6.1 knows but one error for both, and for 8 endpoints.
+	if errors.Is(oe.Err, unix.EBUSY) || errors.Is(oe.Err, unix.EINVAL) && strings.Contains(oe.Message, "duplicate") {
 		return fmt.Errorf("%w: %w", fs.ErrExist, out)
 	}
 	missing := errors.Is(oe.Err, unix.ESRCH) ||

@@ -14,30 +14,6 @@ import (
 // of package unix: a SYN that finds its way through to a near peer takes longer than the 20 us after which the runtime's monitor would
 // give the processor to another thread.
 
-// setInt sets an option that is a number.
-func setInt(fd, level, name, value int) error {
-	v := int32(value)
-	return setOption(fd, level, name, unsafe.Pointer(&v), unsafe.Sizeof(v))
-}
-
-func setOption(fd, level, name int, value unsafe.Pointer, size uintptr) error {
-	if _, _, e := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(value), size, 0); e != 0 {
-		return e
-	}
-	return nil
-}
-
-// getInt reads an option that is a number.
-func getInt(fd, level, name int) (int, error) {
-	var v int32
-	n := uint32(unsafe.Sizeof(v))
-	_, _, e := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&v)), uintptr(unsafe.Pointer(&n)), 0)
-	if e != 0 {
-		return 0, e
-	}
-	return int(v), nil
-}
-
 // rawSocket opens a socket that is non-blocking and no child's.
 func rawSocket(family, protocol int) (int, error) {
 	fd, _, e := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, uintptr(protocol))

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // control runs fn on a raw connection's descriptor and joins both errors.
@@ -48,7 +50,7 @@ func options(fd int, v6 bool, o DialOptions) error {
 
 // speaksMPTCP tells an MPTCP socket from another.
 func speaksMPTCP(fd int) bool {
-	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	p, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	return err == nil && p == unix.IPPROTO_MPTCP
 }
 
@@ -97,7 +99,7 @@ func common(fd int, v6 bool, device string, transparent bool, send, recv int) er
 
 // receiveBuffer sets SO_RCVBUF, beyond net.core.rmem_max where the process may (CAP_NET_ADMIN).
 func receiveBuffer(fd, octets int) error {
-	if octets <= 0 || setInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
+	if octets <= 0 || sockopt.SetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, octets) == nil {
 		return nil
 	}
 	return setIf(true, "SO_RCVBUF", fd, unix.SOL_SOCKET, unix.SO_RCVBUF, octets)
@@ -107,7 +109,7 @@ func bindToDevice(fd int, device string) error {
 	if device == "" {
 		return nil
 	}
-	if err := setOption(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unsafe.Pointer(unsafe.StringData(device)), uintptr(len(device))); err != nil {
+	if err := sockopt.Set(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unsafe.Pointer(unsafe.StringData(device)), uintptr(len(device))); err != nil {
 		return fmt.Errorf("bind to device %s: %w", device, err)
 	}
 	return nil
@@ -126,7 +128,7 @@ func setIf(want bool, label string, fd, level, name, value int) error {
 	if !want {
 		return nil
 	}
-	if err := setInt(fd, level, name, value); err != nil {
+	if err := sockopt.SetInt(fd, level, name, value); err != nil {
 		return fmt.Errorf("set %s to %d: %w", label, value, err)
 	}
 	return nil

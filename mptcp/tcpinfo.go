@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // TCPInfo is what the kernel knows of one subflow's TCP (struct tcp_info). What an older kernel doesn't tell is zero.
@@ -48,7 +50,7 @@ func ConnTCPInfo(c *net.TCPConn) (TCPInfo, error) {
 	var t TCPInfo
 	err := onConn(c, func(fd int) error {
 		var b [512]byte // 280 today
-		n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
+		n, err := sockopt.Bytes(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
 		if err != nil {
 			return os.NewSyscallError("getsockopt TCP_INFO", err)
 		}

@@ -2,12 +2,6 @@
 
 package mptcp
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
-
 // What golang.org/x/sys/unix lacks, in the kernel's spelling without its prefixes.
 const (
 	tcpIsMPTCP = 43 // TCP_IS_MPTCP, include/uapi/linux/tcp.h
@@ -98,14 +92,3 @@ const (
 	subFlagBackupLoc  = 1 << 5
 	subFlagFullyEst   = 1 << 6
 )
-
-// getsockopt reads an option of any length into b and returns how many octets the kernel wrote.
-func getsockopt(fd, level, name int, b []byte) (int, error) {
-	n := uint32(len(b))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return min(int(n), len(b)), nil
-}

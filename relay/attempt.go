@@ -80,22 +80,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		before = taken(up)
 	}
 	if err := s.converse(ctx, up, p.u, opening, follow, fast, b, patience, deadline); err != nil {
-		if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
-			switch {
-			case !o.Established:
-				err = errSilent
-			case ctx.Err() == nil && p.u.heardSince(began): // it was asked meanwhile
-				err = errQuiet
-			}
-		}
-		ended := errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
-		if ended && before != unknown && taken(up) == before {
-			// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
-			err, s.cold = errCold, true
-		}
-		if s.moved.Load() {
-			err = errMoved
-		}
+		err = s.whyNot(err, up, before, ctx.Err() == nil && p.u.heardSince(began))
 		engine.ResetConn(up)
 		return nil, err
 	}
@@ -106,6 +91,28 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 	}
 	p.u.answered(time.Since(began))
 	return up, nil
+}
+
+// whyNot is what a failed exchange comes to, by what the kernel tells of the connection. before is what it had taken then; asked tells that
+// the upstream has answered others since.
+func (s *session) whyNot(err error, up *net.TCPConn, before uint64, asked bool) error {
+	if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case !o.Established:
+			err = errSilent
+		case asked:
+			err = errQuiet
+		}
+	}
+	ended := errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
+	if ended && before != unknown && taken(up) == before {
+		// Nobody has got an octet, else the last packet of the other side would have said so: a new connection may ask again.
+		err, s.cold = errCold, true
+	}
+	if s.moved.Load() {
+		err = errMoved
+	}
+	return err
 }
 
 // shaken tells whether a connection's handshake is complete: then it is not the link that keeps us waiting.

@@ -5,9 +5,8 @@ package relay
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"spillway/mptcp"
+	"spillway/sockopt"
 )
 
 const (
@@ -69,7 +68,7 @@ func (s *session) fellBack(up int, p path) bool {
 	}
 	fell, proves := mptcp.FellBack(up), p.u != nil && p.u.Protocol != Transparent
 	if fell && proves {
-		info, err := unix.GetsockoptTCPInfo(up, unix.SOL_TCP, unix.TCP_INFO)
+		info, err := sockopt.TCPInfo(up)
 		proves = err == nil && info.Total_retrans == 0
 	}
 	if proves {

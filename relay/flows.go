@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/relay/engine"
+	"spillway/sockopt"
 )
 
 const (
@@ -212,7 +213,7 @@ func (f *flow) askToken(c *engine.Conn) {
 	c.Control(func(_, up int) {
 		// struct mptcp_info (include/uapi/linux/mptcp.h): the token is the 32-bit word at octet 12, host order.
 		var info [16]byte
-		if n, err := getsockopt(up, unix.SOL_MPTCP, mptcpInfo, info[:]); err == nil && n == len(info) {
+		if n, err := sockopt.Bytes(up, unix.SOL_MPTCP, mptcpInfo, info[:]); err == nil && n == len(info) {
 			f.token.Store(binary.NativeEndian.Uint32(info[12:]))
 			f.mptcp.Store(true)
 		}
@@ -235,7 +236,7 @@ func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	c.Control(func(_, up int) {
 		// struct mptcp_info: mptcpi_flags is the 32-bit word at octet 8, its bit 0 MPTCP_INFO_FLAG_FALLBACK.
 		var info [16]byte
-		n, err := getsockopt(up, unix.SOL_MPTCP, mptcpInfo, info[:])
+		n, err := sockopt.Bytes(up, unix.SOL_MPTCP, mptcpInfo, info[:])
 		may = may || err == nil && n == len(info) && binary.NativeEndian.Uint32(info[8:])&1 == 0
 	})
 	if may {

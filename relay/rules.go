@@ -2,7 +2,11 @@
 
 package relay
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
+)
 
 // rule finds the rule that the firewall named by the mark of the connection's SYN, which the accepted socket inherits;
 // nil without. The firewall alone sees all that a rule may look at, so it alone decides which rule is first.
@@ -18,10 +22,10 @@ func (s *settings) rule(mark uint32) *Rule {
 // takeMark reads an accepted socket's mark and takes it off: what the relay sends to the LAN is to be routed like any
 // other packet.
 func takeMark(fd int) (mark uint32) {
-	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK)
+	m, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_MARK)
 	if err == nil && m != 0 {
 		mark = uint32(m)
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 0)
+		sockopt.SetInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 0)
 	}
 	return mark
 }

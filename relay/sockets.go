@@ -3,27 +3,15 @@
 package relay
 
 import (
-	"os"
-	"unsafe"
-
 	"golang.org/x/sys/unix"
-)
 
-// getsockopt reads an option that is not a number. unix.GetsockoptString ends at a zero octet.
-func getsockopt(fd, level, name int, b []byte) (int, error) {
-	n := uint32(len(b))
-	_, _, e := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
-	if e != 0 {
-		return 0, os.NewSyscallError("getsockopt", e)
-	}
-	return min(int(n), len(b)), nil
-}
+	"spillway/sockopt"
+)
 
 // savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.
 func savedDSCP(fd int) uint8 {
 	var h [60]byte
-	n, err := getsockopt(fd, unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:])
+	n, err := sockopt.Bytes(fd, unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:])
 	if err != nil {
 		return 0
 	}

@@ -4,6 +4,8 @@ package engine
 
 import (
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // strictFrom is how many octets make what goes upstream an upload, octets. From then on, until its end has come, upstream's socket ends in a
@@ -38,7 +40,7 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 		return
 	}
 	// The error may wait behind octets that the other side does not take, or behind an end that was read before.
-	if failed, e := option(c.fd[side], unix.SOL_SOCKET, unix.SO_ERROR); e != 0 || failed != 0 {
+	if failed, err := sockopt.Int(int(c.fd[side]), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || failed != 0 {
 		l.finish(c, Failed)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // An end that goes by the lines is told when all that was sent before it has been acknowledged. Linux (up to 7.2 at least) takes no further
@@ -43,7 +45,7 @@ func (l *loop) waits(c *Conn, d int) bool {
 		return false
 	}
 	expects := leastEnding
-	if info, e := tcpInfo(fd); e == 0 {
+	if info, err := sockopt.TCPInfo(int(fd)); err == nil {
 		expects = max(expects, int64(info.Rtt)*int64(time.Microsecond)/4)
 	}
 	x.ending = true

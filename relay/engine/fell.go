@@ -2,7 +2,11 @@
 
 package engine
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
+)
 
 // An MPTCP socket that is plain TCP, because a box on the way removes the option or the kernel had no token left, may lose octets without a
 // sign. What its TCP has acknowledged is charged once more to the MPTCP socket, and where the kernel is at its limit for TCP
@@ -24,8 +28,8 @@ const errLost = unix.EILSEQ
 //
 //go:noinline
 func taken(fd int32) uint64 {
-	info, e := tcpInfo(fd)
-	if e != 0 {
+	info, err := sockopt.TCPInfo(int(fd))
+	if err != nil {
 		return 0
 	}
 	return info.Bytes_received

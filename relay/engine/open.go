@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 const (
@@ -37,8 +39,8 @@ func (a Arrival) Waiting() (n int) {
 
 // Waiting tells how many connections wait to be accepted from a listening socket.
 func Waiting(fd int) int {
-	info, e := tcpInfo(int32(fd))
-	if e != 0 {
+	info, err := sockopt.TCPInfo(fd)
+	if err != nil {
 		return 0
 	}
 	return int(info.Unacked)

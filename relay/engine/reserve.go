@@ -5,9 +5,10 @@ package engine
 import (
 	"encoding/binary"
 	"math"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // A connection over several lines may hold, until it is acknowledged in order, as much as its subflows may hold together (mptcp_propagate_sndbuf,
@@ -54,13 +55,13 @@ func makeRoom(fd, mark int32) {
 
 // reserved adds the reserve to what a socket may hold, unless that may not be asked for: the kernel would take its limit for it.
 func reserved(fd, most int) {
-	has, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	has, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
 		return
 	}
 	want := (has + reserve) / 2 // the kernel doubles it
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, want) != nil && want <= most {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want)
+	if sockopt.SetInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, want) != nil && want <= most {
+		sockopt.SetInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want)
 	}
 }
 
@@ -81,12 +82,12 @@ func roundTrips(fd int) (shortest, longest uint32) {
 	order := binary.NativeEndian
 	order.PutUint32(b[0:], head)
 	order.PutUint32(b[12:], each)
-	n := uint32(len(b))
-	if _, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_MPTCP, tcpInfo, uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)), 0); e != 0 {
+	n, err := sockopt.Bytes(fd, unix.SOL_MPTCP, tcpInfo, b[:])
+	if err != nil {
 		return 0, 0
 	}
 	shortest = math.MaxInt32
-	for rest := b[head:max(head, min(int(n), len(b)))]; len(rest) >= each; rest = rest[each:] {
+	for rest := b[head:max(head, n)]; len(rest) >= each; rest = rest[each:] {
 		if r := order.Uint32(rest[minRTT:]); int32(r) > 0 { // else it has none yet
 			shortest, longest = min(shortest, r), max(longest, r)
 		}

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/sockopt"
 )
 
 // What is asked of sockets here never blocks, as they are non-blocking, and lasts microseconds, so that it goes without the scheduler's
@@ -53,24 +55,7 @@ func epollWaitHolding(epoll int, events []unix.EpollEvent, milliseconds int) (in
 	return int(n), nil
 }
 
-//go:noinline
-func setLowat(fd int32, n int32) {
-	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, uintptr(unsafe.Pointer(&n)), 4, 0)
-}
-
-// option reads a socket's option that is a number.
-func option(fd int32, level, name uintptr) (n int32, e unix.Errno) {
-	size := uint32(unsafe.Sizeof(n))
-	_, _, e = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), level, name, uintptr(unsafe.Pointer(&n)), uintptr(unsafe.Pointer(&size)), 0)
-	return n, e
-}
-
-// tcpInfo reads TCP_INFO, what the kernel has of it, without a place on the heap.
-func tcpInfo(fd int32) (info unix.TCPInfo, e unix.Errno) {
-	size := uint32(unsafe.Sizeof(info))
-	_, _, e = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_TCP, unix.TCP_INFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return info, e
-}
+func setLowat(fd, n int32) { sockopt.SetInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, int(n)) }
 
 func closeFD(fd int32) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
@@ -114,14 +99,11 @@ func lingers(fd int, on bool) error {
 	if on {
 		l.Onoff = 1
 	}
-	if _, _, e := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0); e != 0 {
-		return e
-	}
-	return nil
+	return sockopt.Set(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
 }
 
 // plain tells TCP from MPTCP. An MPTCP socket that fell back still counts as MPTCP here: its reads go the same way.
 func plain(fd int) bool {
-	p, e := option(int32(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return e == 0 && p == unix.IPPROTO_TCP
+	p, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && p == unix.IPPROTO_TCP
 }

@@ -24,6 +24,17 @@ type Options struct {
 	Save   func() error // called after each round, so that little is lost when a run is broken off
 }
 
+// Known are the names of contestants and the keys of works that Options may name.
+func Known() (contestants, works []string) {
+	for _, c := range Contestants() {
+		contestants = append(contestants, c.Name)
+	}
+	for _, w := range Works(1) {
+		works = append(works, w.Key)
+	}
+	return contestants, append(works, "memory", "queues", "own", "heap")
+}
+
 // Run plays all rounds. A contestant that fails is noted and the others go on.
 func Run(ctx context.Context, p Programs, o Options, r *Report) error {
 	dir, err := os.MkdirTemp("", "spillway-bench-")
@@ -92,57 +103,17 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 	if p != nil {
 		defer p.Stop()
 	}
-	wanted := func(key string) bool { return len(o.Works) == 0 || slices.Contains(o.Works, key) }
-	for _, n := range []int{100, 1000, 10_000} { // first, so that memory is that of a fresh process
-		if round > 0 || o.Quick && n > 1000 || !wanted("memory") || !slices.Contains(remembered, c.Name) {
-			continue
-		}
-		f, err := s.Memory(min(n, s.most), p)
-		if err != nil {
-			fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: %v\n", c.Name, "memory", n, err)
-			e.Trouble = append(e.Trouble, fmt.Sprintf("memory%d: %s", n, firstLine(err)))
-			if p != nil && !p.running() {
-				return fmt.Errorf("ended: %s", p.text())
-			}
-			continue
-		}
-		if p != nil {
-			e.Add(fmt.Sprintf("memory%d.user", n), f.User)
-		}
-		e.Add(fmt.Sprintf("memory%d.kernel", n), f.Kernel)
-		if f.Charged > 0 {
-			e.Add(fmt.Sprintf("memory%d.charged", n), f.Charged)
-		}
-		fmt.Fprintf(o.Log, "  %-18s %-10s %d connections: user %.0f, kernel %.0f, of it charged to the relay %.0f octets each\n", c.Name, "memory", min(n, s.most), f.User, f.Kernel, f.Charged)
-		time.Sleep(time.Second)
-	}
-	for _, w := range Works(o.Scale) {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if o.Quick && !w.Quick || !wanted(w.Key) || !c.does(w) {
-			continue
-		}
-		figures, err := s.Do(w, p)
-		if err != nil {
-			fmt.Fprintf(o.Log, "  %-18s %-10s %v\n", c.Name, w.Key, err)
-			e.Trouble = append(e.Trouble, w.Key+": "+firstLine(err))
-			if p != nil && !p.running() {
-				return fmt.Errorf("ended: %s", p.text())
-			}
-			continue
-		}
-		fmt.Fprintf(o.Log, "  %-18s %-10s %s\n", c.Name, w.Key, inWords(figures))
-		for k, v := range figures {
-			e.Add(w.Key+"."+k, v)
+	t := act{s, c, e, p, o}
+	if round == 0 && t.wanted("memory") && slices.Contains(remembered, c.Name) { // first, so that memory is that of a fresh process
+		if err := t.memory(); err != nil {
+			return err
 		}
 	}
-	if wanted("queues") && (c.Name == Spillway || c.Name == NAT || c.Name == CRW) {
-		add := func(key string, v float64) {
-			fmt.Fprintf(o.Log, "  %-18s %-10s %s %.1f\n", c.Name, "queues", key, v)
-			e.Add("queues."+key, v)
-		}
-		if err := s.queues(c, p, time.Duration(3*o.Scale*float64(time.Second)), add); err != nil {
+	if err := t.works(ctx); err != nil {
+		return err
+	}
+	if t.wanted("queues") && (c.Name == Spillway || c.Name == NAT || c.Name == CRW) {
+		if err := s.queues(c, p, time.Duration(3*o.Scale*float64(time.Second)), t.add("queues", "%.1f")); err != nil {
 			return err
 		}
 	}
@@ -150,22 +121,105 @@ func (s *Stage) turn(ctx context.Context, c Contestant, e *Entry, r *Report, rou
 		return nil
 	}
 	p.Stop()
-	if wanted("heap") {
+	if t.wanted("heap") {
 		if r.Heap, err = s.heap(ctx); err != nil {
 			return err
 		}
 	}
-	if !wanted("own") {
+	if !t.wanted("own") {
 		return nil
 	}
 	rest := o.Idle
 	if o.Quick {
 		rest = 5 * time.Second
 	}
-	return s.own(func(key string, v float64) {
-		fmt.Fprintf(o.Log, "  %-18s %-10s %s %.2f\n", c.Name, "own", key, v)
-		e.Add("own."+key, v)
-	}, rest)
+	return s.own(t.add("own", "%.2f"), rest)
+}
+
+// act is who is on the stage, and where his figures go. The process is nil for who has none.
+type act struct {
+	s *Stage
+	c Contestant
+	e *Entry
+	p *Proc
+	o Options
+}
+
+func (t act) wanted(key string) bool { return len(t.o.Works) == 0 || slices.Contains(t.o.Works, key) }
+
+// tell logs a line of a work.
+func (t act) tell(work, format string, args ...any) {
+	fmt.Fprintf(t.o.Log, "  %-18s %-10s %s\n", t.c.Name, work, fmt.Sprintf(format, args...))
+}
+
+// add notes figures of a work as they come, and logs each.
+func (t act) add(work, format string) func(key string, v float64) {
+	return func(key string, v float64) {
+		t.tell(work, "%s "+format, key, v)
+		t.e.Add(work+"."+key, v)
+	}
+}
+
+// trouble notes that a work failed. It is an error, and the end of the turn, where the process has ended.
+func (t act) trouble(work string, err error) error {
+	t.e.Trouble = append(t.e.Trouble, work+": "+firstLine(err))
+	if t.p != nil && !t.p.running() {
+		return fmt.Errorf("ended: %s", t.p.text())
+	}
+	return nil
+}
+
+// memory counts the octets of each of many idle connections.
+func (t act) memory() error {
+	for _, n := range []int{100, 1000, 10_000} {
+		if t.o.Quick && n > 1000 {
+			continue
+		}
+		key := fmt.Sprintf("memory%d", n)
+		f, err := t.s.Memory(min(n, t.s.most), t.p)
+		if err != nil {
+			t.tell("memory", "%d connections: %v", n, err)
+			if err := t.trouble(key, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if t.p != nil {
+			t.e.Add(key+".user", f.User)
+		}
+		t.e.Add(key+".kernel", f.Kernel)
+		if f.Charged > 0 {
+			t.e.Add(key+".charged", f.Charged)
+		}
+		t.tell("memory", "%d connections: user %.0f, kernel %.0f, of it charged to the relay %.0f octets each", min(n, t.s.most), f.User, f.Kernel, f.Charged)
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
+// works does what everybody does in each round.
+func (t act) works(ctx context.Context) error {
+	for _, w := range Works(t.o.Scale) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if t.o.Quick && !w.Quick || !t.wanted(w.Key) || !t.c.does(w) {
+			continue
+		}
+		figures, err := t.s.Do(w, t.p)
+		if err != nil {
+			t.tell(w.Key, "%v", err)
+			if err := t.trouble(w.Key, err); err != nil {
+				return err
+			}
+			continue
+		}
+		t.tell(w.Key, "%s", inWords(figures))
+		for k, v := range figures {
+			t.e.Add(w.Key+"."+k, v)
+		}
+	}
+	return nil
 }
 
 func inWords(f map[string]float64) string {

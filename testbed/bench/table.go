@@ -200,10 +200,16 @@ func (r *Report) Document(dir string) error {
 		return err
 	}
 	text := string(b)
-	parts := map[string]string{"heading": r.heading(), "contestants": markdown(r.contestants()), "targets": aboutTargets + markdown(r.targets()), "own": markdown(r.ownRows()), "heap": r.Heap}
+	parts := map[string]string{
+		"heading":     wrap(r.heading()),
+		"contestants": markdown(r.contestants()),
+		"targets":     wrap(aboutTargets) + markdown(r.targets()),
+		"own":         markdown(r.ownRows()),
+		"heap":        r.Heap,
+	}
 	for _, t := range tables() {
 		if rows := r.rows(t); len(rows) > 1 {
-			parts[t.name] = t.title + ".\n\n" + markdown(rows)
+			parts[t.name] = wrap(t.title+".\n\n") + markdown(rows)
 		}
 	}
 	for name, part := range parts {

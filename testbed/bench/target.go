@@ -104,7 +104,9 @@ func targetList() []target {
 }
 
 // aboutTargets is why some stand there twice.
-const aboutTargets = "*HAProxy pair* speaks a protocol that names the destination, which is what connections per second are promised against; *HAProxy to one place* speaks none and forwards everything to one server, so it is no peer but a limit: its rows are here to show how far that is.\n\n"
+const aboutTargets = "*HAProxy pair* speaks a protocol that names the destination, which is what connections per second are promised against; " +
+	"*HAProxy to one place* speaks none and forwards everything to one server, so it is no peer but a limit: its rows are here to show how " +
+	"far that is.\n\n"
 
 // targets says which are met.
 func (r *Report) targets() [][]string {

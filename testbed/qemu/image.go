@@ -50,20 +50,27 @@ func (d Debian) Prepare(g Guest, tools bool) (Image, error) {
 		}
 		image.Initramfs += "-ip" // one who wants none may pack at the same time
 	}
-	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
-	if len(images) == 0 { // as kernels are packed since 2026
-		images, _ = filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*/vmlinu*"))
+	if image.Kernel, err = kernelImage(kernel); err != nil {
+		return image, fmt.Errorf("guest %s: %w", g.Name, err)
 	}
-	if len(images) != 1 {
-		return image, fmt.Errorf("guest %s: %d kernels in %s", g.Name, len(images), kernel)
-	}
-	image.Kernel = images[0]
 	for program, source := range programs {
 		if err := build(filepath.Join(dir, program), source, g.Build); err != nil {
 			return image, err
 		}
 	}
 	return image, image.pack(kernel, userland)
+}
+
+// kernelImage is the file that boots, of an unpacked kernel.
+func kernelImage(kernel string) (string, error) {
+	images, _ := filepath.Glob(filepath.Join(kernel, "boot/vmlinu*"))
+	if len(images) == 0 { // as kernels are packed since 2026
+		images, _ = filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*/vmlinu*"))
+	}
+	if len(images) != 1 {
+		return "", fmt.Errorf("%d kernels in %s", len(images), kernel)
+	}
+	return images[0], nil
 }
 
 // build compiles a program for a guest. An image of the same programs is the same octets.
@@ -80,15 +87,23 @@ func build(path, source string, env []string) error {
 	return nil
 }
 
-// pack writes the initramfs, under another name until it is whole: two may want the same guest.
-func (i Image) pack(kernel, userland string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(i.Initramfs), "initramfs.*.part")
+// pack writes the initramfs.
+func (i Image) pack(kernel, userland string) error {
+	return pack(i.Initramfs,
+		func(a *Archive) error { return i.programs(a, userland == "") },
+		func(a *Archive) error { return i.system(a, userland) },
+		func(a *Archive) error { return drivers(a, kernel, wanted) })
+}
+
+// pack writes what steps add as an initramfs, under another name until it is whole: two may want the same guest.
+func pack(path string, steps ...func(*Archive) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "initramfs.*.part")
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err == nil {
-			err = os.Rename(f.Name(), i.Initramfs)
+			err = os.Rename(f.Name(), path)
 		}
 		if err != nil {
 			os.Remove(f.Name())
@@ -99,38 +114,44 @@ func (i Image) pack(kernel, userland string) (err error) {
 		return err
 	}
 	a := NewArchive(z)
-	for _, step := range []func() error{
-		func() error { return i.programs(a, userland == "") },
-		func() error { return i.system(a, userland) },
-		func() error { return drivers(a, kernel) },
-		a.Close, z.Close,
-	} {
-		if err := step(); err != nil {
+	for _, step := range steps {
+		if err := step(a); err != nil {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(a.Close(), z.Close())
 }
 
 // programs adds those that were built for the guest.
 func (i Image) programs(a *Archive, nft bool) error {
-	for name, to := range map[string]string{"init": "init", "spillway": "bin/spillway", "nft": "usr/sbin/nft"} {
-		if name == "nft" && !nft {
-			continue
-		}
-		content, err := os.ReadFile(filepath.Join(i.Bin, name))
-		if err != nil {
+	if err := i.add(a, "spillway", "bin/spillway"); err != nil {
+		return err
+	}
+	if nft {
+		if err := i.add(a, "nft", "usr/sbin/nft"); err != nil {
 			return err
 		}
+	}
+	return i.first(a)
+}
+
+// first adds the first process, and the console that the kernel opens for it.
+func (i Image) first(a *Archive) error {
+	a.Device("dev/console", 5, 1)
+	return i.add(a, "init", "init")
+}
+
+func (i Image) add(a *Archive, name, to string) error {
+	content, err := os.ReadFile(filepath.Join(i.Bin, name))
+	if err == nil {
 		a.File(to, 0o755, content)
 	}
-	a.Device("dev/console", 5, 1)
-	return nil
+	return err
 }
 
 // drivers adds the modules and the order in which they are loaded.
-func drivers(a *Archive, kernel string) error {
-	all, err := modules(kernel)
+func drivers(a *Archive, kernel string, wanted []string) error {
+	all, err := modules(kernel, wanted)
 	if err != nil {
 		return err
 	}

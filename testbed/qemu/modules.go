@@ -19,11 +19,18 @@ var wanted = strings.Fields(`
 	nft_reject_ipv4 nft_reject_ipv6 nft_objref nft_quota nfnetlink_queue nft_queue
 	inet_diag tcp_diag mptcp_diag sch_fq_codel sch_fq`)
 
+// wantedByPC are those that the testbed needs beside them in an emulated PC, where it makes links and faults of its own.
+var wantedByPC = strings.Fields(`
+	9p 9pnet_virtio overlay
+	veth tun ppp_generic pppoe sch_netem sch_tbf
+	nft_compat nft_redir nf_log_syslog nfnetlink_log
+	ip_tables ip6_tables xt_tcpudp xt_mark xt_connmark xt_conntrack xt_REDIRECT xt_nat xt_MASQUERADE xt_TPROXY xt_socket xt_addrtype`)
+
 // module is one file below lib/modules/RELEASE.
 type module struct{ name, path string }
 
 // modules lists the wanted modules of an unpacked kernel in an order in which they can be loaded: after what they depend on.
-func modules(kernel string) ([]module, error) {
+func modules(kernel string, wanted []string) ([]module, error) {
 	found, err := filepath.Glob(filepath.Join(kernel, "lib/modules/*"))
 	if usr, _ := filepath.Glob(filepath.Join(kernel, "usr/lib/modules/*")); len(found) == 0 {
 		found = usr
@@ -32,7 +39,7 @@ func modules(kernel string) ([]module, error) {
 		return nil, err // all built in
 	}
 	dir := found[0]
-	files, depends, err := dependencies(dir)
+	files, depends, err := dependencies(dir, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +64,7 @@ func modules(kernel string) ([]module, error) {
 
 // dependencies gives each module's file and what must be loaded before it. Debian's packages have no modules.dep (depmod
 // writes it on the target), so that the modules themselves are asked: .modinfo has "depends=a,b".
-func dependencies(dir string) (files map[string]string, depends map[string][]string, err error) {
+func dependencies(dir string, wanted []string) (files map[string]string, depends map[string][]string, err error) {
 	files, depends = map[string]string{}, map[string][]string{}
 	err = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

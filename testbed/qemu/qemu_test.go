@@ -214,7 +214,7 @@ func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, err := modules(dir)
+	all, err := modules(dir, wanted)
 	if err != nil {
 		t.Fatal(err)
 	}

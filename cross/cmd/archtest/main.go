@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"spillway/cross"
+	"spillway/testbed/usage"
 )
 
 // skipped are whole packages, with the reason.
@@ -53,6 +54,12 @@ func skipFor(path string, t cross.Target) (pattern, why string) {
 // which may be busy besides: the longest package took a minute and a half on a quiet one.
 const perPackage = 15 * time.Minute
 
+const about = `archtest [-targets NAMES] [PACKAGE...]
+
+Compiles packages' tests (those of all packages, unless some are named) for other machines and runs their short form under QEMU's user
+mode: other byte order, other word size, no FPU. What user mode can't do is skipped by name. make test-cross installs what it needs.
+`
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "archtest:", err)
@@ -62,12 +69,12 @@ func main() {
 
 func run() error {
 	names := flag.String("targets", "mips,mipsle,armv7,arm64", "comma-separated `names`")
-	flag.Parse()
+	patterns := usage.Parse(flag.CommandLine, os.Args[1:], about)
 	targets, err := cross.Select(*names)
 	if err != nil {
 		return err
 	}
-	packages, err := list(flag.Args())
+	packages, err := list(patterns)
 	if err != nil {
 		return err
 	}

@@ -4,15 +4,24 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"text/tabwriter"
 
 	"spillway/cross"
+	"spillway/testbed/usage"
 )
 
+const about = `audit
+
+Lists the modules of others that Spillway is compiled with, and their licences; it ends with 1 when one isn't allowed. To be run below
+the source tree.
+`
+
 func main() {
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "audit:", err)
 		os.Exit(1)

@@ -2,10 +2,7 @@
 
 // Cross builds Spillway for all routers, measures and packs it.
 //
-//	cross table      build all targets, print their sizes and those of their packages, hold the budget
-//	cross packages   the same, and leave .ipk, .apk, SHA256SUMS and the bill of materials in build/packages
-//	cross sizes      what each dependency costs
-//	cross accept     record what each dependency costs now as the yardstick of cross/budget.toml
+//	cross [VERB] [OPTION]...
 package main
 
 import (
@@ -20,7 +17,20 @@ import (
 	"time"
 
 	"spillway/cross"
+	"spillway/testbed/usage"
 )
+
+const about = `cross [VERB] [OPTION]...
+
+Builds Spillway for all routers, measures and packs it. The verbs:
+
+  table      build all targets, print their sizes and those of their packages, hold the budget (without a verb, too)
+  packages   the same, and leave .ipk, .apk, SHA256SUMS and the bill of materials in build/packages
+  sizes      what each dependency costs
+  accept     record what each dependency costs now as the yardstick of cross/budget.toml
+
+It ends with 1 when something is over budget. docs/CROSS.md tells more.
+`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -43,12 +53,13 @@ func run(args []string) error {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		verb, args = args[0], args[1:]
 	}
-	flags := flag.NewFlagSet("cross "+verb, flag.ContinueOnError)
+	flags := flag.NewFlagSet("cross", flag.ContinueOnError)
 	names := flags.String("targets", "all", "comma-separated `names`")
 	out := flags.String("o", "build", "`folder` for what is built, below the module's")
 	version := flags.String("version", "", "what the binary says of itself; the packages' version when empty")
-	if err := flags.Parse(args); err != nil {
-		return err
+	usage.Alone(flags, args, about)
+	if err := usage.Known("verb", []string{verb}, []string{"table", "packages", "sizes", "accept"}); err != nil {
+		usage.Wrong("cross", err)
 	}
 	root, err := cross.Root()
 	if err != nil {
@@ -65,8 +76,6 @@ func run(args []string) error {
 	}
 	j.builder = cross.Builder{Root: root, Program: ".", Version: *version}
 	switch verb {
-	case "table":
-		return j.table(filepath.Join(j.out, "cross", "packages"))
 	case "packages":
 		return j.packages()
 	case "sizes":
@@ -74,7 +83,7 @@ func run(args []string) error {
 	case "accept":
 		return j.accept()
 	}
-	return fmt.Errorf("unknown command %q: table, packages, sizes or accept", verb)
+	return j.table(filepath.Join(j.out, "cross", "packages"))
 }
 
 // budgetFile is where the limits are.

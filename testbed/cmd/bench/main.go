@@ -3,10 +3,9 @@
 // Command bench measures the relay beside others and writes build/bench/relay.json, the tables of docs/BENCHMARKS.md and
 // its plots.
 //
-//	bench [-rounds 5] [-quick] [-only NAME,...] [-works KEY,...] [-scale 1] [-docs=true]
-//	bench -tables    writes the tables and plots again from build/bench/relay.json
+//	bench [OPTION]...
 //
-// It needs root, for namespaces, and a C compiler. Two further commands are its own server and client.
+// Two further commands are its own server and client.
 package main
 
 import (
@@ -27,8 +26,19 @@ import (
 
 	"spillway/testbed/bench"
 	"spillway/testbed/bench/load"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `bench [OPTION]...
+
+Measures the relay beside others, side by side in one run and in turns, and writes the figures, the tables of docs/BENCHMARKS.md and its
+plots. Needs root, a C compiler, and what make all builds.
+
+  bench -quick                                                        the works that say most
+  bench -works rr1,rr64 -only "Spillway,C read/write" -scale 0.35     some works, some contestants
+  bench -tables                                                       tables and plots again, from the figures
+`
 
 func main() {
 	runtime.LockOSThread() // processes end with the thread that started them
@@ -89,8 +99,12 @@ func measure(ctx context.Context) error {
 	add := flag.Bool("add", false, "keep the file's figures of works that are not measured now")
 	more := flag.Bool("more", false, "these are further rounds: keep all figures of the file")
 	patience := flag.Duration("patience", 5*time.Minute, "how long building peers may take")
-	flag.Parse()
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
 	o.Only, o.Works = split(*only), split(*works)
+	contestants, keys := bench.Known()
+	if err := errors.Join(usage.Known("contestant", o.Only, contestants), usage.Known("work", o.Works, keys)); err != nil {
+		usage.Wrong("bench", err)
+	}
 	root, err := world.Root()
 	if err != nil {
 		return err

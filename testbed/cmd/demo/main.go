@@ -15,13 +15,21 @@ import (
 	"syscall"
 	"time"
 
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `demo [OPTION]...
+
+Plays the main job live, in network namespaces: a home, two lines, a concentrator and a server. It ends with a table: each line alone,
+both together, the connect time with and without Spillway, and the pause when the fixed line is cut. Takes a minute and a half at most;
+needs root, or user namespaces.
+`
 
 func main() {
 	out := flag.String("json", "build/demo.json", "file for the figures")
 	plain := flag.Bool("plain", false, "no live picture, a line a second instead")
-	flag.Parse()
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, 88*time.Second, errors.New("the machine is too slow for the demo: it took over 88 s"))

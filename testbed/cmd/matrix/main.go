@@ -2,11 +2,7 @@
 
 // Command matrix looks for pairs of links on which bonding is worse than the better link alone.
 //
-//	matrix [-for 8s] [-up] [-least 0.95] [-nominal] [-mode overflow] [-json FILE] [NAME...]     names of cells; none: all
-//
-// In each cell one connection transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the
-// other. It ends with 1 when both are less than so much of the better one. "late" is for how long the machine did something else while both
-// carried: a figure with much of it says little.
+//	matrix [OPTION]... [CELL]...
 package main
 
 import (
@@ -16,16 +12,24 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"spillway/testbed/linkemu"
-	"spillway/testbed/netns"
-	"spillway/testbed/scenario"
-	"spillway/testbed/traffic"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `matrix [OPTION]... [CELL]...
+
+Looks for pairs of links on which bonding is worse than the better link alone. In each cell (none named: in all) one connection
+transfers as fast as it can: by LTE alone, by DSL alone, by both, in one world one after the other. It ends with 1 when both are less
+than -least of the better one. "late" is for how long the machine did something else while both carried: a figure with much of it
+says little. Needs root. docs/FAULTS.md has figures.
+
+  matrix -nominal -for 12s                both links only: a third of the time
+  matrix -up -v far-lossy                 one cell, uploads, with the router's log and the subflows
+`
 
 func main() {
 	m := matrix{}
@@ -38,18 +42,16 @@ func main() {
 	flag.StringVar(&m.mode, "mode", "overflow", "the router's policy.mode")
 	flag.StringVar(&m.sysctl, "sysctl", "", "set in the namespaces: cpe:NAME=VALUE;hag:NAME=VALUE")
 	out := flag.String("json", "", "write the figures to this file")
-	flag.Parse()
-	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, flag.Args(), *out) })
+	names := usage.Parse(flag.CommandLine, os.Args[1:], about)
+	var known []string
+	for _, c := range cells() {
+		known = append(known, c.Name)
+	}
+	if err := usage.Known("cell", names, known); err != nil {
+		usage.Wrong("matrix", err)
+	}
+	world.Main("matrix", func(ctx context.Context) error { return m.run(ctx, names, *out) })
 }
-
-// watchEvery is how often the subflows are looked at for -v.
-const watchEvery = 200 * time.Millisecond
-
-// nominalShare of a line's rate is payload: of 1514 octets with their framing 1448, and a transfer takes a moment to begin.
-const nominalShare = 15.0 / 16
-
-// between two transfers what is still in a queue of the one before goes by.
-const between = 3 * time.Second
 
 // cell is a pair of links. DSL has 15 ms one way and the usual queue.
 type cell struct {
@@ -157,176 +159,4 @@ func (m matrix) run(ctx context.Context, names []string, out string) error {
 		return fmt.Errorf("bonding is worse than one link in %d of %d cells: %s", len(under), len(all), strings.Join(under, " "))
 	}
 	return nil
-}
-
-// play measures a cell in a world of its own.
-func (m matrix) play(c cell, bin world.Binaries) (f figures, err error) {
-	f.Cell = c
-	dir, err := os.MkdirTemp("", "spillway-matrix-")
-	if err != nil {
-		return f, err
-	}
-	defer os.RemoveAll(dir)
-	config := world.Config{Links: c.links()}
-	config.Settings.Policy = map[string]string{"mode": strconv.Quote(m.mode)}
-	if m.unguarded {
-		config.Settings.Policy["never_worse"] = "false"
-	}
-	w, err := world.Make(config, dir, bin)
-	if err != nil {
-		return f, err
-	}
-	defer w.Close()
-	if err := m.tune(w); err != nil {
-		return f, err
-	}
-	if err := (scenario.Scenario{}).Ready(w); err != nil {
-		return f, err
-	}
-	for i, step := range []struct {
-		off, back string
-		into      *float64
-	}{{"dsl", "", &f.LTE}, {"lte", "dsl", &f.DSL}, {"", "lte", &f.Both}} {
-		if m.nominal && step.into != &f.Both {
-			*step.into = nominalShare * []float64{c.LTE, c.DSL}[i] // the better one loses nothing in any cell
-			continue
-		}
-		if m.nominal {
-			step.back = ""
-		}
-		time.Sleep(between)
-		for _, set := range []struct{ link, role string }{{step.off, "off"}, {step.back, "configured"}} {
-			if set.link == "" {
-				continue
-			}
-			if _, err := w.Router.Control("set", map[string]string{"link": set.link, "role": set.role}); err != nil {
-				return f, err
-			}
-		}
-		time.Sleep(time.Second)
-		stop, recorded, late := make(chan struct{}), make(chan []world.Sample, 1), make(chan time.Duration, 1)
-		go func() { late <- lateness(stop) }()
-		go func() { recorded <- w.Record(20*time.Millisecond, stop) }()
-		watched := make(chan []string, 1)
-		if m.verbose && step.off == "" {
-			go func() { watched <- m.watch(w, stop) }()
-		}
-		begin := time.Now()
-		var r traffic.Result
-		r, *step.into, err = m.transfer(w)
-		close(stop)
-		samples := <-recorded
-		f.Late = <-late
-		if err != nil {
-			return f, err
-		}
-		if m.verbose && step.off == "" {
-			run := scenario.Run{Scenario: scenario.Scenario{Links: w.Links}, Start: begin, Samples: samples, Results: map[string]traffic.Result{"": r}}
-			run.Timeline(os.Stdout, 250*time.Millisecond)
-			for _, line := range <-watched {
-				fmt.Println(line)
-			}
-			fmt.Println("  began", begin.Format("15:04:05.000"))
-			fmt.Print(w.Router.Log())
-			if why, err := w.Router.Control("why", nil); err == nil {
-				fmt.Println(string(why))
-			}
-		}
-	}
-	f.Ratio = f.Both / max(f.DSL, f.LTE)
-	return f, nil
-}
-
-// A sleep that ends so late tells of a machine that is busy with something else. The links' emulation sleeps likewise.
-const lateFrom = 20 * time.Millisecond
-
-// lateness is the sum of what sleeps took too long, of those that took lateFrom too long, until stop is closed.
-func lateness(stop <-chan struct{}) (sum time.Duration) {
-	const nap = 5 * time.Millisecond
-	for {
-		select {
-		case <-stop:
-			return sum
-		default:
-		}
-		begin := time.Now()
-		time.Sleep(nap)
-		if late := time.Since(begin) - nap; late >= lateFrom {
-			sum += late
-		}
-	}
-}
-
-// tune sets the sysctls that were asked for, after those of the world.
-func (m matrix) tune(w *world.World) error {
-	for _, s := range strings.FieldsFunc(m.sysctl, func(r rune) bool { return r == ';' }) {
-		where, setting, _ := strings.Cut(s, ":")
-		ns := map[string]*netns.NS{"cpe": w.CPE, "hag": w.HAG}[where]
-		if ns == nil {
-			return fmt.Errorf("sysctl %q: want cpe:NAME=VALUE or hag:NAME=VALUE", s)
-		}
-		if out, err := ns.Output("sysctl", "-w", setting); err != nil {
-			return fmt.Errorf("sysctl %s: %w: %s", s, err, out)
-		}
-	}
-	return nil
-}
-
-// transfer is one connection's rate.
-func (m matrix) transfer(w *world.World) (r traffic.Result, mbit float64, err error) {
-	d := traffic.Demand{Kind: traffic.Get, For: m.length}
-	if m.up {
-		d.Kind = traffic.Put
-	}
-	if r, err = w.Demand(d); err != nil {
-		return r, 0, err
-	}
-	if r.Bad > 0 || r.Failed > 0 {
-		return r, 0, fmt.Errorf("%d connections failed, %d with a wrong octet: %q", r.Failed, r.Bad, r.Errors)
-	}
-	if m.up {
-		// What is written when the time is over still waits in the router: only what has come counts.
-		begin := time.UnixMilli(r.Start)
-		return r, r.Series.Mbit(begin, begin.Add(m.length)), nil
-	}
-	return r, float64(r.Octets) * 8 / m.length.Seconds() / 1e6, nil
-}
-
-// watch writes down, a few times a second, what the kernel of the end that sends tells of the subflows (ss, TCP_INFO).
-func (m matrix) watch(w *world.World, stop <-chan struct{}) (lines []string) {
-	begin := time.Now()
-	for {
-		select {
-		case <-stop:
-			return lines
-		case <-time.After(watchEvery):
-		}
-		from, side := w.HAG, "sport"
-		if m.up {
-			from, side = w.CPE, "dport"
-		}
-		out, err := from.Output("ss", "-tinOH", side, "=", fmt.Sprint(world.Port))
-		if err != nil {
-			return append(lines, err.Error())
-		}
-		for _, l := range strings.Split(strings.TrimSpace(out), "\n") {
-			lines = append(lines, fmt.Sprintf("  %5.2f s   %s", time.Since(begin).Seconds(), subflow(l)))
-		}
-	}
-}
-
-// subflow is what matters of a line of ss.
-func subflow(line string) string {
-	words := strings.Fields(line)
-	if len(words) < 5 {
-		return line
-	}
-	out := fmt.Sprintf("to %-20s waiting %7s", words[4], words[2])
-	for _, w := range words[5:] {
-		key, _, _ := strings.Cut(w, ":")
-		if slices.Contains([]string{"cwnd", "ssthresh", "rtt", "minrtt", "unacked", "retrans", "lost", "notsent", "snd_wnd", "flags"}, key) {
-			out += " " + w
-		}
-	}
-	return out
 }

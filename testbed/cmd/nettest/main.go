@@ -6,6 +6,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"strings"
 
 	"spillway/testbed/nettest"
+	"spillway/testbed/usage"
 )
 
 const (
@@ -21,12 +24,20 @@ const (
 	tries  = 20  // further ones, of each test
 )
 
+const about = `nettest [-FLAG=VALUE]... PACKAGE...
+
+Runs go test -p 1 -count=1 with these flags, which are go test's, and failed tests again where, and only where, the kernel is short of
+MPTCP tokens.
+`
+
 func main() {
 	args := os.Args[1:]
 	n := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
-	if n < 0 || strings.Trim(args[0], "-") == "help" {
-		fmt.Fprintln(os.Stderr, "usage: nettest [-FLAG=VALUE]... PACKAGE...\n\nruns go test -p 1 -count=1, and failed tests again where the kernel is short of MPTCP tokens")
-		os.Exit(2)
+	if len(args) == 1 && slices.Contains([]string{"help", "h"}, strings.TrimLeft(args[0], "-")) {
+		usage.Parse(flag.CommandLine, []string{"-help"}, about)
+	}
+	if n < 0 {
+		usage.Wrong("nettest", errors.New("name packages, such as ./policy"))
 	}
 	if err := run(args[:n], args[n:]); err != nil {
 		fmt.Fprintln(os.Stderr, "nettest:", err)

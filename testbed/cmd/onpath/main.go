@@ -20,11 +20,20 @@ import (
 	"time"
 
 	"spillway/mptcp"
+	"spillway/testbed/usage"
 )
+
+const about = `onpath [-listen ADDRESS:PORT,...]
+
+A concentrator that stands in the path and is spoken to by nobody: MPTCP connections to any server end here, and go on to that server as
+plain TCP. nft has to send them to its listeners:
+
+  tcp option mptcp exists meta l4proto tcp tproxy ip to 127.0.0.1:6000 meta mark set 1 accept
+`
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:6000,[::1]:6000", "addresses of the transparent listeners, joined by commas")
-	flag.Parse()
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
 	var ends []chan error
 	for text := range strings.SplitSeq(*listen, ",") {
 		end := make(chan error, 1)

@@ -3,7 +3,7 @@
 // Command policybench measures what the policy promises, in several rounds, and writes medians to
 // build/bench/policy.json.
 //
-//	policybench [-rounds 3] [-length 20s] [-only NAME,...] [-manager kernel|user]
+//	policybench [OPTION]...
 package main
 
 import (
@@ -20,16 +20,34 @@ import (
 
 	"spillway/testbed/policybench"
 	"spillway/testbed/scenario"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `policybench [OPTION]...
+
+Measures what the policy promises: overflow, bonding, failover, return, idle connections. Each round plays the scenarios one after the
+other, each in a world of its own; medians are printed and written. Needs root. docs/POLICY.md has figures.
+
+  policybench -only overflow,carrier-dsl -rounds 5
+`
 
 func main() {
 	rounds := flag.Int("rounds", 3, "how often everything is measured; medians are kept")
 	length := flag.Duration("length", 20*time.Second, "how long each scenario of quiet demand lasts; these are played in the first round only")
-	only := flag.String("only", "", "names of scenarios, comma-separated; empty: all")
+	only := flag.String("only", "", "NAMES of scenarios, comma-separated (scenario list shows them); empty: all")
 	manager := flag.String("manager", "", "policy.path_manager of the router: auto, kernel, user")
 	out := flag.String("json", "build/bench/policy.json", "file for the figures")
-	flag.Parse()
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
+	if *only != "" {
+		var known []string
+		for _, s := range policybench.All(*length) {
+			known = append(known, s.Name)
+		}
+		if err := usage.Known("scenario", strings.Split(*only, ","), slices.Compact(known)); err != nil {
+			usage.Wrong("policybench", err)
+		}
+	}
 	world.Main("policybench", func(ctx context.Context) error { return run(ctx, *rounds, *length, *only, *manager, *out) })
 }
 

@@ -2,17 +2,12 @@
 
 // Command qemu plays the testbed's scenarios in emulated routers: Debian's kernels for MIPS, ARM and x86.
 //
-//	qemu list                                       guests and scenarios
-//	qemu fetch [-guest NAME,...]                    fetch and build what guests boot
-//	qemu run [-guest NAME,...] [SCENARIO...]        boot, measure, play; none named: the matrix; "all": all stories; "none": only measure
-//	qemu table FILE                                 tables of what runs with -json FILE have found, medians
-//
-// The guest "namespaces" is the router in a network namespace, for figures to compare with. A run ends with a table of all guests,
-// and non-zero if a scenario fails or a guest lacks memory.
+//	qemu [VERB] [OPTION]... [SCENARIO...]
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,6 +21,7 @@ import (
 	"spillway/testbed/policybench"
 	"spillway/testbed/qemu"
 	"spillway/testbed/scenario"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
 
@@ -39,9 +35,32 @@ type options struct {
 	verbose  bool
 	transfer time.Duration
 	measure  bool
+	cpus     int
+	memory   int
+	limit    time.Duration
 	capture  bool
 	book     *[]record // what this run has found
 }
+
+const about = `qemu [VERB] [OPTION]... [SCENARIO... | -- COMMAND [ARGUMENT]...]
+
+Plays the testbed's scenarios in emulated routers: Debian's kernels for MIPS, ARM and x86. The verbs:
+
+  list                      guests and scenarios (without a verb, too)
+  fetch                     fetch and build what guests boot
+  run [SCENARIO...]         boot, measure, play; none named: the matrix; "all": all stories; "none": only measure
+  table FILE                tables of what runs with -json FILE have found, medians
+  pc -- COMMAND             run a command on another kernel: in an emulated PC with this machine's files
+
+The guest "namespaces" is the router in a network namespace, for figures to compare with. A run ends with a table of all guests, and
+with 1 if a scenario fails or a guest lacks memory. Needs root. docs/ROUTERS.md has figures.
+
+The PC needs no root here, and the command is root there, in this directory. Files are read-only, and what is written stays in memory, but
+for what goes to /kept, which is the directory of -keep. It ends with what the command ended with; 125: it did not come to that.
+
+  qemu run -guest mipsel-6.1,armhf-6.1 -keep /tmp/logs cut overflow
+  qemu pc -guest amd64-6.1 -- go test ./mptcp
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,26 +76,33 @@ func main() {
 	flags.DurationVar(&o.transfer, "transfer", 5*time.Second, "length of each measuring transfer")
 	flags.BoolVar(&o.capture, "capture", false, "with -keep: have the emulator write what passes the guest's devices, as net0.pcap (LAN) and so on")
 	flags.BoolVar(&o.measure, "measure", true, "measure the guest before scenarios are played; without, its declared limit counts")
-	verb := "list"
-	if len(os.Args) > 1 {
-		verb = os.Args[1]
-		flags.Parse(os.Args[2:])
+	flags.IntVar(&o.cpus, "cpus", 2, "processors of a PC")
+	flags.IntVar(&o.memory, "memory", 4096, "memory of a PC, in MB")
+	flags.DurationVar(&o.limit, "limit", time.Hour, "how long a PC may run")
+	verb, args := "list", os.Args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		verb, args = args[0], args[1:]
 	}
-	if err := run(ctx, verb, flags.Args(), o); err != nil {
+	args = usage.Parse(flags, args, about)
+	if err := usage.Known("verb", []string{verb}, []string{"list", "fetch", "run", "table", "pc"}); err != nil {
+		usage.Wrong("qemu", err)
+	}
+	if verb == "pc" {
+		os.Exit(runPC(ctx, args, o))
+	}
+	if err := run(ctx, verb, args, o); err != nil {
 		fmt.Fprintln(os.Stderr, "qemu:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, verb string, args []string, o options) error {
-	if verb == "table" {
-		return tables(args)
-	}
-	guests, err := o.selected()
-	if err != nil {
-		return err
-	}
 	switch verb {
+	case "table":
+		if len(args) == 0 {
+			usage.Wrong("qemu", errors.New("table: name a file that run -json has written"))
+		}
+		return tables(args)
 	case "list":
 		for _, g := range qemu.Guests() {
 			fmt.Printf("%-14s %4d MB  %s\n", g.Name, g.Memory, g.About)
@@ -85,17 +111,20 @@ func run(ctx context.Context, verb string, args []string, o options) error {
 			fmt.Printf("%-26s %s\n", s.Name, s.About)
 		}
 		return nil
-	case "fetch":
-		for _, g := range guests {
-			if _, err := o.store().Prepare(g, true); err != nil {
-				return err
-			}
-		}
-		return nil
-	case "run":
+	}
+	guests, err := o.selected()
+	if err != nil {
+		return err
+	}
+	if verb == "run" {
 		return runAll(ctx, guests, args, o)
 	}
-	return fmt.Errorf("verb %q: known are list, fetch, run, table", verb)
+	for _, g := range guests { // fetch
+		if _, err := o.store().Prepare(g, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // known are all scenarios there are: the stories, faults and loads, what only a machine has, and what the policy promises,

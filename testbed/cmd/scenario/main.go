@@ -2,9 +2,7 @@
 
 // Command scenario lists and plays scenarios against a router in namespaces: those of the tests, and those of policybench by name.
 //
-//	scenario list
-//	scenario [-v] [-debug] [-keep DIR] [-picture DIR] NAME...      "all": every one; a file of policy/testdata: with real parts what the simulation plays
-//	scenario [-keep DIR] stand             the world with everything started stands until Ctrl-C, to be looked at
+//	scenario [OPTION]... [NAME...]
 package main
 
 import (
@@ -21,17 +19,32 @@ import (
 
 	"spillway/testbed/policybench"
 	"spillway/testbed/scenario"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `scenario [OPTION]... [NAME...]
+
+Plays scenarios against a router in namespaces, with the aims beside the figures; it ends with 1 when one is missed. A NAME is a
+scenario's; without one they are listed.
+
+  scenario list                           what there is
+  scenario all                            every one of the tests'
+  scenario -v cut blackhole               these, with all logs and the rates over time
+  scenario policy/testdata/cut.txt        with real parts, what the simulation of the policy plays
+  scenario -keep DIR stand                the world stands until Ctrl-C, to be looked at
+
+Needs root. docs/FAULTS.md and docs/POLICY.md have figures.
+`
 
 func main() {
 	verbose := flag.Bool("v", false, "print all logs and the rates over time too")
 	debug := flag.Bool("debug", false, "have the daemon log every connection that fails")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
 	picture := flag.String("picture", "", "draw NAME.svg in this directory: what the links carried, and what was decided")
-	flag.Parse()
+	names := usage.Parse(flag.CommandLine, os.Args[1:], about)
 	world.Main("scenario", func(ctx context.Context) error {
-		return run(ctx, flag.Args(), shown{*verbose, *debug, *keep, *picture})
+		return run(ctx, names, shown{*verbose, *debug, *keep, *picture})
 	})
 }
 
@@ -49,6 +62,13 @@ func run(ctx context.Context, names []string, show shown) error {
 		}
 		return nil
 	}
+	var list []scenario.Scenario
+	var err error
+	if names[0] != "stand" {
+		if list, err = named(names); err != nil {
+			return err
+		}
+	}
 	bin, err := world.Build()
 	if err != nil {
 		return err
@@ -57,23 +77,6 @@ func run(ctx context.Context, names []string, show shown) error {
 		return stand(ctx, bin, show.keep)
 	}
 	failed := 0
-	list := scenario.Every()
-	if names[0] != "all" {
-		list = slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return !slices.Contains(names, s.Name) })
-	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".txt") {
-			continue
-		}
-		s, err := scenario.FromScript(name)
-		if err != nil {
-			return err
-		}
-		list = append(list, s)
-	}
-	if len(list) == 0 {
-		return fmt.Errorf("%q: no scenario of that name; `scenario list` lists them", names)
-	}
 	for _, s := range list {
 		if ctx.Err() != nil {
 			break
@@ -97,6 +100,29 @@ func run(ctx context.Context, names []string, show shown) error {
 		return fmt.Errorf("%d scenarios failed", failed)
 	}
 	return ctx.Err()
+}
+
+// named are the scenarios of these names, in their order; of several of one name all. A name that ends in .txt is a script's.
+func named(names []string) (list []scenario.Scenario, err error) {
+	for _, name := range names {
+		before := len(list)
+		switch {
+		case name == "all":
+			list = append(list, scenario.Every()...)
+		case strings.HasSuffix(name, ".txt"):
+			s, err := scenario.FromScript(name)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+		default:
+			list = append(list, slices.DeleteFunc(known(), func(s scenario.Scenario) bool { return s.Name != name })...)
+		}
+		if len(list) == before {
+			return nil, fmt.Errorf("scenario %q: there is none of that name; `scenario list` lists them", name)
+		}
+	}
+	return list, nil
 }
 
 // known are all scenarios there are.

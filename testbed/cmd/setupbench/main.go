@@ -11,19 +11,34 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"spillway/testbed/linkemu"
+	"spillway/testbed/usage"
 	"spillway/testbed/ways"
 	"spillway/testbed/world"
 )
+
+const about = `setupbench [OPTION]...
+
+Measures what a connection's set-up costs by each upstream protocol: the time from a LAN host's connect to the first octet of the
+server's answer to its request. The cells are round trips of 20 and 100 ms between router and concentrator, without loss and with 2 %.
+Needs root. docs/bench-setup.md has figures.
+`
+
+// cells are what each way is measured on.
+func cells() []cell { return []cell{{20, 0}, {20, 0.02}, {100, 0}, {100, 0.02}} }
 
 func main() {
 	out := flag.String("json", "build/bench/setup.json", "file for the figures")
 	rounds := flag.Int("rounds", 5, "rounds; the ways take turns in each")
 	each := flag.Int("each", 12, "connections of a way in a round, all at once")
-	path := flag.Int("path", 0, "ms; only cells with this round trip")
-	flag.Parse()
+	path := flag.Int("path", 0, "only cells with this round trip, 20 or 100 `ms`; 0: all")
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
+	if *path != 0 && !slices.ContainsFunc(cells(), func(c cell) bool { return c.PathMs == *path }) {
+		usage.Wrong("setupbench", fmt.Errorf("-path %d: there is no cell with this round trip; 20 or 100", *path))
+	}
 	world.Main("setupbench", func(ctx context.Context) error { return run(ctx, *out, *rounds, *each, *path) })
 }
 
@@ -57,7 +72,7 @@ func run(ctx context.Context, out string, rounds, each, path int) error {
 	if err := b.prepare(); err != nil {
 		return fmt.Errorf("%w\n%s", err, w.Logs(2000))
 	}
-	for _, c := range []cell{{20, 0}, {20, 0.02}, {100, 0}, {100, 0.02}} {
+	for _, c := range cells() {
 		if path != 0 && c.PathMs != path {
 			continue
 		}

@@ -2,11 +2,7 @@
 
 // Command soak lets a router live through much in little time and looks for what grows.
 //
-//	soak [-for 2m] [-pause 0s] [-keep DIR]
-//
-// All the while a LAN host makes short and long connections, links lose carrier, the configuration is reloaded, the
-// concentrator restarts. At start, middle and end all rests for a moment and what the daemon holds is counted. It ends with 1
-// when something has grown, an octet was wrong, or more connections stood still for 30 s than the concentrator was killed.
+//	soak [OPTION]...
 package main
 
 import (
@@ -20,14 +16,25 @@ import (
 
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
+	"spillway/testbed/usage"
 	"spillway/testbed/world"
 )
+
+const about = `soak [OPTION]...
+
+Lets a router live through much in little time and looks for what grows. All the while a LAN host makes short and long connections,
+links lose carrier, addresses change, the configuration is reloaded, the concentrator restarts. At start, middle and end all rests for a
+moment and what the daemon holds is counted. It ends with 1 when something has grown, an octet was wrong, or more connections stood
+still for 30 s than the concentrator was killed. Needs root. docs/FAULTS.md has figures.
+
+  soak -for 30m -pause 2s
+`
 
 func main() {
 	length := flag.Duration("for", 2*time.Minute, "how long")
 	pause := flag.Duration("pause", 0, "how long a LAN host rests after each of its demands: a busy machine has less to do")
 	keep := flag.String("keep", "", "write logs to this directory and leave them there")
-	flag.Parse()
+	usage.Alone(flag.CommandLine, os.Args[1:], about)
 	world.Main("soak", func(ctx context.Context) error { return run(ctx, *length, *pause, *keep) })
 }
 

@@ -2,13 +2,13 @@
 
 // Command traffic is the testbed's ordinary server and client.
 //
-//	traffic serve -listen :7000,[::]:7000 -http :8080 -files DIR    until it is ended
-//	traffic run < demand.json > result.json                         one traffic.Demand, one traffic.Result
+//	traffic serve [OPTION]... | traffic run
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -19,19 +19,31 @@ import (
 	"syscall"
 
 	"spillway/testbed/traffic"
+	"spillway/testbed/usage"
 )
+
+const about = `traffic serve [OPTION]... | traffic run <DEMAND >RESULT
+
+The testbed's ordinary server and client. "serve" serves until it is ended; "run" does what a traffic.Demand in JSON says and answers
+with a traffic.Result. The options are serve's:
+
+  traffic serve -listen :7000,[::]:7000 -http :8080 -files DIR
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
+	args := os.Args[1:]
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == "serve":
-		err = serve(ctx, os.Args[2:])
-	case len(os.Args) > 1 && os.Args[1] == "run":
+	case len(args) > 0 && args[0] == "run":
 		err = run(ctx)
+	case len(args) > 0 && args[0] == "serve":
+		err = serve(ctx, args[1:])
+	case len(args) > 0 && strings.HasPrefix(args[0], "-"): // -help
+		err = serve(ctx, args)
 	default:
-		err = fmt.Errorf("usage: traffic serve [flags] | traffic run < demand.json")
+		usage.Wrong("traffic", errors.New("want serve or run"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "traffic:", err)
@@ -40,12 +52,12 @@ func main() {
 }
 
 func serve(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("serve", flag.ExitOnError)
+	flags := flag.NewFlagSet("traffic", flag.ExitOnError)
 	listen := flags.String("listen", ":7000", "addresses of the server with checked octets, comma-separated")
 	web := flags.String("http", "", "addresses of the file server, comma-separated")
 	files := flags.String("files", ".", "directory of the file server")
 	mptcp := flags.Bool("mptcp", false, "take MPTCP connections too")
-	flags.Parse(args)
+	usage.Alone(flags, args, about)
 	failed := make(chan error, 1)
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(*mptcp)

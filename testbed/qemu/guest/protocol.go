@@ -9,6 +9,16 @@ import (
 	"time"
 )
 
+// Job is what an emulated PC does: one command, whose end it answers with the exit code as the result.
+type Job struct {
+	Command []string `json:"command"`
+	Dir     string   `json:"dir"`
+	Env     []string `json:"env"` // NAME=VALUE, all there is
+}
+
+// Kept is the directory of an emulated PC whose files are the host's and stay.
+const Kept = "/kept"
+
 // Request asks the guest for one thing.
 type Request struct {
 	Do     Verb              `json:"do"`

@@ -60,29 +60,7 @@ func boot() error {
 	if _, err := os.Stat("/bin/busybox"); err == nil {
 		exec.Command("/bin/busybox", "--install", "-s", "/bin").Run() // sh, date, mount and the others, for a person and for Shell
 	}
-	list, err := os.ReadFile("/modules/order")
-	if err != nil {
-		return err
-	}
-	for name := range strings.FieldsSeq(string(list)) {
-		if err := load(filepath.Join("/modules", name)); err != nil {
-			fmt.Fprintf(os.Stderr, "init: module %s: %v\n", name, err)
-		}
-	}
-	os.RemoveAll("/modules") // the initramfs lives in memory
-	return nil
-}
-
-func load(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
-		return err
-	}
-	return nil
+	return guest.LoadModules("/modules")
 }
 
 // serve answers the host until it hangs up.
