@@ -94,17 +94,17 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 // at once: as a primary, in place of none, or for what does not fit into the first. That costs a mobile line some 200 octets each 30 s, and only then;
 // otherwise one that was silent for a while would stay away until the other fails.
 func (h *house) useOf(i int) linkmon.Use {
-	p, role := &h.plan.Links[i], policy.RoleOff
+	p, first := &h.plan.Links[i], h.plan.First
+	use := linkmon.Use{InUse: p.Role >= policy.Active, Metered: p.Metered}
 	if h.senses[i].verdict.Dead {
-		role, _ = h.machine.Role(i)
+		role, _ := h.machine.Role(i)
+		missed := role != policy.RoleOff && (first < 0 || h.senses[first].verdict.Standing)
+		use.Needed, use.InUse = missed || role == policy.RolePrimary, use.InUse || missed
+	} else {
+		use.Needed = p.Role == policy.First || use.InUse && first >= 0 && h.plan.Links[first].Resting
 	}
-	missed := role != policy.RoleOff && (h.plan.First < 0 || h.senses[h.plan.First].verdict.Standing)
-	alone := p.Role == policy.First || p.Role == policy.Active && h.plan.First >= 0 && h.plan.Links[h.plan.First].Resting
-	return linkmon.Use{
-		Needed:  h.snap.Links[i].Usable && (alone || missed || role == policy.RolePrimary || h.senses[i].verdict.Dead && p.Primary),
-		InUse:   p.Role >= policy.Active || missed,
-		Metered: p.Metered,
-	}
+	use.Needed = use.Needed && h.snap.Links[i].Usable
+	return use
 }
 
 // probeTarget is a concentrator's address that the link can reach by its families, and how a probe goes there.

@@ -90,14 +90,16 @@ func (s *step) learnShare(d int, u *use) {
 // both. It begins with what full packets make of it, as soon as hosts are given most of what arrives.
 func (s *step) learnMixed(d int, total float64) {
 	b := &s.mem.dirs[d].behind
-	dt := s.clock - b.at
-	if d != down || total < starvedShare*s.mem.dirs[d].solo || dt > longStep || b.mixed == 0 && s.delivered < shareLeast*total {
+	if d != down || total < starvedShare*s.mem.dirs[d].solo {
 		return
 	}
 	if b.mixed == 0 {
+		if s.delivered < shareLeast*total {
+			return
+		}
 		b.mixed = shareBond
 	}
-	follow(&b.mixed, s.delivered/total, dt, mixedMean)
+	follow(&b.mixed, s.delivered/total, s.clock-b.at, mixedMean)
 	b.share = min(b.mixed, shareBond)
 }
 

@@ -10,16 +10,14 @@ const likeShare = 0.8
 func (s *step) guardBond(d int) {
 	dm := &s.mem.dirs[d]
 	b := s.bond(d)
-	if s.clock-dm.queueAt > forgetLost {
-		for i := range s.n {
-			s.mem.links[i].sat[d] = 0
-		}
-	}
-	switch {
-	case dm.tried:
+	if dm.tried {
 		s.tryWithout(d, &b)
-	case b.links == 1 && b.queue:
-		s.learnAlone(d, b.total)
+	} else if l := &s.mem.links[s.first]; b.links == 1 && b.queue {
+		if !s.measured(l, d) {
+			l.solo[d] = b.total
+		}
+		follow(&l.solo[d], b.total, s.clock-dm.togetherAt, meanOfBoth)
+		l.soloAt[d] = s.clock
 	}
 	if dm.tried || s.cfg.NoGuard || b.worst < 0 {
 		s.learnShare(d, &use{primaries: b.total})
@@ -43,16 +41,6 @@ func (s *step) guardBond(d int) {
 	}
 }
 
-// learnAlone takes what the only link carries into its mean.
-func (s *step) learnAlone(d int, carries float64) {
-	l := &s.mem.links[s.first]
-	if !s.measured(l, d) {
-		l.solo[d] = carries
-	}
-	follow(&l.solo[d], carries, s.clock-s.mem.dirs[d].togetherAt, meanOfBoth)
-	l.soloAt[d] = s.clock
-}
-
 // tryWithout finds out whether the links carry more without the worst of them, which has just been suspended.
 func (s *step) tryWithout(d int, b *bond) {
 	dm := &s.mem.dirs[d]
@@ -62,7 +50,7 @@ func (s *step) tryWithout(d int, b *bond) {
 	}
 	dt := min(s.clock-dm.togetherAt, longStep)
 	if dm.triedFor += dt; dm.triedFor > settleFor {
-		dm.together += (b.total - dm.together) * min(1, float64(dt)/float64(dm.triedFor-settleFor))
+		follow(&dm.together, b.total, dt, settleFor)
 	}
 	if dm.triedFor < worseFor {
 		return
@@ -88,12 +76,15 @@ type bond struct {
 // bond sums up direction d.
 func (s *step) bond(d int) bond {
 	b := bond{bestLink: -1, worst: -1}
+	idle := s.clock-s.mem.dirs[d].queueAt > forgetLost
 	for i := range s.n {
 		if !s.primary[i] {
 			continue
 		}
 		l := &s.mem.links[i]
-		l.sat[d] = max(l.sat[d], s.in[i].rate[d])
+		if l.sat[d] = max(l.sat[d], s.in[i].rate[d]); idle {
+			l.sat[d] = 0
+		}
 		b.links++
 		b.total += s.in[i].rate[d]
 		b.queue = b.queue || s.in[i].queue[d]

@@ -58,6 +58,12 @@ func (s *step) suspend(i int, format string, a ...any) {
 	s.hurdle[i] = causeSuspended
 }
 
+// suspendWorse does so because with link i all have carried less together, dirMemory.bonded, than the primaries alone.
+func (s *step) suspendWorse(i, d int, alone float64) {
+	s.suspend(i, "with %s the links carry %s %s together, less than the %s of %s alone",
+		s.cfg.Links[i].Name, rate(s.mem.dirs[d].bonded), direction(d), rate(alone), s.leaders())
+}
+
 // Suspend does so on evidence that an Observation does not hold; why says it in words. The next Step obeys. Without the guard
 // (Config.NoGuard) it does nothing.
 func (m *Machine) Suspend(link int, why string) {
@@ -102,8 +108,7 @@ func (s *step) guard(d int, u *use) bool {
 		dm.lost, dm.losingAt, dm.queueAt, dm.behind.bits = 0, s.clock, 0, 0
 		return false
 	case costs:
-		s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-			name, rate(dm.bonded), direction(d), rate(dm.alone(u)), s.leaders())
+		s.suspendWorse(u.last, d, dm.alone(u))
 		dm.tried, dm.triedFor = true, 0
 	case known && s.lossy(d, u):
 		s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s",
@@ -202,8 +207,7 @@ func (s *step) worseBefore(d int, u *use) bool {
 		return false
 	}
 	dm.strikes = strikesMax - 1 // on probation until it proves useful
-	s.suspend(u.next, "with %s the links carried %s %s together, less than the %s of %s alone",
-		s.cfg.Links[u.next].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+	s.suspendWorse(u.next, d, u.primaries)
 	return true
 }
 

@@ -95,8 +95,7 @@ func (s *step) takeTurns(d int, u *use) {
 		if !t.bad || phase > t.pause+atOnce {
 			t.badly = 0
 		} else if t.badly++; t.badly >= badTurns && !s.cfg.NoGuard {
-			s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-				s.cfg.Links[u.last].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+			s.suspendWorse(u.last, d, u.primaries)
 			*t = turns{}
 			return
 		}
