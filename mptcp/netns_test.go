@@ -48,9 +48,13 @@ addr add fd02::2/64 dev lte nodad
 addr add 10.9.0.9/32 dev lo
 addr add fd09::9/128 dev lo nodad
 `))
+	fastOpen := "3"
+	if !Probe().FastOpenNoCookie {
+		fastOpen = "7" // as the daemon has it there
+	}
 	for _, ns := range []*netns.NS{w.cpe, w.hag} {
-		must(t, ns.Sysctl("net.mptcp.blackhole_timeout", "0"))
-		must(t, ns.Sysctl("net.ipv4.tcp_fastopen", "3"))
+		must(t, ns.KeepMPTCP())
+		must(t, ns.Sysctl("net.ipv4.tcp_fastopen", fastOpen))
 		must(t, inPM(ns, func(pm *PathManager) error { return pm.SetLimits(Limits{Subflows: 8, AddAddrs: 8}) }))
 	}
 	return w

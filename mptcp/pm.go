@@ -112,7 +112,8 @@ func (p *PathManager) Remove(id uint8, addr netip.Addr) error {
 
 // SetFlags replaces the flags FlagBackup and FlagFullmesh of an endpoint, named by id, or by addr when id is 0, and
 // tells the peers of live connections (MP_PRIO). A flag that is already so tells nobody, and MP_PRIO is never
-// repeated when lost: to be sure, verify by counters and toggle.
+// repeated when lost: to be sure, verify by counters and toggle. An endpoint that isn't there: fs.ErrNotExist, but on Linux 6.1 a
+// bare EINVAL (net/mptcp/pm_netlink.c, mptcp_nl_cmd_set_flags).
 func (p *PathManager) SetFlags(id uint8, addr netip.Addr, f EndpointFlags) error {
 	return p.tell(cmdSetFlags, encodeRef(id, addr, f, true), "set flags of MPTCP endpoint %v id %d to %v", addr, id, f)
 }

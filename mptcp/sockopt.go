@@ -75,11 +75,12 @@ func becomeMPTCP(fd int, v6 bool) error {
 }
 
 // fastOpenClient lets connect return at once and the first write leave in the SYN. Kernels before 6.2 refuse the
-// cookie option on MPTCP sockets; there sysctl net.ipv4.tcp_fastopen bit 0x4 does it, or the first SYN asks for a cookie.
+// cookie option on MPTCP sockets; there sysctl net.ipv4.tcp_fastopen bit 0x4 does it, or the first SYN asks for a cookie. Without bit 0x1
+// all kernels refuse, and connect is an ordinary one.
 func fastOpenClient(fd int, on bool) error {
 	return errors.Join(
 		optional(on, fd, unix.SOL_TCP, unix.TCP_FASTOPEN_NO_COOKIE, 1),
-		setIf(on, "TCP_FASTOPEN_CONNECT", fd, unix.SOL_TCP, unix.TCP_FASTOPEN_CONNECT, 1),
+		optional(on, fd, unix.SOL_TCP, unix.TCP_FASTOPEN_CONNECT, 1),
 	)
 }
 

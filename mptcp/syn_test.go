@@ -7,14 +7,26 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"spillway/testbed/netns"
 )
 
+// needSYNData skips the test on kernels whose MPTCP listeners take no data in a SYN: those before Linux 6.2.
+func needSYNData(t *testing.T) {
+	t.Helper()
+	netns.Require(t)
+	if f := Probe(); f.MPTCP && !f.FastOpenServer {
+		t.Skip("needs MPTCP listeners that take data in the SYN (TCP_FASTOPEN on MPTCP sockets, Linux 6.2)")
+	}
+}
+
 func TestFastOpenKeepsMPTCP(t *testing.T) {
+	needSYNData(t)
 	w := newWorld(t)
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
@@ -60,6 +72,7 @@ func wasRepeated(fd int) (bool, error) {
 
 // TestSureStillSendsDataInTheSYN: the look at the socket, before anything leaves, costs neither MPTCP nor the data in the SYN.
 func TestSureStillSendsDataInTheSYN(t *testing.T) {
+	needSYNData(t)
 	w := newWorld(t)
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
@@ -94,6 +107,67 @@ func TestSureStillSendsDataInTheSYN(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStartOpensAnyhow: whether data may leave in the SYN, need a cookie first, or are refused, the connection opens and all is said once.
+func TestStartOpensAnyhow(t *testing.T) {
+	w := newWorld(t)
+	takes := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true, FastOpenQueue: 16, NoCookie: true})
+	refuses := w.echo(t, "10.9.0.9:0", ListenOptions{MPTCP: true})
+	for _, sysctl := range []string{"0", "1", "5"} {
+		for _, server := range []netip.AddrPort{takes, refuses} {
+			for _, sure := range []bool{false, true} {
+				for range 3 { // a cookie is asked for the first time only
+					must(t, w.cpe.Sysctl("net.ipv4.tcp_fastopen", sysctl))
+					fd, sent := -1, 0
+					must(t, w.cpe.Do(func() (err error) {
+						for range 20 { // a kernel short of tokens makes a plain one now and then
+							fd, sent, err = Start(server, DialOptions{Local: netip.MustParseAddr("10.1.0.1"), FastOpen: true, Sure: sure}, []byte("hello"))
+							if err != ErrFallback {
+								break
+							}
+						}
+						return err
+					}))
+					got, err := finish(fd, sent)
+					o, _ := InspectFD(fd)
+					unix.Close(fd)
+					if err != nil || got != "hello" {
+						t.Errorf("tcp_fastopen %s, server %v that takes data in the SYN, sure %v: %d left in it, %q came back, %v, %+v", sysctl, server == takes, sure, sent, got, err, o)
+					}
+				}
+			}
+		}
+	}
+}
+
+// finish says the rest of hello when the descriptor is writable, and reads what comes back.
+func finish(fd, sent int) (string, error) {
+	if err := ready(fd, unix.POLLOUT); err != nil {
+		return "", err
+	}
+	if _, err := unix.Write(fd, []byte("hello")[sent:]); err != nil {
+		return "", os.NewSyscallError("write", err)
+	}
+	if err := ready(fd, unix.POLLIN); err != nil {
+		return "", err
+	}
+	b := make([]byte, 10)
+	n, err := unix.Read(fd, b)
+	return string(b[:max(0, n)]), os.NewSyscallError("read", err)
+}
+
+// ready waits for an event.
+func ready(fd int, event int16) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		p := []unix.PollFd{{Fd: int32(fd), Events: event}}
+		if n, err := unix.Poll(p, int(patience/time.Millisecond)); n == 1 {
+			return nil
+		} else if err != unix.EINTR && err != nil {
+			return err
+		}
+	}
+	return os.ErrDeadlineExceeded
 }
 
 func TestFastOpenRefusedFallsBackAndIsSeen(t *testing.T) {

@@ -68,7 +68,10 @@ func NewStage(dir string, bin Programs) (s *Stage, err error) {
 			}
 		}
 		s.spaces = append(s.spaces, *ns)
-		for _, v := range []string{"net.ipv4.ip_forward=1", "net.ipv4.tcp_no_metrics_save=1", "net.mptcp.blackhole_timeout=0",
+		if err = (*ns).KeepMPTCP(); err != nil {
+			return s, err
+		}
+		for _, v := range []string{"net.ipv4.ip_forward=1", "net.ipv4.tcp_no_metrics_save=1",
 			"net.ipv4.ip_local_port_range=1024 65535", fmt.Sprintf("net.ipv4.ip_local_reserved_ports=%d", relayPort), "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=8192", "net.ipv4.tcp_max_syn_backlog=8192"} {
 			key, value, _ := strings.Cut(v, "=")
 			if err = (*ns).Sysctl(key, value); err != nil {

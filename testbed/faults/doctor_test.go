@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"spillway/testbed/world"
 )
 
+const blackholed = "machine/sysctl blackhole_timeout"
+
 // A fault of the real router, and the check that must name it. The checks' own scenarios, of a made-up world, are in package doctor.
 var named = []struct {
 	fault, mend func(w *world.World) error
@@ -23,7 +26,7 @@ var named = []struct {
 	again       bool   // the daemon mends it by itself: it is broken anew before each look
 }{
 	{sh("sysctl -qw net.mptcp.enabled=0"), sh("sysctl -qw net.mptcp.enabled=1"), "machine/mptcp", "fail", "switched off", false},
-	{sh("sysctl -qw net.mptcp.blackhole_timeout=3600"), sh("sysctl -qw net.mptcp.blackhole_timeout=0"), "machine/sysctl blackhole_timeout", "fail", "3600", true},
+	{sh("sysctl -qw net.mptcp.blackhole_timeout=3600"), sh("sysctl -qw net.mptcp.blackhole_timeout=0"), blackholed, "fail", "3600", true},
 	{sh("sysctl -qw net.ipv4.ip_forward=0"), sh("sysctl -qw net.ipv4.ip_forward=1"), "machine/sysctl ip_forward", "fail", "goes nowhere", false},
 	{sh("sysctl -qw net.ipv4.conf.lte.rp_filter=1"), sh("sysctl -qw net.ipv4.conf.lte.rp_filter=2"), "link lte/rp_filter", "fail", "strict", true},
 	{sh("ip link set lan0 down"), sh("ip link set lan0 up"), "lan/lan0", "fail", "switched off", false},
@@ -88,7 +91,15 @@ func TestDoctorNamesRealFaults(t *testing.T) {
 		}
 	}
 	healthy("the start")
+	_, err := os.Stat("/proc/sys/net/mptcp/blackhole_timeout")
+	known := err == nil
+	if !known {
+		t.Log("without " + blackholed + ": this kernel does not switch MPTCP off by itself (Linux 6.12 does)")
+	}
 	for _, f := range named {
+		if f.check == blackholed && !known {
+			continue
+		}
 		if err := f.fault(w); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 	"spillway/testbed/world"
 )
 
-// foreign is what others have in the router's kernel: numbers beside ours, and a value that we change.
+// foreign is what others have in the router's kernel: numbers beside ours, and values that we change, as far as it knows them (-e).
 const foreign = `
 nft 'table inet foreign { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; chain c { type filter hook prerouting priority mangle; ip saddr @s counter drop; }; }'
 ip rule add pref 905 from 192.0.2.0/24 lookup 100
@@ -26,7 +26,7 @@ ip route add 192.0.2.0/24 dev lan0 table 100
 ip route add blackhole 192.0.2.0/24 table 7777
 ip mptcp endpoint add 192.168.1.1 id 7 signal
 ip mptcp limits set subflows 3 add_addr_accepted 1
-sysctl -qw net.ipv4.tcp_fastopen=2 net.ipv4.conf.lte.rp_filter=1 net.mptcp.blackhole_timeout=3600
+sysctl -eqw net.ipv4.tcp_fastopen=2 net.ipv4.conf.lte.rp_filter=1 net.mptcp.blackhole_timeout=3600
 `
 
 // look prints the router's kernel as it is.
@@ -35,7 +35,7 @@ nft -s list ruleset
 ip rule; ip -6 rule
 ip route show table all; ip -6 route show table all | sed 's/ expires [0-9]*sec//'
 ip mptcp endpoint show; ip mptcp limits show
-sysctl net.ipv4.tcp_fastopen net.ipv4.tcp_rmem net.mptcp.enabled net.mptcp.blackhole_timeout net.ipv4.conf.all.rp_filter net.ipv4.conf.dsl.rp_filter net.ipv4.conf.lte.rp_filter
+sysctl -e net.ipv4.tcp_fastopen net.ipv4.tcp_rmem net.mptcp.enabled net.mptcp.blackhole_timeout net.ipv4.conf.all.rp_filter net.ipv4.conf.dsl.rp_filter net.ipv4.conf.lte.rp_filter
 `
 
 // TestKilledAtEveryStep kills the daemon at each system call of its start and of its stop by which it changes something. Whatever

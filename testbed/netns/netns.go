@@ -9,7 +9,9 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -172,6 +174,16 @@ func (ns *NS) Sysctl(name, value string) error {
 	return ns.Do(func() error {
 		return os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(value), 0o644)
 	})
+}
+
+// KeepMPTCP keeps the kernel from switching MPTCP off for the namespace after an unlucky connection. Kernels before Linux 6.12 never do,
+// and have no such setting.
+func (ns *NS) KeepMPTCP() error {
+	err := ns.Sysctl("net.mptcp.blackhole_timeout", "0")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Veth joins two namespaces with a pair of interfaces, both up.

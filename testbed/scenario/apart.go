@@ -31,7 +31,8 @@ func EachItsOwn() Scenario {
 	const length = 6 * time.Second
 	var at tally
 	s := Scenario{
-		Name: "each-its-own", About: "a download uses both links; small requests, a rule's connection and another program's stay on one", Links: world.Two(),
+		Before: canApart,
+		Name:   "each-its-own", About: "a download uses both links; small requests, a rule's connection and another program's stay on one", Links: world.Two(),
 		Settings: world.Settings{
 			Policy: map[string]string{"mode": `"bond"`},
 			Rules:  []map[string]string{{"name": `"tied"`, "action": `"primary"`, "dst": `["` + world.Server6 + `"]`}},
@@ -63,6 +64,14 @@ func EachItsOwn() Scenario {
 		}
 	}
 	return Apart(s)
+}
+
+// canApart tells whether this machine's kernel can: else the daemon treats all connections alike.
+func canApart(*world.World) error {
+	if f := mptcp.Probe(); !f.Apart {
+		return fmt.Errorf("%w: subflows made by the userspace path manager keep no flag and no device (Linux 6.12)", world.ErrLacks)
+	}
+	return nil
 }
 
 // only is the one number there is; -1: there are none, or several.

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -47,6 +48,9 @@ func (s Scenario) Test(t *testing.T) {
 			}
 		}
 	})
+	if errors.Is(err, world.ErrLacks) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
