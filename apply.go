@@ -15,6 +15,7 @@ import (
 
 	"spillway/journal"
 	"spillway/kernel"
+	"spillway/linkmon"
 	"spillway/mptcp"
 )
 
@@ -100,14 +101,16 @@ func (a *applier) again() {
 func (a *applier) run(ctx context.Context) error {
 	wait, failing := time.Duration(0), ""
 	for {
-		next := applyEvery
+		next := linkmon.Beat(time.Now(), applyEvery)
 		if wait > 0 {
 			next = wait
 		}
+		hinted := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.wake:
+			hinted = true
 		case <-time.After(next):
 			if wait == 0 && !a.ready() {
 				continue // nothing is wanted yet
@@ -135,6 +138,9 @@ func (a *applier) run(ctx context.Context) error {
 				failing = err.Error()
 				a.log.Warn("the kernel does not hold what it should; trying again", "error", strings.ReplaceAll(failing, "\n", "; "))
 			}
+		}
+		if !hinted && len(ops) == 0 && err == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -211,6 +211,9 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	if err := h.openDoor(); err != nil {
 		return err
 	}
+	if h.outage.over(now, h.plan.First, h.mute()) {
+		go h.relay.AskAll()
+	}
 	if h.steering != nil {
 		h.steer(now, fresh)
 	} else {
@@ -265,7 +268,7 @@ func (h *house) views(now time.Time) []pathView {
 			}
 		}
 	}
-	h.outage.step(now, h.plan.First, h.mute(), views, h.paths)
+	h.outage.step(now, h.plan.First, views, h.paths)
 	missing := !h.keepsFlows()
 	h.losing = false
 	for i := range views {

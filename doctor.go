@@ -148,6 +148,10 @@ func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs []
 			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol})
 		}
 	}
+	var counters mptcp.Counters
+	if counters.Read() == nil {
+		w.Counter = counters.Get
+	}
 	addProbes(w)
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// A router's number of processors does not change while it runs: the runtime's monitor need not ask each second.
+//go:debug updatemaxprocs=0
+
 // Spillway bonds a fixed and a mobile line: LAN TCP is relayed over Multipath TCP to a concentrator (RFC 8803), the primary line
 // first, the others for what it can't carry. docs/ARCHITECTURE.md is the map of the house.
 package main

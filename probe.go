@@ -71,13 +71,8 @@ func (h *house) inDoubt() bool {
 // probeWhereNeeded sends the probes that are due.
 func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	for i := range h.senses {
-		s, l, p := &h.senses[i], &h.snap.Links[i], &h.plan.Links[i]
-		use := linkmon.Use{
-			Needed:  l.Usable && (p.Role == policy.First || s.verdict.Dead && p.Primary || s.verdict.Dead && h.configuredPrimary(i)),
-			InUse:   p.Role >= policy.Active,
-			Metered: p.Metered,
-		}
-		if !s.health.NeedProbe(now, use, s.verdict) {
+		s, l := &h.senses[i], &h.snap.Links[i]
+		if !s.health.NeedProbe(now, h.useOf(i), s.verdict) {
 			continue
 		}
 		target, o, ok := probeTarget(h.addrs, l)
@@ -95,9 +90,21 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	}
 }
 
-func (h *house) configuredPrimary(link int) bool {
-	role, _ := h.machine.Role(link)
-	return role == policy.RolePrimary
+// useOf tells whether a link is needed, which says whether it is probed. The first is, and one to which the first yields. A dead link is where it would carry
+// at once: as a primary, in place of none, or for what does not fit into the first. That costs a mobile line some 200 octets each 30 s, and only then;
+// otherwise one that was silent for a while would stay away until the other fails.
+func (h *house) useOf(i int) linkmon.Use {
+	p, first := &h.plan.Links[i], h.plan.First
+	use := linkmon.Use{InUse: p.Role >= policy.Active, Metered: p.Metered}
+	if h.senses[i].verdict.Dead {
+		role, _ := h.machine.Role(i)
+		missed := role != policy.RoleOff && (first < 0 || h.senses[first].verdict.Standing)
+		use.Needed, use.InUse = missed || role == policy.RolePrimary, use.InUse || missed
+	} else {
+		use.Needed = p.Role == policy.First || use.InUse && first >= 0 && h.plan.Links[first].Resting
+	}
+	use.Needed = use.Needed && h.snap.Links[i].Usable
+	return use
 }
 
 // probeTarget is a concentrator's address that the link can reach by its families, and how a probe goes there.

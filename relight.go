@@ -19,6 +19,7 @@ type outage struct {
 	since   time.Time // zero: some link carries
 	until   time.Time // the while after it
 	renew   []bool    // by link: the endpoint is to be removed first
+	begun   bool      // the while has just begun
 }
 
 const (
@@ -27,25 +28,32 @@ const (
 	renewMost   = time.Second            // for a removal, which waits while a connection has no other subflow
 )
 
-// step changes views where links that have returned shall have a silent subflow. first is the link in use, -1: none; mute: nobody answers
-// by any, which is the same to connections.
-func (o *outage) step(now time.Time, first int, mute bool, views []pathView, states []pathState) {
+// over tells whether an outage ends now. first is the link in use, -1: none; mute: nobody answers by any, which is the same to connections.
+func (o *outage) over(now time.Time, first int, mute bool) bool {
+	o.begun = false
 	if first < 0 || mute {
 		if o.carried && o.since.IsZero() {
 			o.since = now
 		}
-		return
+		return false
 	}
 	if !o.since.IsZero() && now.Sub(o.since) >= outageLeast {
-		o.until = now.Add(relightFor)
+		o.until, o.begun = now.Add(relightFor), true
+	}
+	o.carried, o.since = true, time.Time{}
+	return o.begun
+}
+
+// step changes views where links that have returned shall have a silent subflow, after over.
+func (o *outage) step(now time.Time, first int, views []pathView, states []pathState) {
+	if !o.since.IsZero() || !now.Before(o.until) {
+		return
+	}
+	if o.begun {
 		o.renew = make([]bool, len(views))
 		for i := range views {
 			o.renew[i] = i != first && !views[i].dead
 		}
-	}
-	o.carried, o.since = true, time.Time{}
-	if !now.Before(o.until) {
-		return
 	}
 	begin := o.until.Add(-relightFor)
 	for i := range views {

@@ -74,7 +74,8 @@ func TestLinksThatReturnGetASubflow(t *testing.T) {
 				if s.first != dsl {
 					views[0] = dead
 				}
-				o.step(now, max(s.first, none), s.first == mute, views, states)
+				o.over(now, max(s.first, none), s.first == mute)
+				o.step(now, max(s.first, none), views, states)
 				stepPaths(now, states, views)
 				if states[1].want != s.want {
 					t.Fatalf("at %v LTE's endpoint is %d, not %d: %s", now.Sub(time.Unix(1000, 0)), states[1].want, s.want, s.why)

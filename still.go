@@ -15,7 +15,7 @@ import (
 // acknowledges on it what the peer sends, and throws it away, so that the peer sends the same again and again. Neither
 // end's application hears of anything. It is reset: then the LAN host does, and tries again. So is a connection whose local
 // addresses are gone with their lines: the kernel keeps such subflows established while nothing of theirs is unacknowledged, though
-// the end of the connection, say, can be told by none of them.
+// the end of the connection, say, can be told by none of them. One that is plain TCP and bound to a device that was removed is reset at once.
 
 const (
 	stillEvery = 5 * time.Second
@@ -76,8 +76,8 @@ func (s *still) due(now, changed time.Time) bool {
 }
 
 // step returns the connections that have had no live subflow, and have moved nothing, for stillFor; or no local address for
-// goneFor, or for stillFor when their link has another by now; or anything of that for goneFor while no link carries. Its caller has
-// seen all subflows, and gives all flows of the same instant; it may leave out those that live.
+// goneFor, or for stillFor when their link has another by now; or anything of that for goneFor while no link carries; and those that are plain TCP
+// by a device that is gone. Its caller has seen all subflows, and gives all flows of the same instant; it may leave out those that live.
 func (s *still) step(now time.Time, flows []relay.Flow, links []linkmon.Link, carries bool) (doomed []*relay.Flow) {
 	if s.dark && carries {
 		s.since = nil // now a subflow may come
@@ -93,7 +93,11 @@ func (s *still) step(now time.Time, flows []relay.Flow, links []linkmon.Link, ca
 			continue
 		case !f.MPTCP:
 			way = wayLost
-			if linkOf(f.Local.Addr(), links) >= 0 {
+			if i := linkOf(f.Local.Addr(), links); i >= 0 {
+				if links[i].Name == f.Link && f.Index != links[i].Index && f.Index != 0 && links[i].Index != 0 {
+					doomed = append(doomed, f) // it is bound to a device that was removed
+					continue
+				}
 				way = wayLive
 			}
 		}

@@ -40,6 +40,8 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 		{ID: 13, Token: 23, MPTCP: true, Down: 100, Local: gone, Link: "dsl"}, // and there is another subflow
 		{ID: 15, Token: 25, MPTCP: true, Down: 100, Local: here, Link: "dsl"}, // its device was removed, and made anew with the same address
 		{ID: 14, Down: 100, Local: host, Link: "dsl"},                         // plain TCP from the LAN host's own address
+		{ID: 16, Down: 100, Local: here, Link: "dsl", Index: 4},               // plain TCP by the device that there is
+		{ID: 17, Down: 100, Local: here, Link: "dsl", Index: 3},               // and by one that was removed
 	}
 	for i := range flows {
 		flows[i].Src = host
@@ -78,7 +80,7 @@ func TestConnectionsWithoutSubflowsAreFound(t *testing.T) {
 		}
 		subflows = append(subflows[:first:first], sub(18, established))
 	}
-	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor, 15: stillFor}; !maps.Equal(found, want) {
+	if want := map[uint64]time.Duration{2: stillFor, 3: stillFor, 9: goneFor, 10: stillFor, 11: goneFor, 12: stillFor, 15: stillFor, 17: 0}; !maps.Equal(found, want) {
 		t.Errorf("found %v, want %v", found, want)
 	}
 }

@@ -34,14 +34,14 @@ const (
 	allSilent         // nothing is known of the link
 )
 
-// find decides once the link's own probe has failed. heard: some other link's traffic has moved meanwhile.
-func (w *witnesses) find(heard bool) finding {
+// find decides once the link's own probe has failed. heard: some other link's traffic has moved meanwhile; again: nobody answered before.
+func (w *witnesses) find(heard, again bool) finding {
 	switch {
 	case !w.failed:
 		return undecided
 	case len(w.asked) == 0, w.spoke, heard:
 		return linkDead
-	case w.open > 0:
+	case w.open > 0 && !again: // else the link is asked on, so that its return is seen at once
 		return undecided
 	}
 	return allSilent
@@ -58,6 +58,9 @@ const (
 func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 	s := &h.senses[link]
 	w := &s.others
+	if w.open > 0 && s.health.Moot() > 0 {
+		return // they have time, and what they say counts still
+	}
 	*w = witnesses{since: since, round: w.round + 1}
 	if s.verdict.Dead || len(h.snap.Links) != len(h.senses) || len(h.plan.Links) != len(h.senses) {
 		return
@@ -96,7 +99,7 @@ func (h *house) testify(p probeResult) {
 // conclude tells a link's health how its probe ended, as soon as that is certain.
 func (h *house) conclude(link int) {
 	s, now := &h.senses[link], time.Now()
-	switch s.others.find(h.heardBeside(link, s.others.since)) {
+	switch s.others.find(h.heardBeside(link, s.others.since), s.health.Moot() > 0) {
 	case undecided:
 		return
 	case linkDead:

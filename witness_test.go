@@ -7,23 +7,26 @@ import (
 	"time"
 
 	"spillway/linkmon"
+	"spillway/policy"
 )
 
 // A link that does not answer is dead when another does; when none does, nobody knows.
 func TestWitnesses(t *testing.T) {
 	for name, tt := range map[string]struct {
-		w     witnesses
-		heard bool
-		want  finding
+		w            witnesses
+		heard, again bool
+		want         finding
 	}{
-		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, undecided},
-		"no other link":                {witnesses{failed: true}, false, linkDead},
-		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, linkDead},
-		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, linkDead},
-		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, undecided},
-		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, allSilent},
+		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, false, undecided},
+		"no other link":                {witnesses{failed: true}, false, false, linkDead},
+		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, false, linkDead},
+		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, false, linkDead},
+		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, false, undecided},
+		"nor did it before":            {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, true, allSilent},
+		"it answers by now":            {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, true, linkDead},
+		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, false, allSilent},
 	} {
-		if got := tt.w.find(tt.heard); got != tt.want {
+		if got := tt.w.find(tt.heard, tt.again); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
@@ -75,5 +78,36 @@ func TestOneAnswerEndsTheSilenceOfAll(t *testing.T) {
 	h.unmute()
 	if n := h.senses[0].health.Moot() + h.senses[1].health.Moot(); n != 0 {
 		t.Errorf("%d moot, though the first link answers", n)
+	}
+}
+
+// A dead mobile line costs nothing while nobody misses it, and is asked for as soon as it would carry: while the first link is full, or none carries.
+func TestADeadLinkIsAskedWhereItIsMissed(t *testing.T) {
+	c := policy.Config{Links: []policy.LinkConfig{{Name: "dsl", Role: policy.RolePrimary}, {Name: "lte", Role: policy.RoleOverflow, Metered: true}}}
+	for _, tt := range []struct {
+		name             string
+		full, none, dead bool
+		role             policy.Role
+		want             bool
+	}{
+		{"it is not missed", false, false, true, policy.RoleOverflow, false},
+		{"dsl is full", true, false, true, policy.RoleOverflow, true},
+		{"dsl is full, and it is not dead", true, false, false, policy.RoleOverflow, false},
+		{"none carries", false, true, true, policy.RoleOverflow, true},
+		{"it is switched off", true, false, true, policy.RoleOff, false},
+	} {
+		h := &house{machine: policy.New(c), senses: make([]sense, 2), plan: policy.Plan{Links: []policy.LinkPlan{{Role: policy.First}, {Metered: true}}}}
+		h.snap.Links = []linkmon.Link{{Usable: true}, {Usable: true}}
+		if err := h.machine.Set("lte", tt.role); err != nil {
+			t.Fatal(err)
+		}
+		if tt.none {
+			h.plan.First = -1
+		}
+		h.senses[0].verdict.Standing, h.senses[1].verdict.Dead = tt.full, tt.dead
+		use := h.useOf(1)
+		if got := use.Needed && (use.InUse || !use.Metered); got != tt.want {
+			t.Errorf("%s: asked %t, want %t", tt.name, got, tt.want)
+		}
 	}
 }

@@ -33,10 +33,11 @@ func (b Builder) buildNamed(t Target, file string) error {
 
 // forSize has the compiler prefer small code.
 //
-// Functions are inlined nowhere but in the relay's engine, which copies every octet, and in the atomics, maps and locks
-// below it. Elsewhere inlining buys nothing that a system call wouldn't drown, and costs 6 % of the file and 12 % of its
-// flash on MIPS (measured: 5,570,753 / 1,445,888 octets with, 5,243,073 / 1,265,664 without). A later pattern wins over
-// an earlier one.
+// Functions are inlined nowhere but in the relay's engine, which copies every octet, and of the atomics that it uses. Elsewhere
+// inlining buys nothing that a system call wouldn't drown, and costs 6 % of the file and 12 % of its flash on MIPS (measured:
+// 5,570,753 / 1,445,888 octets with, 5,243,073 / 1,265,664 without): what was inlined where must be told to a traceback, so that
+// even functions of a few instructions are dearer in flash inlined than called. Maps are a half slower, some microseconds a
+// connection on MIPS, and none an octet (10 kB of flash with sync's locks). A later pattern wins over an earlier one.
 //
 // Elsewhere, too, a slice whose length is known only at run time is made on the heap, as before Go 1.25: to try the stack
 // first for those of at most 32 octets costs every make and append, 20 kB of file and 8 kB of flash in all.
@@ -44,7 +45,7 @@ func (b Builder) buildNamed(t Target, file string) error {
 // And a deferred call is noted for the runtime, as before Go 1.14, not written out at each return: 4 kB of both.
 var forSize = []string{
 	"-gcflags=all=-l -d=variablemakethreshold=0,noopendefer=1",
-	"-gcflags=internal/runtime/...=", "-gcflags=sync/...=", "-gcflags=spillway/relay/engine=",
+	"-gcflags=sync/atomic=", "-gcflags=spillway/relay/engine=",
 }
 
 func (b Builder) compile(t Target, file, ldflags string) error {

@@ -11,6 +11,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Status is the outcome of one check.
@@ -85,6 +86,7 @@ func Run(ctx context.Context, w *World, nodes []Node) Report {
 			x = Result{Status: Skip, What: "not checked: depends on " + n.Needs + ", which was skipped"}
 		default:
 			x = safely(n, w)
+			x.What = strings.ReplaceAll(x.What, "\n", "; ") // of joined errors
 		}
 		status[n.Name] = x.Status
 		r.Findings = append(r.Findings, Finding{n.Name, n.Needs, x.Status, x.What, x.Remedy, x.Command})

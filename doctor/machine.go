@@ -24,6 +24,7 @@ func machine() []Node {
 		{"machine/quota counters", "", checkSaved},
 		{"machine/conntrack", "", checkConntrack},
 		{"machine/mptcp", "", checkMPTCP},
+		{"machine/mptcp tokens", "machine/mptcp", checkTokens},
 		{"machine/path manager", "machine/mptcp", checkPathManager},
 		{"machine/kernel features", "machine/mptcp", checkFeatures},
 		{"machine/sysctl blackhole_timeout", "machine/mptcp", checkBlackhole},
@@ -136,6 +137,28 @@ func checkMPTCP(w *World) Result {
 		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on, and start Spillway again.", "sysctl -w net.mptcp.enabled=1")
 	}
 	return ok("the kernel has MPTCP and it is on")
+}
+
+// tokensFew is from how many connections without a token on they are told of: one in a hundred, and 50 at least.
+const tokensFew = 50
+
+// checkTokens finds a kernel whose table of MPTCP tokens is full of sockets that it has lost (parting.go in relay/engine tells how it does that).
+func checkTokens(w *World) Result {
+	if w.Counter == nil {
+		return skip("the kernel's counters can't be read")
+	}
+	none := w.Counter("MPFallbackTokenInit")
+	all := w.Counter("MPCapableSYNTX") + none
+	what := fmt.Sprintf("%d of %d connections found no MPTCP token since the machine started", none, all)
+	const remedy = "They go by one link alone. The kernel keeps the tokens of connections that it has lost until the machine restarts: restart it, or upgrade the kernel if that does not last."
+	const command = "grep MPTcpExt: /proc/net/netstat"
+	switch {
+	case none < tokensFew || none*100 < all:
+		return ok("%s", what)
+	case none*4 < all:
+		return warn(what, remedy, command)
+	}
+	return fail(what, remedy, command)
 }
 
 func checkPathManager(w *World) Result {

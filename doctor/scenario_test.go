@@ -17,6 +17,8 @@ type healthy struct {
 	*World
 	files map[string]string
 	rc    []string // enabled services
+
+	tokenless uint64 // of 10,000 other connections
 }
 
 var errTest = errors.New("connection timed out")
@@ -71,6 +73,12 @@ func newHealthy() *healthy {
 				return "pppoe-wan", nil
 			}
 			return "wwan0", nil
+		},
+		Counter: func(name string) uint64 {
+			if name == "MPCapableSYNTX" {
+				return 10000
+			}
+			return h.tokenless
 		},
 		Door:    func() Door { return Door{Open: true, Port4: 40001, Port6: 40002} },
 		Table:   func() error { return nil },
@@ -135,6 +143,9 @@ var scenarios = []struct {
 	{"no conntrack", func(h *healthy) { delete(h.files, "/proc/sys/net/netfilter/nf_conntrack_max") }, "machine/conntrack", OK, "tracks no connections"},
 	{"kernel without MPTCP", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/enabled") }, "machine/mptcp", Fail, "no MPTCP"},
 	{"MPTCP switched off", func(h *healthy) { h.files["/proc/sys/net/mptcp/enabled"] = "0\n" }, "machine/mptcp", Fail, "switched off"},
+	{"few tokens", func(h *healthy) { h.tokenless = 200 }, "machine/mptcp tokens", Warn, "200 of 10200 connections"},
+	{"no tokens", func(h *healthy) { h.tokenless = 4000 }, "machine/mptcp tokens", Fail, "4000 of 14000"},
+	{"tokens not known", func(h *healthy) { h.Counter = nil }, "machine/mptcp tokens", Skip, "can't be read"},
 	{"no path manager", func(h *healthy) { h.Features.PathManager = false }, "machine/path manager", Fail, "path manager"},
 	{"no pm_type", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/pm_type") }, "machine/path manager", OK, "answers"},
 	{"pm_type of others", func(h *healthy) { h.files["/proc/sys/net/mptcp/pm_type"] = "1\n" }, "machine/path manager", Fail, "no second link joins"},

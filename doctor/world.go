@@ -35,6 +35,7 @@ type World struct {
 	Run      func(command string, args ...string) (output string, err error)
 	NftCheck func(ruleset string) error                           // `nft -c -f -`: would the kernel take it?
 	Route    func(from, to netip.Addr) (device string, err error) // which way the kernel would send
+	Counter  func(name string) uint64                             // MPTcpExt of /proc/net/netstat
 
 	// The daemon; nil: it does not run.
 	Door  func() Door

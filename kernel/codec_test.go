@@ -9,8 +9,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 func someRules() []Rule {
@@ -67,14 +68,14 @@ func TestRouteCodec(t *testing.T) {
 func TestRouteWithNexthops(t *testing.T) {
 	gateways := []netip.Addr{netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2")}
 	hop := func(index uint32, gateway netip.Addr) []byte {
-		ae := netlink.NewAttributeEncoder()
+		ae := new(netlink.Encoder)
 		ae.Bytes(unix.RTA_GATEWAY, gateway.AsSlice())
 		attrs, _ := ae.Encode()
 		b := binary.NativeEndian.AppendUint16(nil, uint16(8+len(attrs)))
 		b = binary.NativeEndian.AppendUint32(append(b, 0, 0), index)
 		return append(b, attrs...)
 	}
-	ae := netlink.NewAttributeEncoder()
+	ae := new(netlink.Encoder)
 	ae.Uint32(unix.RTA_TABLE, Usual().LinkTable(1))
 	ae.Bytes(unix.RTA_MULTIPATH, append(hop(3, gateways[0]), hop(4, gateways[1])...))
 	attrs, err := ae.Encode()
@@ -118,17 +119,17 @@ func FuzzKernelMessages(f *testing.F) {
 		decodeChain(b)
 		decodeCounter(b)
 		decodeElements(b)
-		for _, kind := range []netlink.HeaderType{unix.RTM_NEWRULE, unix.RTM_DELROUTE} {
-			Usual().oursOnRoute(netlink.Message{Header: netlink.Header{Type: kind}, Data: b})
+		for _, kind := range []uint16{unix.RTM_NEWRULE, unix.RTM_DELROUTE} {
+			Usual().oursOnRoute(netlink.Message{Type: kind, Data: b})
 		}
-		oursOnNetfilter(netlink.Message{Header: netlink.Header{Type: nftType(unix.NFT_MSG_NEWTABLE)}, Data: b})
+		oursOnNetfilter(netlink.Message{Type: nftType(unix.NFT_MSG_NEWTABLE), Data: b})
 	})
 }
 
 // nft builds one nf_tables message.
-func nftMessage(fill func(ae *netlink.AttributeEncoder)) []byte {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
+func nftMessage(fill func(ae *netlink.Encoder)) []byte {
+	ae := new(netlink.Encoder)
+	ae.Big = true
 	fill(ae)
 	b, err := ae.Encode()
 	if err != nil {
@@ -139,33 +140,33 @@ func nftMessage(fill func(ae *netlink.AttributeEncoder)) []byte {
 
 func nftSeeds() [][]byte {
 	return [][]byte{
-		nftMessage(func(ae *netlink.AttributeEncoder) {
+		nftMessage(func(ae *netlink.Encoder) {
 			ae.String(unix.NFTA_TABLE_NAME, TableName)
 			ae.Bytes(nftaTableUserdata, []byte("\x01\x02xx\x00\x05abcd\x00"))
 		}),
-		nftMessage(func(ae *netlink.AttributeEncoder) {
+		nftMessage(func(ae *netlink.Encoder) {
 			ae.String(unix.NFTA_CHAIN_TABLE, TableName)
 			ae.String(unix.NFTA_CHAIN_NAME, "prerouting")
 			ae.Uint32(unix.NFTA_CHAIN_USE, 14)
 		}),
-		nftMessage(func(ae *netlink.AttributeEncoder) {
+		nftMessage(func(ae *netlink.Encoder) {
 			ae.String(unix.NFTA_OBJ_TABLE, TableName)
 			ae.String(unix.NFTA_OBJ_NAME, "relayed")
 			ae.Uint32(unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER)
-			ae.Nested(unix.NFTA_OBJ_DATA, func(in *netlink.AttributeEncoder) error {
-				in.Uint64(unix.NFTA_COUNTER_BYTES, 1<<40)
-				in.Uint64(unix.NFTA_COUNTER_PACKETS, 7)
+			ae.Nested(unix.NFTA_OBJ_DATA, func(in *netlink.Encoder) error {
+				in.Bytes(unix.NFTA_COUNTER_BYTES, binary.BigEndian.AppendUint64(nil, 1<<40))
+				in.Bytes(unix.NFTA_COUNTER_PACKETS, binary.BigEndian.AppendUint64(nil, 7))
 				return nil
 			})
 		}),
-		nftMessage(func(ae *netlink.AttributeEncoder) {
-			ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list *netlink.AttributeEncoder) error {
-				list.Nested(unix.NFTA_LIST_ELEM, func(e *netlink.AttributeEncoder) error {
-					e.Nested(unix.NFTA_SET_ELEM_KEY, func(key *netlink.AttributeEncoder) error {
+		nftMessage(func(ae *netlink.Encoder) {
+			ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list *netlink.Encoder) error {
+				list.Nested(unix.NFTA_LIST_ELEM, func(e *netlink.Encoder) error {
+					e.Nested(unix.NFTA_SET_ELEM_KEY, func(key *netlink.Encoder) error {
 						key.Bytes(nftaDataValue, dsl.AsSlice())
 						return nil
 					})
-					e.Uint64(unix.NFTA_SET_ELEM_EXPIRATION, 90_000)
+					e.Bytes(unix.NFTA_SET_ELEM_EXPIRATION, binary.BigEndian.AppendUint64(nil, 90_000))
 					return nil
 				})
 				return nil

@@ -3,14 +3,14 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // What is in our nft table, read over netlink: cheaper than running nft, and the same with every release of it.
@@ -25,38 +25,35 @@ const (
 	udataTableComment = 0
 )
 
-func nftType(message uint16) netlink.HeaderType {
-	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | message)
+func nftType(message uint16) uint16 {
+	return uint16(unix.NFNL_SUBSYS_NFTABLES<<8 | message)
 }
 
 // nftAttributes decodes the attributes of one nf_tables message of family inet.
-func nftAttributes(b []byte) (*netlink.AttributeDecoder, error) {
+func nftAttributes(b []byte) (*netlink.Decoder, error) {
 	if len(b) < nfgenLen {
 		return nil, fmt.Errorf("nf_tables: %w: %d octets", errShortMessage, len(b))
 	}
-	ad, err := netlink.NewAttributeDecoder(b[nfgenLen:])
-	if err != nil {
-		return nil, fmt.Errorf("nf_tables: %w", err)
-	}
-	ad.ByteOrder = binary.BigEndian
+	ad := netlink.Decode(b[nfgenLen:])
+	ad.Big = true
 	return ad, nil
 }
 
 // nftAsk sends one request and hands each answer to each.
-func nftAsk(c *netlink.Conn, message uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder), each func([]byte) error) error {
-	ae := netlink.NewAttributeEncoder()
+func nftAsk(c *netlink.Conn, message uint16, flags uint16, fill func(*netlink.Encoder), each func([]byte) error) error {
+	ae := new(netlink.Encoder)
 	fill(ae)
 	attrs, err := ae.Encode()
 	if err != nil {
 		return err
 	}
 	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
-	msgs, err := ask(c, netlink.Message{Header: netlink.Header{Type: nftType(message), Flags: netlink.Request | flags}, Data: body})
+	msgs, err := ask(c, netlink.Message{Type: nftType(message), Flags: flags, Data: body})
 	if err != nil {
 		return err
 	}
 	for _, m := range msgs {
-		if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+		if m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
 			continue
 		}
 		if err := each(m.Data); err != nil {
@@ -78,7 +75,7 @@ func cstring(b []byte) string {
 // readMark is the Ruleset.Mark of our table in the kernel; "" when there is none.
 func readMark(c *netlink.Conn) (string, error) {
 	comment := ""
-	err := nftAsk(c, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) },
+	err := nftAsk(c, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.Encoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) },
 		func(b []byte) (err error) { comment, err = decodeComment(b); return err })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return "", nil // no table, or a kernel without nf_tables
@@ -87,7 +84,7 @@ func readMark(c *netlink.Conn) (string, error) {
 		return "", fmt.Errorf("read table inet %s: %w", TableName, err)
 	}
 	uses := map[string]int{}
-	err = nftAsk(c, unix.NFT_MSG_GETCHAIN, netlink.Dump, func(*netlink.AttributeEncoder) {}, func(b []byte) error {
+	err = nftAsk(c, unix.NFT_MSG_GETCHAIN, unix.NLM_F_DUMP, func(*netlink.Encoder) {}, func(b []byte) error {
 		table, name, use, err := decodeChain(b)
 		if table == TableName {
 			uses[name] = use
@@ -148,7 +145,7 @@ func decodeChain(b []byte) (table, name string, use int, err error) {
 // readCounters are the counters of our table by their nft names.
 func readCounters(c *netlink.Conn) (map[string]Counter, error) {
 	counters := map[string]Counter{}
-	err := nftAsk(c, unix.NFT_MSG_GETOBJ, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+	err := nftAsk(c, unix.NFT_MSG_GETOBJ, unix.NLM_F_DUMP, func(ae *netlink.Encoder) {
 		ae.String(unix.NFTA_OBJ_TABLE, TableName)
 	}, func(b []byte) error {
 		table, name, n, err := decodeCounter(b)
@@ -179,7 +176,7 @@ func decodeCounter(b []byte) (table, name string, n Counter, err error) {
 		case unix.NFTA_OBJ_TYPE:
 			kind = ad.Uint32()
 		case unix.NFTA_OBJ_DATA:
-			ad.Nested(func(in *netlink.AttributeDecoder) error {
+			ad.Nested(func(in *netlink.Decoder) error {
 				for in.Next() {
 					switch in.Type() {
 					case unix.NFTA_COUNTER_BYTES:
@@ -207,7 +204,7 @@ type element struct {
 // readElements are the elements of a domain set; a set that isn't there has none.
 func readElements(c *netlink.Conn, set string) ([]element, error) {
 	var all []element
-	err := nftAsk(c, unix.NFT_MSG_GETSETELEM, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+	err := nftAsk(c, unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, func(ae *netlink.Encoder) {
 		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 		ae.String(unix.NFTA_SET_ELEM_LIST_SET, set)
 	}, func(b []byte) error {
@@ -230,10 +227,10 @@ func decodeElements(b []byte) (all []element, err error) {
 		if ad.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 			continue
 		}
-		ad.Nested(func(list *netlink.AttributeDecoder) error {
+		ad.Nested(func(list *netlink.Decoder) error {
 			for list.Next() {
 				var e element
-				list.Nested(func(in *netlink.AttributeDecoder) error { e = decodeElement(in); return nil })
+				list.Nested(func(in *netlink.Decoder) error { e = decodeElement(in); return nil })
 				if e.addr.IsValid() {
 					all = append(all, e)
 				}
@@ -244,11 +241,11 @@ func decodeElements(b []byte) (all []element, err error) {
 	return all, ad.Err()
 }
 
-func decodeElement(in *netlink.AttributeDecoder) (e element) {
+func decodeElement(in *netlink.Decoder) (e element) {
 	for in.Next() {
 		switch in.Type() {
 		case unix.NFTA_SET_ELEM_KEY:
-			in.Nested(func(key *netlink.AttributeDecoder) error {
+			in.Nested(func(key *netlink.Decoder) error {
 				for key.Next() {
 					if key.Type() == nftaDataValue {
 						e.addr, _ = netip.AddrFromSlice(key.Bytes())

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"spillway/journal"
 	"spillway/mptcp"
+	"spillway/netlink"
 )
 
 // Options of a Reconciler; the zero value is good.
@@ -68,10 +68,10 @@ func New(o Options, log *journal.Logger) (*Reconciler, error) {
 		// What was before us is lost with the file; everything else works.
 		log.Warn("earlier sysctls will not be restored", "error", err)
 	}
-	if r.rtnl, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true}); err != nil {
+	if r.rtnl, err = dialRoute(); err != nil {
 		return nil, fmt.Errorf("open route netlink: %w", err)
 	}
-	if r.nfnl, err = netlink.Dial(unix.NETLINK_NETFILTER, nil); errors.Is(err, unix.EPROTONOSUPPORT) {
+	if r.nfnl, err = netlink.Dial(unix.NETLINK_NETFILTER); errors.Is(err, unix.EPROTONOSUPPORT) {
 		log.Warn("the kernel has no nf_tables: LAN traffic is not relayed; install kmod-nft-tproxy and kmod-nft-socket")
 	} else if err != nil {
 		r.Close()

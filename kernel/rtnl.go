@@ -9,8 +9,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Rules and routes as rtnetlink messages. A codec of our own, because a rule of somebody else's with an attribute
@@ -30,12 +31,27 @@ func afamily(v6 bool) uint8 {
 	return unix.AF_INET
 }
 
+// dialRoute opens rtnetlink with the kernel's own words in refusals, and with dumps that heed what their request asks for.
+func dialRoute() (*netlink.Conn, error) {
+	c, err := netlink.Dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
+		if err := c.Set(unix.SOL_NETLINK, option, 1); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
 // encodeRule is the body of RTM_NEWRULE and RTM_DELRULE.
 func encodeRule(r Rule) ([]byte, error) {
 	h := make([]byte, rtmsgLen)
 	h[0] = afamily(r.V6)
 	h[7] = unix.FR_ACT_TO_TBL
-	ae := netlink.NewAttributeEncoder()
+	ae := new(netlink.Encoder)
 	if r.From.IsValid() {
 		h[2] = uint8(r.From.BitLen())
 		ae.Bytes(unix.FRA_SRC, r.From.AsSlice())
@@ -67,10 +83,7 @@ func (n Numbers) decodeRule(b []byte) (r Rule, ours bool, err error) {
 	}
 	r.V6 = b[0] == unix.AF_INET6
 	r.Table = uint32(b[4])
-	ad, err := netlink.NewAttributeDecoder(b[rtmsgLen:])
-	if err != nil {
-		return r, false, fmt.Errorf("rule: %w", err)
-	}
+	ad := netlink.Decode(b[rtmsgLen:])
 	tag := uint8(0)
 	for ad.Next() {
 		switch ad.Type() {
@@ -113,7 +126,7 @@ func encodeRoute(r Route) ([]byte, error) {
 		// A gateway outside the link's subnet (/32 addresses of mobile modems) is reachable all the same.
 		binary.NativeEndian.PutUint32(h[8:], unix.RTNH_F_ONLINK)
 	}
-	ae := netlink.NewAttributeEncoder()
+	ae := new(netlink.Encoder)
 	ae.Uint32(unix.RTA_TABLE, r.Table)
 	ae.Uint32(unix.RTA_OIF, uint32(r.Index))
 	if r.Gateway.IsValid() {
@@ -123,7 +136,7 @@ func encodeRoute(r Route) ([]byte, error) {
 		ae.Bytes(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
 	}
 	if r.Window > 0 || r.Clamp > 0 {
-		ae.Nested(unix.RTA_METRICS, func(metrics *netlink.AttributeEncoder) error {
+		ae.Nested(unix.RTA_METRICS, func(metrics *netlink.Encoder) error {
 			for _, m := range []struct {
 				metric uint16
 				value  uint32
@@ -149,10 +162,7 @@ func (n Numbers) decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 		return nil, false, nil
 	}
 	r := Route{V6: b[0] == unix.AF_INET6, Table: uint32(b[4]), Local: b[7] == unix.RTN_LOCAL}
-	ad, err := netlink.NewAttributeDecoder(b[rtmsgLen:])
-	if err != nil {
-		return nil, false, fmt.Errorf("route: %w", err)
-	}
+	ad := netlink.Decode(b[rtmsgLen:])
 	var hops []Route
 	for ad.Next() {
 		switch ad.Type() {
@@ -165,7 +175,7 @@ func (n Numbers) decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 		case unix.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(ad.Bytes())
 		case unix.RTA_METRICS:
-			ad.Nested(func(metrics *netlink.AttributeDecoder) error {
+			ad.Nested(func(metrics *netlink.Decoder) error {
 				for metrics.Next() {
 					switch metrics.Type() {
 					case unix.RTAX_WINDOW:
@@ -206,10 +216,7 @@ func decodeHops(b []byte) (hops []Route, err error) {
 			return nil, fmt.Errorf("nexthop: length %d of %d octets", n, len(b))
 		}
 		hop := Route{Index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
-		ad, err := netlink.NewAttributeDecoder(b[header:n])
-		if err != nil {
-			return nil, fmt.Errorf("nexthop: %w", err)
-		}
+		ad := netlink.Decode(b[header:n])
 		for ad.Next() {
 			if ad.Type() == unix.RTA_GATEWAY {
 				hop.Gateway, _ = netip.AddrFromSlice(ad.Bytes())
@@ -263,8 +270,8 @@ func (n Numbers) readRoutes(c *netlink.Conn) ([]Route, error) {
 	return routes, nil
 }
 
-func dump(c *netlink.Conn, kind netlink.HeaderType, body []byte) ([]netlink.Message, error) {
-	return ask(c, netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: body})
+func dump(c *netlink.Conn, kind uint16, body []byte) ([]netlink.Message, error) {
+	return ask(c, netlink.Message{Type: kind, Flags: unix.NLM_F_DUMP, Data: body})
 }
 
 // ask sends a request, and again when somebody changed what was being dumped. In the end an inconsistent answer is
@@ -273,7 +280,7 @@ func ask(c *netlink.Conn, m netlink.Message) (answers []netlink.Message, err err
 	for range 4 {
 		answers, err = c.Execute(m)
 		torn := errors.Is(err, unix.EINTR) || slices.ContainsFunc(answers, func(a netlink.Message) bool {
-			return a.Header.Flags&netlink.DumpInterrupted != 0
+			return a.Flags&unix.NLM_F_DUMP_INTR != 0
 		})
 		if !torn {
 			break
@@ -282,15 +289,15 @@ func ask(c *netlink.Conn, m netlink.Message) (answers []netlink.Message, err err
 	return answers, err
 }
 
-func change(c *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, body []byte) error {
-	_, err := c.Execute(netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Acknowledge | flags}, Data: body})
+func change(c *netlink.Conn, kind uint16, flags uint16, body []byte) error {
+	_, err := c.Execute(netlink.Message{Type: kind, Flags: unix.NLM_F_ACK | flags, Data: body})
 	return err
 }
 
 func addRule(c *netlink.Conn, r Rule) error {
 	b, err := encodeRule(r)
 	if err == nil {
-		err = change(c, unix.RTM_NEWRULE, netlink.Create|netlink.Excl, b)
+		err = change(c, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b)
 	}
 	return except(err, unix.EEXIST)
 }
@@ -307,7 +314,7 @@ func delRule(c *netlink.Conn, r Rule) error {
 func addRoute(c *netlink.Conn, r Route) error {
 	b, err := encodeRoute(r)
 	if err == nil {
-		err = change(c, unix.RTM_NEWROUTE, netlink.Create|netlink.Append, b)
+		err = change(c, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, b)
 	}
 	return except(err, unix.EEXIST)
 }

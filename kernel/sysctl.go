@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/mptcp"
 )
 
@@ -126,28 +128,49 @@ func checkSysctl(key string) error {
 	return nil
 }
 
+// openSysctl opens without package os, whose poller would take the file in: it can always be read and written, so that a second thread woke
+// to hear of it.
+func openSysctl(key string, mode int) (fd int, err error) {
+	if err := checkSysctl(key); err != nil {
+		return -1, err
+	}
+	name := "/proc/sys/" + key
+	if fd, err = unix.Open(name, mode|unix.O_CLOEXEC, 0); err != nil {
+		return -1, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return fd, nil
+}
+
 // readSysctl is a value with single spaces between its words.
 func readSysctl(key string) (string, error) {
-	if err := checkSysctl(key); err != nil {
+	fd, err := openSysctl(key, unix.O_RDONLY)
+	if err != nil {
 		return "", err
 	}
-	raw, err := os.ReadFile("/proc/sys/" + key)
-	return strings.Join(strings.Fields(string(raw)), " "), err
+	defer unix.Close(fd)
+	var raw []byte
+	for part := make([]byte, 512); ; {
+		n, err := unix.Read(fd, part)
+		if err != nil {
+			return "", fmt.Errorf("read sysctl %s: %w", key, err)
+		}
+		if n == 0 {
+			return strings.Join(strings.Fields(string(raw)), " "), nil
+		}
+		raw = append(raw, part[:n]...)
+	}
 }
 
 func writeSysctl(key, value string) error {
-	if err := checkSysctl(key); err != nil {
-		return err
-	}
-	f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+	fd, err := openSysctl(key, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return fmt.Errorf("write sysctl %s: %w", key, err)
 	}
-	return err
+	return nil
 }
 
 // HasConntrack tells whether connection tracking is there, as on every router that translates addresses.

@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Watch calls poke when somebody (we too) changed rules, routes or nft tables of ours; reading again is the caller's.
@@ -31,16 +32,11 @@ func (r *Reconciler) Watch(ctx context.Context, poke func()) error {
 		if w.family == unix.NETLINK_NETFILTER && r.nfnl == nil {
 			continue
 		}
-		c, err := netlink.Dial(w.family, nil)
+		c, err := netlink.Listen(w.family, w.groups...)
 		if err != nil {
 			return fmt.Errorf("watch: open netlink: %w", err)
 		}
 		defer c.Close()
-		for _, g := range w.groups {
-			if err := c.JoinGroup(g); err != nil {
-				return fmt.Errorf("watch: join netlink group %d: %w", g, err)
-			}
-		}
 		defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
 		conns++
 		go func() { ends <- watch(ctx, c, w.ours, poke) }()
@@ -77,7 +73,7 @@ func watch(ctx context.Context, c *netlink.Conn, ours func(netlink.Message) bool
 }
 
 func (n Numbers) oursOnRoute(m netlink.Message) (ours bool) {
-	switch m.Header.Type {
+	switch m.Type {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		_, ours, _ = n.decodeRule(m.Data)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
@@ -89,7 +85,7 @@ func (n Numbers) oursOnRoute(m netlink.Message) (ours bool) {
 // oursOnNetfilter looks at tables, chains and rules; each names its table in its first attribute. Sets are left out:
 // resolvers fill them all day.
 func oursOnNetfilter(m netlink.Message) bool {
-	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Header.Type&0xff > unix.NFT_MSG_DELRULE {
+	if m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Type&0xff > unix.NFT_MSG_DELRULE {
 		return false
 	}
 	ad, err := nftAttributes(m.Data)

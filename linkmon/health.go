@@ -59,6 +59,7 @@ type Health struct {
 	origin   time.Time // of the clock of paths
 	last     time.Time // of Step
 	progress time.Time // when the peer was last heard by any subflow
+	met      time.Time // when it last had something of us, or had something new to say
 	gap      time.Duration
 
 	inBytes   float64 // received lately, halved each 250 ms
@@ -156,6 +157,10 @@ func (h *Health) End() Verdict {
 	if sum.moved {
 		h.heard(now, sum.heardAt, h.using)
 	}
+	if sum.met {
+		h.met = later(h.met, sum.heardAt)
+		h.probe.moot = 0
+	}
 	h.queues(now, &sum)
 	h.gaps.end(now, h.least)
 	h.suspect = h.stopped(now, sum, sum.n) || sum.deaf && now.Sub(h.progress) >= max(silenceLeast, 3*sum.rttLeast(h.least))
@@ -182,6 +187,7 @@ type summary struct {
 	dt       time.Duration // since the last step
 	deaf     bool          // the peer repeats itself on some subflow
 	moved    bool          // the peer was heard
+	met      bool          // and has had something of us, or had something new to say
 	heardAt  time.Time     // when, at the latest
 	out      int           // subflows with data out
 	silent   int           // of these, the ones silent for longer than they may be
@@ -214,7 +220,9 @@ func (h *Health) one(x *PathSample) *path {
 		}
 		deaf := again > 0 && x.BytesReceived == p.received && x.BytesAcked == p.acked
 		s.deaf = s.deaf || p.repeat >= deafRepeats
-		moved = x.BytesAcked > p.acked || x.BytesReceived > p.received || x.LastAck < dt && !deaf
+		met := x.BytesAcked > p.acked || x.BytesReceived > p.received
+		s.met = s.met || met
+		moved = met || x.LastAck < dt && !deaf
 		at = now.Add(-min(x.LastAck, dt)) // data without an acknowledgement came since the last step
 		h.sent += float64(x.BytesSent - p.sent)
 		h.outBytes += float64(x.BytesSent - p.sent)
@@ -293,7 +301,6 @@ func (h *Health) heard(now, at time.Time, link Link) {
 		}
 	}
 	h.progress = later(h.progress, at)
-	h.probe.moot = 0
 	h.rx, h.rxKnown = link.RxPackets, true
 }
 

@@ -39,6 +39,7 @@ func TestFewSegmentsAreNoQueue(t *testing.T) {
 	}{
 		{100_000, 25 * time.Millisecond, false}, {100_000, 80 * time.Millisecond, true},
 		{1_000_000, 15 * time.Millisecond, false}, {1_000_000, 25 * time.Millisecond, true},
+		{30_000, 100 * time.Millisecond, false}, {30_000, 200 * time.Millisecond, true},
 		{4_000, 200 * time.Millisecond, false}, {4_000, 400 * time.Millisecond, true},
 	} {
 		b := newBench(t, 1, 30*time.Millisecond)
@@ -47,7 +48,15 @@ func TestFewSegmentsAreNoQueue(t *testing.T) {
 			x.RTT = 30*time.Millisecond + c.extra
 		})
 		if b.verdict.UpQueue != c.stands {
-			t.Errorf("%d octets/s, %v above the least round trip: queue %v", c.octets, c.extra, b.verdict.UpQueue)
+			t.Errorf("%d octets/s up, %v above the least round trip: queue %v", c.octets, c.extra, b.verdict.UpQueue)
+		}
+		b = newBench(t, 1, 30*time.Millisecond)
+		b.run(3*time.Second, func(at time.Duration, x *PathSample) {
+			b.downloads(c.octets*uint64(b.step)/uint64(time.Second))(at, x)
+			x.RTT, x.RcvRTT = 30*time.Millisecond, 30*time.Millisecond+c.extra
+		})
+		if want := c.stands && c.octets >= 20_000; b.verdict.DownQueue != want {
+			t.Errorf("%d octets/s down, %v above the least round trip: queue %v", c.octets, c.extra, b.verdict.DownQueue)
 		}
 	}
 }

@@ -20,7 +20,7 @@ const (
 	tickBusy = 50 * time.Millisecond
 	tickSome = 200 * time.Millisecond
 	tickIdle = 2 * time.Second // a lost carrier is told by the kernel within a second, a transfer by Poke
-	tickCalm = 4 * time.Second // while all links have been as they are for calmAfter
+	tickCalm = 5 * time.Second // while all links have been as they are for calmAfter
 
 	calmAfter = time.Minute
 

@@ -4,18 +4,20 @@ package linkmon
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // message joins a header and attributes.
-func message(header []byte, fill func(e *netlink.AttributeEncoder)) []byte {
-	e := netlink.NewAttributeEncoder()
+func message(header []byte, fill func(e *netlink.Encoder)) []byte {
+	e := new(netlink.Encoder)
 	fill(e)
 	b, err := e.Encode()
 	if err != nil {
@@ -50,7 +52,7 @@ func stats64(rx, tx uint64) []byte {
 }
 
 func TestParseDevice(t *testing.T) {
-	b := message(ifinfo(7, unix.IFF_UP|unix.IFF_LOWER_UP|unix.IFF_POINTOPOINT), func(e *netlink.AttributeEncoder) {
+	b := message(ifinfo(7, unix.IFF_UP|unix.IFF_LOWER_UP|unix.IFF_POINTOPOINT), func(e *netlink.Encoder) {
 		e.Bytes(unix.IFLA_ADDRESS, []byte{1}) // a phone modem's hardware address has one octet
 		e.String(unix.IFLA_IFNAME, "wwan0")
 		e.Uint32(unix.IFLA_MTU, 1428)
@@ -58,7 +60,7 @@ func TestParseDevice(t *testing.T) {
 		e.Uint8(unix.IFLA_CARRIER, 1)
 		e.Bytes(unix.IFLA_STATS64, stats64(1<<33, 1<<34))
 		e.Bytes(unix.IFLA_STATS, make([]byte, 96)) // the narrow twin must not overwrite
-		e.Nested(unix.IFLA_PROP_LIST, func(e *netlink.AttributeEncoder) error {
+		e.Nested(unix.IFLA_PROP_LIST, func(e *netlink.Encoder) error {
 			e.String(unix.IFLA_ALT_IFNAME, "cdc-wdm0-net")
 			return nil
 		})
@@ -69,7 +71,7 @@ func TestParseDevice(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}
-	narrow, err := parseDevice(message(ifinfo(7, 0), func(e *netlink.AttributeEncoder) {
+	narrow, err := parseDevice(message(ifinfo(7, 0), func(e *netlink.Encoder) {
 		b := make([]byte, 96)
 		binary.NativeEndian.PutUint32(b[8:], 3000)
 		binary.NativeEndian.PutUint32(b[12:], 4000)
@@ -82,7 +84,7 @@ func TestParseDevice(t *testing.T) {
 }
 
 func TestParseAddress(t *testing.T) {
-	peer := message(ifaddr(unix.AF_INET, unix.IFA_F_PERMANENT, 0, 4), func(e *netlink.AttributeEncoder) {
+	peer := message(ifaddr(unix.AF_INET, unix.IFA_F_PERMANENT, 0, 4), func(e *netlink.Encoder) {
 		e.Bytes(unix.IFA_ADDRESS, []byte{192, 0, 2, 1})
 		e.Bytes(unix.IFA_LOCAL, []byte{192, 0, 2, 2})
 	})
@@ -91,7 +93,7 @@ func TestParseAddress(t *testing.T) {
 		t.Errorf("PPP address: %+v, %v, want %+v", got, err, want)
 	}
 	v6 := netip.MustParseAddr("2001:db8::2")
-	got, err = parseAddress(message(ifaddr(unix.AF_INET6, 0, 0, 4), func(e *netlink.AttributeEncoder) {
+	got, err = parseAddress(message(ifaddr(unix.AF_INET6, 0, 0, 4), func(e *netlink.Encoder) {
 		e.Bytes(unix.IFA_ADDRESS, v6.AsSlice())
 		e.Uint32(unix.IFA_FLAGS, unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TENTATIVE) // wider than the header's octet
 		e.Bytes(unix.IFA_CACHEINFO, make([]byte, 16))
@@ -108,32 +110,32 @@ func TestParseRoute(t *testing.T) {
 		in   []byte
 		want []route
 	}{
-		{"default by a gateway", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"default by a gateway", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			e.Bytes(unix.RTA_GATEWAY, gw4.AsSlice())
 			e.Uint32(unix.RTA_OIF, 5)
 			e.Uint32(unix.RTA_PRIORITY, 100)
 		}), []route{{index: 5, gateway: gw4, table: 254, priority: 100}}},
-		{"in a table beyond 255", message(rtmsg(unix.AF_INET, 0, 0, 252, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"in a table beyond 255", message(rtmsg(unix.AF_INET, 0, 0, 252, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			e.Uint32(unix.RTA_TABLE, 5001)
 			e.Uint32(unix.RTA_OIF, 5)
 		}), []route{{index: 5, table: 5001}}},
-		{"for one source prefix", message(rtmsg(unix.AF_INET6, 0, 56, 254, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"for one source prefix", message(rtmsg(unix.AF_INET6, 0, 56, 254, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			e.Bytes(unix.RTA_SRC, netip.MustParseAddr("2001:db8::").AsSlice())
 			e.Bytes(unix.RTA_GATEWAY, gw6.AsSlice())
 			e.Uint32(unix.RTA_OIF, 5)
 		}), []route{{index: 5, v6: true, gateway: gw6, table: 254, source: netip.MustParsePrefix("2001:db8::/56")}}},
-		{"IPv4 by an IPv6 gateway", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"IPv4 by an IPv6 gateway", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			via := binary.NativeEndian.AppendUint16(nil, unix.AF_INET6)
 			e.Bytes(unix.RTA_VIA, append(via, gw6.AsSlice()...))
 			e.Uint32(unix.RTA_OIF, 5)
 		}), []route{{index: 5, gateway: gw6, table: 254}}},
-		{"multipath", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"multipath", message(rtmsg(unix.AF_INET, 0, 0, 254, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			e.Bytes(unix.RTA_MULTIPATH, slices.Concat(hop(5, gw4), hop(6, netip.Addr{})))
 		}), []route{{index: 5, gateway: gw4, table: 254}, {index: 6, table: 254}}},
-		{"to somewhere", message(rtmsg(unix.AF_INET, 24, 0, 254, unix.RTN_UNICAST), func(e *netlink.AttributeEncoder) {
+		{"to somewhere", message(rtmsg(unix.AF_INET, 24, 0, 254, unix.RTN_UNICAST), func(e *netlink.Encoder) {
 			e.Uint32(unix.RTA_OIF, 5)
 		}), nil},
-		{"unreachable", message(rtmsg(unix.AF_INET6, 0, 0, 254, unix.RTN_UNREACHABLE), func(e *netlink.AttributeEncoder) {
+		{"unreachable", message(rtmsg(unix.AF_INET6, 0, 0, 254, unix.RTN_UNREACHABLE), func(e *netlink.Encoder) {
 			e.Uint32(unix.RTA_OIF, 1)
 		}), nil},
 	} {
@@ -148,7 +150,7 @@ func TestParseRoute(t *testing.T) {
 func hop(index uint32, gw netip.Addr) []byte {
 	b := make([]byte, unix.SizeofRtNexthop)
 	binary.NativeEndian.PutUint32(b[4:], index)
-	b = message(b, func(e *netlink.AttributeEncoder) {
+	b = message(b, func(e *netlink.Encoder) {
 		if gw.IsValid() {
 			e.Bytes(unix.RTA_GATEWAY, gw.AsSlice())
 		}
@@ -158,7 +160,7 @@ func hop(index uint32, gw netip.Addr) []byte {
 }
 
 func TestWeigh(t *testing.T) {
-	none := func(*netlink.AttributeEncoder) {}
+	none := func(*netlink.Encoder) {}
 	for _, c := range []struct {
 		name string
 		kind uint16
@@ -197,7 +199,7 @@ func TestAnswer(t *testing.T) {
 	if _, ours, err := answer(link, 8); err != nil || ours {
 		t.Errorf("answer to another question: %v, %v", ours, err)
 	}
-	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(unix.ENODEV)), 7); err != unix.ENODEV {
+	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(unix.ENODEV)), 7); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("no such device: %v", err)
 	}
 	if _, _, err := answer(framed(unix.NLMSG_ERROR, 7, errno(0)), 7); err == nil {
@@ -212,11 +214,11 @@ func TestAnswer(t *testing.T) {
 
 // FuzzParse gives any octets to the parsers: they must neither panic nor invent what can't be.
 func FuzzParse(f *testing.F) {
-	f.Add(message(ifinfo(7, unix.IFF_UP), func(e *netlink.AttributeEncoder) { e.String(unix.IFLA_IFNAME, "x") }))
-	f.Add(message(ifaddr(2, 0, 0, 1), func(e *netlink.AttributeEncoder) { e.Bytes(unix.IFA_LOCAL, []byte{1, 2, 3, 4}) }))
-	f.Add(message(rtmsg(10, 0, 200, 254, 1), func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_SRC, make([]byte, 16)) }))
-	f.Add(message(rtmsg(2, 0, 0, 254, 1), func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_MULTIPATH, hop(3, netip.Addr{})) }))
-	f.Add(message(rtmsg(2, 0, 0, 254, 1), func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_MULTIPATH, []byte{0, 0, 0, 0, 0, 0, 0, 0, 9}) }))
+	f.Add(message(ifinfo(7, unix.IFF_UP), func(e *netlink.Encoder) { e.String(unix.IFLA_IFNAME, "x") }))
+	f.Add(message(ifaddr(2, 0, 0, 1), func(e *netlink.Encoder) { e.Bytes(unix.IFA_LOCAL, []byte{1, 2, 3, 4}) }))
+	f.Add(message(rtmsg(10, 0, 200, 254, 1), func(e *netlink.Encoder) { e.Bytes(unix.RTA_SRC, make([]byte, 16)) }))
+	f.Add(message(rtmsg(2, 0, 0, 254, 1), func(e *netlink.Encoder) { e.Bytes(unix.RTA_MULTIPATH, hop(3, netip.Addr{})) }))
+	f.Add(message(rtmsg(2, 0, 0, 254, 1), func(e *netlink.Encoder) { e.Bytes(unix.RTA_MULTIPATH, []byte{0, 0, 0, 0, 0, 0, 0, 0, 9}) }))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := parseDevice(b); err == nil && d.mtu < 0 {
 			t.Errorf("MTU %d", d.mtu)

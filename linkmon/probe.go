@@ -16,6 +16,7 @@ const (
 	probeLeast = 220 * time.Millisecond // main's second SYN leaves after 100 ms
 	probeAgain = 200 * time.Millisecond
 	probeFirst = 500 * time.Millisecond
+	probeMoot  = 250 * time.Millisecond
 	probeMost  = 30 * time.Second
 	// probeVerdict is how long a silence with data out waits for the verdict of a probe that is on its way.
 	probeVerdict = 700 * time.Millisecond
@@ -79,6 +80,7 @@ func (h *Health) ProbeDone(now time.Time, answered bool) {
 	if answered {
 		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
 		if !h.dead {
+			h.met = now
 			h.progress, h.inBytes, h.inPeak = later(h.progress, now), 0, 0
 			for _, p := range h.paths {
 				p.repeat = 0 // the peer's repetitions have another cause
@@ -104,14 +106,14 @@ func (h *Health) ProbeLate(now time.Time) {
 }
 
 // ProbeMoot notes that a probe was not answered, and that nobody answers by any other link either: it says nothing of this one. It is repeated after
-// an eighth of the time for which that has lasted, 0.5 to 30 s, for ever.
+// a sixteenth of the time for which that has lasted, 0.25 to 30 s, for ever.
 func (h *Health) ProbeMoot(now time.Time) {
 	p := &h.probe
 	if p.moot++; p.moot == 1 {
 		p.mute = now
 	}
 	p.open, p.hits, p.lost = false, 0, 0
-	p.wait = min(max(now.Sub(p.mute)/8, probeFirst), probeMost)
+	p.wait = min(max(now.Sub(p.mute)/16, probeMoot), probeMost)
 }
 
 // Moot is how many probes in a row have said nothing of the link, as nobody answers by any. It ends when anything is heard.
@@ -128,8 +130,9 @@ func (h *Health) Muted() time.Time {
 // Unmute ends that, as somebody answers by another link.
 func (h *Health) Unmute() { h.probe.moot = 0 }
 
-// HeardSince tells whether the peer was heard on any subflow of the link after t.
-func (h *Health) HeardSince(t time.Time) bool { return h.progress.After(t) }
+// HeardSince tells whether the peer has answered by the link after t. That it repeats an acknowledgement is none: MPTCP does so
+// with its end for as long as it hears nothing.
+func (h *Health) HeardSince(t time.Time) bool { return h.met.After(t) }
 
 // proven: a dead link has answered often enough to be alive.
 func (p *probe) proven() bool { return p.hits >= probeHits }

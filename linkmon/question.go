@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // question asks the kernel for one device, facts and counters in one message. It is asked up to 20 times a second per
@@ -59,42 +61,25 @@ func (q *question) device(index int) (device, error) {
 	}
 }
 
-// getLink writes struct nlmsghdr and struct ifinfomsg.
+// getLink asks with struct ifinfomsg.
 func getLink(seq uint32, index int) []byte {
-	const n = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
-	b := make([]byte, n)
-	binary.NativeEndian.PutUint32(b, n)
-	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST)
-	binary.NativeEndian.PutUint32(b[8:], seq)
-	binary.NativeEndian.PutUint32(b[unix.SizeofNlMsghdr+4:], uint32(index))
-	return b
+	b := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return netlink.Frame(netlink.Message{Type: unix.RTM_GETLINK, Flags: unix.NLM_F_REQUEST, Seq: seq, Data: b})
 }
 
 // answer reads one netlink message; ours is false if it answers another question.
 func answer(b []byte, seq uint32) (d device, ours bool, err error) {
-	if len(b) < unix.SizeofNlMsghdr {
-		return device{}, false, errShort
+	m, _, err := netlink.Next(b)
+	if err != nil || m.Seq != seq {
+		return device{}, false, err
 	}
-	n, kind := binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint16(b[4:])
-	if n < unix.SizeofNlMsghdr || uint64(n) > uint64(len(b)) {
-		return device{}, false, errShort
-	}
-	if binary.NativeEndian.Uint32(b[8:]) != seq {
-		return device{}, false, nil
-	}
-	body := b[unix.SizeofNlMsghdr:n]
-	switch kind {
-	case unix.RTM_NEWLINK:
-		d, err = parseDevice(body)
+	if m.Type == unix.RTM_NEWLINK {
+		d, err = parseDevice(m.Data)
 		return d, true, err
-	case unix.NLMSG_ERROR:
-		if len(body) < 4 {
-			return device{}, true, errShort
-		}
-		if errno := -int32(binary.NativeEndian.Uint32(body)); errno > 0 {
-			return device{}, true, unix.Errno(errno)
-		}
 	}
-	return device{}, true, fmt.Errorf("the kernel answers with a message of type %d", kind)
+	if _, err = m.Last(); err == nil {
+		err = fmt.Errorf("the kernel answers with a message of type %d", m.Type)
+	}
+	return device{}, true, err
 }

@@ -69,20 +69,21 @@ func (h *Health) queues(now time.Time, sum *summary) {
 	if h.inBytes < downloadMin/4 || now.Sub(h.inAt) > queueSettle {
 		rcv = 0 // the receiver's figure stays when nothing comes any more
 	}
-	h.up.step(now, up, h.least, h.few())
+	h.up.step(now, up, h.least, few(h.outBytes))
 	least := h.least
 	if least == 0 || (h.leastRcv > 0 && h.leastRcv < least) {
 		least = h.leastRcv
 	}
-	h.down.step(now, rcv, least, 0)
+	h.down.step(now, rcv, least, few(h.inBytes))
 	if d := max(up, rcv); d > 0 {
 		h.delay = d
 	}
 }
 
-// few is how long fewSegments take at the rate at which the link carries upwards now: at 1 Mbit/s one takes 12 ms.
-func (h *Health) few() time.Duration {
-	perSecond := h.outBytes * math.Ln2 / rateHalf.Seconds()
+// few is how long fewSegments take at the rate at which the link carries now, "late" octets of late, halved each rateHalf: at 1 Mbit/s one takes 12 ms. So far
+// apart come those of a slow stream besides, and by no less does the receiver take the round trip for longer than it is.
+func few(late float64) time.Duration {
+	perSecond := late * math.Ln2 / rateHalf.Seconds()
 	if perSecond*fewMost.Seconds() <= fewSegments {
 		return fewMost
 	}

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // source reads the kernel. Its functions are fields so that tests put a made-up world in their place.
@@ -19,8 +20,7 @@ type source struct {
 
 // openSource opens the sockets for requests in the network namespace of the calling thread.
 func openSource() (source, error) {
-	// One dump message is at most 32 KiB (net/netlink/af_netlink.c); a fixed buffer saves the peek before each receive.
-	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{MessageBufferSize: 32 << 10})
+	c, err := netlink.Dial(unix.NETLINK_ROUTE)
 	if err != nil {
 		return source{}, fmt.Errorf("open rtnetlink: %w", err)
 	}
@@ -42,7 +42,7 @@ func readWorld(c *netlink.Conn) (w world, err error) {
 		if fresh {
 			w.devices = nil
 		}
-		if d, err := parseDevice(m.Data); m.Header.Type == unix.RTM_NEWLINK && err == nil {
+		if d, err := parseDevice(m.Data); m.Type == unix.RTM_NEWLINK && err == nil {
 			w.devices = append(w.devices, d)
 		}
 	})
@@ -53,7 +53,7 @@ func readWorld(c *netlink.Conn) (w world, err error) {
 		if fresh {
 			w.addresses = nil
 		}
-		if a, err := parseAddress(m.Data); m.Header.Type == unix.RTM_NEWADDR && err == nil {
+		if a, err := parseAddress(m.Data); m.Type == unix.RTM_NEWADDR && err == nil {
 			w.addresses = append(w.addresses, a)
 		}
 	})
@@ -64,7 +64,7 @@ func readWorld(c *netlink.Conn) (w world, err error) {
 		if fresh {
 			w.routes = nil
 		}
-		if r, err := parseRoute(m.Data); m.Header.Type == unix.RTM_NEWROUTE && err == nil {
+		if r, err := parseRoute(m.Data); m.Type == unix.RTM_NEWROUTE && err == nil {
 			w.routes = append(w.routes, r...)
 		}
 	})
@@ -76,12 +76,9 @@ func readWorld(c *netlink.Conn) (w world, err error) {
 
 // dump asks for all objects of a kind. A dump that the kernel marks as interrupted by a change is asked for again, with
 // fresh set on its first message; the change itself has sent a hint, so that giving up after some tries loses nothing.
-func dump(c *netlink.Conn, kind netlink.HeaderType, size int, each func(fresh bool, m netlink.Message)) error {
+func dump(c *netlink.Conn, kind uint16, size int, each func(fresh bool, m netlink.Message)) error {
 	for try := 0; ; try++ {
-		messages, err := c.Execute(netlink.Message{
-			Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
-			Data:   make([]byte, size),
-		})
+		messages, err := c.Execute(netlink.Message{Type: kind, Flags: unix.NLM_F_DUMP, Data: make([]byte, size)})
 		if errors.Is(err, unix.EINTR) && try < 3 {
 			continue
 		}
@@ -91,7 +88,7 @@ func dump(c *netlink.Conn, kind netlink.HeaderType, size int, each func(fresh bo
 		torn := false
 		for i, m := range messages {
 			each(i == 0, m)
-			torn = torn || m.Header.Flags&netlink.DumpInterrupted != 0
+			torn = torn || m.Flags&unix.NLM_F_DUMP_INTR != 0
 		}
 		if !torn || try >= 3 {
 			return nil

@@ -5,8 +5,9 @@ package linkmon
 import (
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // subscription delivers hints. next blocks; an error ends it (ENOBUFS: the kernel had more than the socket could hold).
@@ -26,10 +27,8 @@ const (
 
 // openWatch subscribes in the network namespace of the calling thread.
 func openWatch() (subscription, error) {
-	const groups = 1<<(unix.RTNLGRP_LINK-1) |
-		1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
-		1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
-	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: groups})
+	c, err := netlink.Listen(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
 		return subscription{}, fmt.Errorf("subscribe to rtnetlink: %w", err)
 	}
@@ -41,7 +40,7 @@ func openWatch() (subscription, error) {
 			}
 			h := hintNone
 			for _, m := range messages {
-				h = max(h, weigh(uint16(m.Header.Type), m.Data))
+				h = max(h, weigh(uint16(m.Type), m.Data))
 			}
 			return h, nil
 		},

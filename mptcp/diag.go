@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Subflow is one TCP subflow of an MPTCP connection.
@@ -29,7 +31,7 @@ type Subflow struct {
 
 // Diag dumps sockets by sock_diag(7). Safe for concurrent use.
 //
-// It speaks netlink by itself: the subflows are looked at many times a second, with one answer for each, and this way a look
+// It has a bare socket and one buffer: the subflows are looked at many times a second, with one answer for each, and this way a look
 // allocates next to nothing (Each), or its result (Subflows).
 type Diag struct {
 	mu     sync.Mutex
@@ -153,20 +155,17 @@ func (d *Diag) dump(request []byte, fn func([]byte) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seq++
-	if err := unix.Sendto(d.fd, netlinkRequest(d.seq, request), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if _, err := unix.Write(d.fd, netlink.Frame(diagDump(d.seq, request))); err != nil {
 		return err
 	}
 	var failed error
 	for {
-		n, _, err := unix.Recvfrom(d.fd, d.buffer, unix.MSG_TRUNC)
+		n, err := unix.Read(d.fd, d.buffer)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return err
-		}
-		if n > len(d.buffer) {
-			return fmt.Errorf("sock_diag sent %d octets at once, more than %d", n, len(d.buffer))
 		}
 		done, err := eachAnswer(d.buffer[:n], d.seq, func(b []byte) error {
 			if failed == nil {

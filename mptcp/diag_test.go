@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // attr appends one attribute with padding.
@@ -133,7 +135,7 @@ func TestGroup(t *testing.T) {
 
 func TestEachAnswer(t *testing.T) {
 	frame := func(kind uint16, seq uint32, data []byte) []byte {
-		b := netlinkRequest(seq, data)
+		b := netlink.Frame(diagDump(seq, data))
 		binary.NativeEndian.PutUint16(b[4:], kind)
 		return b
 	}
@@ -151,9 +153,9 @@ func TestEachAnswer(t *testing.T) {
 		{"the end", append(two, frame(unix.NLMSG_DONE, 5, code(0))...), "one.two.", true, nil},
 		{"an error", frame(unix.NLMSG_ERROR, 5, code(unix.ENOENT)), "", true, unix.ENOENT},
 		{"the end with an error", frame(unix.NLMSG_DONE, 5, code(unix.EINVAL)), "", true, unix.EINVAL},
-		{"a short frame", two[:len(two)-2], "one.", true, errTorn},
-		{"a frame of nothing", make([]byte, 16), "", true, errTorn},
-		{"half a header", two[:7], "", true, errTorn},
+		{"a short frame", two[:len(two)-2], "one.", true, netlink.ErrTorn},
+		{"a frame of nothing", make([]byte, 16), "", true, netlink.ErrTorn},
+		{"half a header", two[:7], "", true, netlink.ErrTorn},
 	} {
 		got := ""
 		done, err := eachAnswer(c.b, 5, func(b []byte) error { got += string(b); return nil })

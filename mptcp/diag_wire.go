@@ -4,55 +4,35 @@ package mptcp
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
-// Framing of the conversation with sock_diag, and the filter that the kernel runs over its sockets.
+// Messages of the conversation with sock_diag, and the filter that the kernel runs over its sockets.
 
-// netlinkRequest puts a dump request into a frame (struct nlmsghdr).
-func netlinkRequest(seq uint32, request []byte) []byte {
-	e := binary.NativeEndian
-	b := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
-	e.PutUint32(b, uint32(unix.NLMSG_HDRLEN+len(request)))
-	e.PutUint16(b[4:], diagByFamily)
-	e.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	e.PutUint32(b[8:], seq)
-	return append(b, request...)
+// diagDump is a dump request with a number.
+func diagDump(seq uint32, request []byte) netlink.Message {
+	return netlink.Message{Type: diagByFamily, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, Seq: seq, Data: request}
 }
 
-// errTorn: what the kernel sent does not end where it should.
-var errTorn = errors.New("torn netlink message")
-
-// eachAnswer takes a datagram apart. Frames of other requests are skipped. done tells that the dump is over.
+// eachAnswer takes a datagram apart. Messages of other requests are skipped. done tells that the dump is over.
 func eachAnswer(b []byte, seq uint32, fn func([]byte) error) (done bool, err error) {
-	e := binary.NativeEndian
 	for len(b) > 0 {
-		if len(b) < unix.NLMSG_HDRLEN {
-			return true, fmt.Errorf("%w: %d octets left", errTorn, len(b))
+		var m netlink.Message
+		if m, b, err = netlink.Next(b); err != nil {
+			return true, err
 		}
-		n := int(e.Uint32(b))
-		if n < unix.NLMSG_HDRLEN || n > len(b) {
-			return true, fmt.Errorf("%w: of %d octets, %d are left", errTorn, n, len(b))
+		if m.Seq != seq {
+			continue
 		}
-		data := b[unix.NLMSG_HDRLEN:n]
-		kind, ours := e.Uint16(b[4:]), e.Uint32(b[8:]) == seq
-		b = b[min(len(b), (n+3)&^3):]
-		switch {
-		case !ours:
-		case kind == unix.NLMSG_DONE || kind == unix.NLMSG_ERROR:
-			if len(data) < 4 {
-				return true, nil
-			}
-			if code := int32(e.Uint32(data)); code < 0 {
-				return true, unix.Errno(-code)
-			}
-			return true, nil
-		case kind == diagByFamily:
-			if err := fn(data); err != nil {
+		if done, err = m.Last(); done {
+			return true, err
+		}
+		if m.Type == diagByFamily {
+			if err := fn(m.Data); err != nil {
 				return true, err
 			}
 		}

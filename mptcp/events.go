@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mdlayher/genetlink"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // EventKind is the kind of an event (enum mptcp_event_type).
@@ -54,7 +54,7 @@ var ErrOverrun = errors.New("path-manager events were lost: the queue overflowed
 type Ear struct {
 	mu    sync.Mutex
 	kinds []EventKind
-	c     *genetlink.Conn // while Events runs
+	c     *netlink.Conn // while Events runs
 }
 
 // Hear has the kernel drop what is not of these kinds from now on (none: all are heard). What was queued before still comes. It may be
@@ -69,7 +69,7 @@ func (e *Ear) Hear(kinds ...EventKind) error {
 }
 
 // attend takes the socket that is heard, nil at the end.
-func (e *Ear) attend(c *genetlink.Conn) error {
+func (e *Ear) attend(c *netlink.Conn) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.c = c; c == nil || len(e.kinds) == 0 {
@@ -81,14 +81,14 @@ func (e *Ear) attend(c *genetlink.Conn) error {
 // Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns nil when ctx ends,
 // ErrOverrun (errors.Is) when events were lost. It needs CAP_NET_ADMIN. One at a time may run.
 func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
-	c, err := genetlink.Dial(nil)
+	c, err := netlink.Listen(unix.NETLINK_GENERIC)
 	if err != nil {
 		return fmt.Errorf("open generic netlink: %w", err)
 	}
 	defer c.Close()
-	f, err := c.GetFamily(pmFamily)
+	f, err := findFamily(c, pmFamily)
 	if err != nil {
-		return fmt.Errorf("find generic netlink family %s: %w", pmFamily, err)
+		return err
 	}
 	if err := e.attend(c); err != nil {
 		return err
@@ -100,18 +100,14 @@ func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
 	// A deadline in the past wakes the reader without pulling the socket away from under it.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	return receiveEvents(ctx, c, f.ID, fn)
+	return receiveEvents(ctx, c, f.id, fn)
 }
 
 // filterEvents has the kernel drop what is not of these kinds before it wakes us: a connection's life is eight events.
-func filterEvents(c *genetlink.Conn, kinds []EventKind) error {
+func filterEvents(c *netlink.Conn, kinds []EventKind) error {
 	program := eventFilter(kinds)
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("filter path-manager events: %w", err)
-	}
 	var serr error
-	err = rc.Control(func(fd uintptr) {
+	err := c.Control(func(fd uintptr) {
 		serr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 	})
@@ -144,23 +140,22 @@ const mostOfEvent = 1 << 18
 const eventBuffer = 1 << 20
 
 // joinEvents subscribes to the path manager's events.
-func joinEvents(c *genetlink.Conn, f genetlink.Family) error {
-	_ = c.SetReadBuffer(eventBuffer) // a smaller buffer overruns earlier, which Events reports
-	for _, g := range f.Groups {
-		if g.Name == pmEvents {
-			if err := c.JoinGroup(g.ID); err != nil {
-				return fmt.Errorf("join netlink group %s (CAP_NET_ADMIN is needed): %w", pmEvents, err)
-			}
-			return nil
-		}
+func joinEvents(c *netlink.Conn, f family) error {
+	_ = c.Set(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller buffer overruns earlier, which Events reports
+	group, ok := f.groups[pmEvents]
+	if !ok {
+		return fmt.Errorf("netlink family %s has no group %s", pmFamily, pmEvents)
 	}
-	return fmt.Errorf("netlink family %s has no group %s", pmFamily, pmEvents)
+	if err := c.JoinGroup(group); err != nil {
+		return fmt.Errorf("hear %s (CAP_NET_ADMIN is needed): %w", pmEvents, err)
+	}
+	return nil
 }
 
 // receiveEvents hands events to fn until ctx ends or the conversation fails.
-func receiveEvents(ctx context.Context, c *genetlink.Conn, family uint16, fn func(Event)) error {
+func receiveEvents(ctx context.Context, c *netlink.Conn, family uint16, fn func(Event)) error {
 	for {
-		msgs, headers, err := c.Receive()
+		msgs, err := c.Receive()
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -169,15 +164,11 @@ func receiveEvents(ctx context.Context, c *genetlink.Conn, family uint16, fn fun
 		case err != nil:
 			return fmt.Errorf("receive path-manager events: %w", err)
 		}
-		for i, m := range msgs {
-			if uint16(headers[i].Header.Type) != family {
+		for _, m := range msgs {
+			if m.Type != family || len(m.Data) < genlLen {
 				continue
 			}
-			ad, err := netlink.NewAttributeDecoder(m.Data)
-			if err != nil {
-				return fmt.Errorf("read path-manager event: %w", err)
-			}
-			ev, err := parseEvent(m.Header.Command, ad)
+			ev, err := parseEvent(m.Data[0], netlink.Decode(m.Data[genlLen:]))
 			if err != nil {
 				return err
 			}

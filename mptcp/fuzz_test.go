@@ -3,12 +3,11 @@
 package mptcp
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/netlink"
+	"spillway/netlink"
 )
 
 func FuzzParseSubflow(f *testing.F) {
@@ -25,8 +24,8 @@ func FuzzParseSubflow(f *testing.F) {
 }
 
 func FuzzEachAnswer(f *testing.F) {
-	f.Add(netlinkRequest(7, diagMessage(1)))
-	f.Add(append(netlinkRequest(7, nil), netlinkRequest(7, []byte{1, 2, 3})...))
+	f.Add(netlink.Frame(diagDump(7, diagMessage(1))))
+	f.Add(append(netlink.Frame(diagDump(7, nil)), netlink.Frame(diagDump(7, []byte{1, 2, 3}))...))
 	f.Add([]byte{20, 0, 0, 0, 3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rest := len(b)
@@ -63,21 +62,17 @@ func FuzzParsePathManager(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(attr(attr(nil, eventToken, u32(1)), eventSPort, []byte{1, 2}))
+	f.Add(familyAnswer(30, 5))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		fresh := func() *netlink.AttributeDecoder {
-			ad, err := netlink.NewAttributeDecoder(b)
-			if err != nil {
-				t.Skip()
-			}
-			return ad
-		}
+		fresh := func() *netlink.Decoder { return netlink.Decode(b) }
 		parseLimits(fresh())
 		parseEvent(1, fresh())
+		parseFamily(fresh())
 		e, err := parseEndpoint(fresh())
 		if err != nil || !e.Addr.IsValid() {
 			return
 		}
-		again, err := parseEndpoint(decoder(t, binary.NativeEndian, encodeEndpoint(e)))
+		again, err := parseEndpoint(decoder(t, false, encodeEndpoint(e)))
 		if err != nil || again != e {
 			t.Errorf("%+v came back as %+v, %v", e, again, err)
 		}

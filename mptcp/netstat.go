@@ -5,9 +5,9 @@ package mptcp
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Counters are the kernel's MPTcpExt and TcpExt of a network namespace. The zero value is ready for Read. It keeps the text that it read,
@@ -16,24 +16,25 @@ type Counters struct{ text []byte }
 
 // Read takes the counters of the current thread's namespace.
 func (c *Counters) Read() error {
-	// thread-self: /proc/net is that of the process's first thread, which may live in another namespace.
-	f, err := os.Open("/proc/thread-self/net/netstat")
+	// thread-self: /proc/net is that of the process's first thread, which may live in another namespace. Read without package os, whose
+	// poller would take it in: the file can always be read, so that a second thread woke to hear of it.
+	fd, err := unix.Open("/proc/thread-self/net/netstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("read kernel counters: %w", err)
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	if c.text == nil {
 		c.text = make([]byte, 0, 8<<10)
 	}
 	for c.text = c.text[:0]; ; {
-		n, err := f.Read(c.text[len(c.text):cap(c.text)])
-		c.text = c.text[:len(c.text)+n]
+		n, err := unix.Read(fd, c.text[len(c.text):cap(c.text)])
 		switch {
-		case err == io.EOF:
-			return nil
 		case err != nil:
 			return fmt.Errorf("read kernel counters: %w", err)
-		case len(c.text) == cap(c.text):
+		case n == 0:
+			return nil
+		}
+		if c.text = c.text[:len(c.text)+n]; len(c.text) == cap(c.text) {
 			c.text = append(c.text, 0)[:len(c.text)]
 		}
 	}

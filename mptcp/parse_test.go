@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // decoder gives attributes written in an order to a parser of the same order.
-func decoder(t testing.TB, order binary.ByteOrder, fn encoder) *netlink.AttributeDecoder {
+func decoder(t testing.TB, big bool, fn encoder) *netlink.Decoder {
 	t.Helper()
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = order
+	ae := &netlink.Encoder{Big: big}
 	if err := fn(ae); err != nil {
 		t.Fatal(err)
 	}
@@ -26,11 +26,8 @@ func decoder(t testing.TB, order binary.ByteOrder, fn encoder) *netlink.Attribut
 	if err != nil {
 		t.Fatal(err)
 	}
-	ad, err := netlink.NewAttributeDecoder(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ad.ByteOrder = order
+	ad := netlink.Decode(b)
+	ad.Big = big
 	return ad
 }
 
@@ -40,22 +37,22 @@ func TestParseIsTheInverseOfEncode(t *testing.T) {
 			{ID: 12, Addr: netip.MustParseAddr("192.0.2.1"), Port: 5124, Flags: FlagSubflow | FlagBackup, IfIndex: 7},
 			{ID: 255, Addr: netip.MustParseAddr("2001:db8::1"), Flags: FlagSignal},
 		} {
-			got, err := parseEndpoint(decoder(t, o.order, encodeEndpoint(want)))
+			got, err := parseEndpoint(decoder(t, o.big, encodeEndpoint(want)))
 			if err != nil || got != want {
-				t.Errorf("%s endian: %+v, %v, want %+v", o.name, got, err, want)
+				t.Errorf("%s order: %+v, %v, want %+v", o.name, got, err, want)
 			}
 		}
 		want := Limits{Subflows: 4, AddAddrs: 2}
-		got, err := parseLimits(decoder(t, o.order, encodeLimits(want)))
+		got, err := parseLimits(decoder(t, o.big, encodeLimits(want)))
 		if err != nil || got != want {
-			t.Errorf("%s endian: %+v, %v, want %+v", o.name, got, err, want)
+			t.Errorf("%s order: %+v, %v, want %+v", o.name, got, err, want)
 		}
 	}
 }
 
 func TestParseEvent(t *testing.T) {
 	for _, o := range orders {
-		ad := decoder(t, o.order, func(ae *netlink.AttributeEncoder) error {
+		ad := decoder(t, o.big, func(ae *netlink.Encoder) error {
 			ae.Uint32(eventToken, 0xa1b2c3d4)
 			ae.Uint16(eventFamily, unix.AF_INET)
 			ae.Uint8(eventLocID, 12)
@@ -67,7 +64,7 @@ func TestParseEvent(t *testing.T) {
 			ae.Uint8(eventBackup, 1)
 			ae.Uint8(eventError, 110)
 			ae.Uint16(eventFlags, eventFlagDenyJoinID0)
-			ae.Int32(eventIfIndex, 7)
+			ae.Uint32(eventIfIndex, 7)
 			ae.Uint32(eventResetReason, 3)
 			ae.Uint32(eventResetFlags, 1)
 			ae.Uint8(eventServerSide, 0) // present but 0: a client on 6.12 and before
@@ -81,31 +78,31 @@ func TestParseEvent(t *testing.T) {
 			DenyJoinID0: true, ResetReason: 3, ResetFlags: 1,
 		}
 		if err != nil || got != want {
-			t.Errorf("%s endian: %+v, %v, want %+v", o.name, got, err, want)
+			t.Errorf("%s order: %+v, %v, want %+v", o.name, got, err, want)
 		}
 	}
 }
 
 func TestParseEventServerSide(t *testing.T) {
 	for name, fn := range map[string]encoder{
-		"attribute, to 6.17": func(ae *netlink.AttributeEncoder) error { ae.Uint8(eventServerSide, 1); return nil },
-		"flag, from 6.18":    func(ae *netlink.AttributeEncoder) error { ae.Uint16(eventFlags, eventFlagServerSide); return nil },
+		"attribute, to 6.17": func(ae *netlink.Encoder) error { ae.Uint8(eventServerSide, 1); return nil },
+		"flag, from 6.18":    func(ae *netlink.Encoder) error { ae.Uint16(eventFlags, eventFlagServerSide); return nil },
 	} {
-		if ev, err := parseEvent(1, decoder(t, binary.NativeEndian, fn)); err != nil || !ev.ServerSide {
+		if ev, err := parseEvent(1, decoder(t, false, fn)); err != nil || !ev.ServerSide {
 			t.Errorf("%s: %+v, %v", name, ev, err)
 		}
 	}
 }
 
 func TestParseRefusesWrongLengths(t *testing.T) {
-	ad := decoder(t, binary.NativeEndian, func(ae *netlink.AttributeEncoder) error {
+	ad := decoder(t, false, func(ae *netlink.Encoder) error {
 		ae.Bytes(eventSAddr4, []byte{1, 2, 3})
 		return nil
 	})
 	if _, err := parseEvent(1, ad); err == nil {
 		t.Error("an address of 3 octets was read")
 	}
-	ad = decoder(t, binary.NativeEndian, func(ae *netlink.AttributeEncoder) error {
+	ad = decoder(t, false, func(ae *netlink.Encoder) error {
 		ae.Uint8(eventSPort, 1)
 		return nil
 	})
@@ -223,9 +220,7 @@ func TestParseOutcomeStates(t *testing.T) {
 }
 
 func TestKernelErrors(t *testing.T) {
-	refuse := func(errno error, text string) error {
-		return &netlink.OpError{Op: "receive", Err: errno, Message: text}
-	}
+	refuse := func(errno unix.Errno, text string) error { return &netlink.Error{Errno: errno, Text: text} }
 	for _, test := range []struct {
 		err, want error
 	}{

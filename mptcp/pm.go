@@ -9,9 +9,9 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/mdlayher/genetlink"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Endpoint is an address that the in-kernel path manager uses for subflows. Comparable.
@@ -44,19 +44,19 @@ type Limits struct {
 
 // PathManager is a conversation with the kernel's MPTCP path manager. Safe for concurrent use.
 type PathManager struct {
-	c      *genetlink.Conn
-	family genetlink.Family
+	c      *netlink.Conn
+	family family
 }
 
 // OpenPathManager opens the conversation in the current network namespace. ok is false, without an error, when the
 // kernel has no MPTCP.
 func OpenPathManager() (pm *PathManager, ok bool, err error) {
-	c, err := genetlink.Dial(nil)
+	c, err := netlink.Dial(unix.NETLINK_GENERIC)
 	if err != nil {
 		return nil, false, fmt.Errorf("open generic netlink: %w", err)
 	}
 	// Without it a refusal is a bare "invalid argument". Kernels that lack it answer as before.
-	_ = c.SetOption(netlink.ExtendedAcknowledge, true)
+	_ = c.Set(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
 	pm, ok, err = initPathManager(c)
 	if !ok {
 		c.Close()
@@ -65,13 +65,13 @@ func OpenPathManager() (pm *PathManager, ok bool, err error) {
 }
 
 // initPathManager takes over a ready conversation.
-func initPathManager(c *genetlink.Conn) (*PathManager, bool, error) {
-	f, err := c.GetFamily(pmFamily)
+func initPathManager(c *netlink.Conn) (*PathManager, bool, error) {
+	f, err := findFamily(c, pmFamily)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, false, nil
 	case err != nil:
-		return nil, false, fmt.Errorf("find generic netlink family %s: %w", pmFamily, err)
+		return nil, false, err
 	}
 	return &PathManager{c: c, family: f}, true, nil
 }
@@ -81,16 +81,13 @@ func (p *PathManager) Close() error { return p.c.Close() }
 
 // Endpoints lists the endpoints.
 func (p *PathManager) Endpoints() ([]Endpoint, error) {
-	msgs, err := p.ask(cmdGetAddr, netlink.Request|netlink.Dump, nil)
+	msgs, err := p.ask(cmdGetAddr, unix.NLM_F_DUMP, nil)
 	if err != nil {
 		return nil, fmt.Errorf("list MPTCP endpoints: %w", err)
 	}
 	es := make([]Endpoint, 0, len(msgs))
 	for _, m := range msgs {
-		ad, err := netlink.NewAttributeDecoder(m.Data)
-		if err != nil {
-			return nil, fmt.Errorf("list MPTCP endpoints: %w", err)
-		}
+		ad := netlink.Decode(m)
 		e, err := parseEndpoint(ad)
 		if err != nil {
 			return nil, err
@@ -128,17 +125,14 @@ func (p *PathManager) Flush() error {
 
 // Limits reads the limits.
 func (p *PathManager) Limits() (Limits, error) {
-	msgs, err := p.ask(cmdGetLimits, netlink.Request, nil)
+	msgs, err := p.ask(cmdGetLimits, 0, nil)
 	if err != nil {
 		return Limits{}, fmt.Errorf("read MPTCP limits: %w", err)
 	}
 	if len(msgs) == 0 {
 		return Limits{}, errors.New("read MPTCP limits: no answer")
 	}
-	ad, err := netlink.NewAttributeDecoder(msgs[0].Data)
-	if err != nil {
-		return Limits{}, fmt.Errorf("read MPTCP limits: %w", err)
-	}
+	ad := netlink.Decode(msgs[0])
 	return parseLimits(ad)
 }
 
@@ -149,46 +143,47 @@ func (p *PathManager) SetLimits(l Limits) error {
 
 // tell sends a command and waits for its acknowledgement; doing names it in the error.
 func (p *PathManager) tell(cmd uint8, fn encoder, doing string, args ...any) error {
-	if _, err := p.ask(cmd, netlink.Request|netlink.Acknowledge, fn); err != nil {
+	if _, err := p.ask(cmd, unix.NLM_F_ACK, fn); err != nil {
 		return fmt.Errorf("%s: %w", fmt.Sprintf(doing, args...), err)
 	}
 	return nil
 }
 
-// ask sends a request and returns the answers.
-func (p *PathManager) ask(cmd uint8, flags netlink.HeaderFlags, fn encoder) ([]genetlink.Message, error) {
-	m := genetlink.Message{Header: genetlink.Header{Command: cmd, Version: p.family.Version}}
+// ask sends a request and returns the answers' attributes.
+func (p *PathManager) ask(cmd uint8, flags uint16, fn encoder) (answers [][]byte, err error) {
+	request := []byte{cmd, p.family.version, 0, 0}
 	if fn != nil {
-		var err error
-		if m.Data, err = attributes(fn); err != nil {
+		attrs, err := attributes(fn)
+		if err != nil {
 			return nil, err
 		}
+		request = append(request, attrs...)
 	}
-	msgs, err := p.c.Execute(m, p.family.ID, flags)
-	return msgs, kernelError(err)
+	messages, err := p.c.Execute(netlink.Message{Type: p.family.id, Flags: flags, Data: request})
+	for _, m := range messages {
+		if len(m.Data) >= genlLen {
+			answers = append(answers, m.Data[genlLen:])
+		}
+	}
+	return answers, kernelError(err)
 }
 
 // kernelError turns an answer of the kernel into the errors that callers branch on, and keeps its words: the
 // kernel answers "invalid argument" or "no such process" for things that aren't there.
 func kernelError(err error) error {
-	var oe *netlink.OpError
-	if !errors.As(err, &oe) || oe.Op != "receive" {
+	var refusal *netlink.Error
+	if !errors.As(err, &refusal) {
 		return err
 	}
-	out := oe.Err
-	if oe.Message != "" {
-		out = fmt.Errorf("%w (%s)", oe.Err, oe.Message)
+	about := func(words string) bool { return refusal.Errno == unix.EINVAL && strings.Contains(refusal.Text, words) }
+	switch {
+	case refusal.Errno == unix.EBUSY || about("duplicate"):
+		// EBUSY: the id is taken; EEXIST means the address is. Linux 6.1 knows but one error for both, and for 8 endpoints.
+		return fmt.Errorf("%w: %w", fs.ErrExist, err)
+	case refusal.Errno == unix.ESRCH || about("not found"):
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
-	// EBUSY: the id is taken; EEXIST means the address is. Linux 6.1 knows but one error for both, and for 8 endpoints.
-	if errors.Is(oe.Err, unix.EBUSY) || errors.Is(oe.Err, unix.EINVAL) && strings.Contains(oe.Message, "duplicate") {
-		return fmt.Errorf("%w: %w", fs.ErrExist, out)
-	}
-	missing := errors.Is(oe.Err, unix.ESRCH) ||
-		errors.Is(oe.Err, unix.EINVAL) && strings.Contains(oe.Message, "not found")
-	if missing && !errors.Is(out, fs.ErrNotExist) {
-		out = fmt.Errorf("%w: %w", fs.ErrNotExist, out)
-	}
-	return out
+	return err
 }
 
 // String names the flags as `ip mptcp` does.

@@ -6,19 +6,20 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Values to attributes. Integers follow the encoder's order, which is the machine's own; only addresses are octets
 // in network order. Ports of this family are integers too.
 
 // encoder writes the attributes of one request or nest.
-type encoder = func(ae *netlink.AttributeEncoder) error
+type encoder = func(ae *netlink.Encoder) error
 
 // attributes encodes a whole request.
 func attributes(fn encoder) ([]byte, error) {
-	ae := netlink.NewAttributeEncoder()
+	ae := new(netlink.Encoder)
 	if err := fn(ae); err != nil {
 		return nil, err
 	}
@@ -27,7 +28,7 @@ func attributes(fn encoder) ([]byte, error) {
 
 // encodeEndpoint writes an endpoint as the kernel stores it.
 func encodeEndpoint(e Endpoint) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		if !e.Addr.IsValid() {
 			return errors.New("an endpoint needs an address")
 		}
@@ -38,11 +39,11 @@ func encodeEndpoint(e Endpoint) encoder {
 
 // encodeRef names an endpoint: by id alone, or by id 0 and an address.
 func encodeRef(id uint8, addr netip.Addr, flags EndpointFlags, withFlags bool) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		if id == 0 && !addr.IsValid() {
 			return errors.New("an id or an address is needed")
 		}
-		ae.Nested(attrAddr, func(nae *netlink.AttributeEncoder) error {
+		ae.Nested(attrAddr, func(nae *netlink.Encoder) error {
 			nae.Uint8(addrAttrID, id)
 			if id == 0 {
 				encodeIP(nae, addr)
@@ -57,7 +58,7 @@ func encodeRef(id uint8, addr netip.Addr, flags EndpointFlags, withFlags bool) e
 }
 
 func encodeLimits(l Limits) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		ae.Uint32(attrRcvAddAddrs, l.AddAddrs)
 		ae.Uint32(attrSubflows, l.Subflows)
 		return nil
@@ -66,7 +67,7 @@ func encodeLimits(l Limits) encoder {
 
 // encodeSubflow names one subflow of one connection by our and the peer's address.
 func encodeSubflow(token uint32, local Endpoint, remote netip.AddrPort) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		if !local.Addr.IsValid() || !remote.IsValid() {
 			return errors.New("a local and a remote address are needed")
 		}
@@ -81,7 +82,7 @@ func encodeSubflow(token uint32, local Endpoint, remote netip.AddrPort) encoder 
 }
 
 func encodeAnnounce(token uint32, e Endpoint) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		if !e.Addr.IsValid() || e.ID == 0 {
 			return errors.New("an address and an id are needed")
 		}
@@ -92,7 +93,7 @@ func encodeAnnounce(token uint32, e Endpoint) encoder {
 }
 
 func encodeRemove(token uint32, id uint8) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		ae.Uint32(attrToken, token)
 		ae.Uint8(attrLocID, id)
 		return nil
@@ -101,7 +102,7 @@ func encodeRemove(token uint32, id uint8) encoder {
 
 // encodeAddr writes what of e isn't zero.
 func encodeAddr(e Endpoint) encoder {
-	return func(ae *netlink.AttributeEncoder) error {
+	return func(ae *netlink.Encoder) error {
 		encodeIP(ae, e.Addr)
 		if e.ID != 0 {
 			ae.Uint8(addrAttrID, e.ID)
@@ -113,13 +114,13 @@ func encodeAddr(e Endpoint) encoder {
 			ae.Uint32(addrAttrFlags, uint32(e.Flags))
 		}
 		if e.IfIndex != 0 {
-			ae.Int32(addrAttrIfIndex, int32(e.IfIndex))
+			ae.Uint32(addrAttrIfIndex, uint32(e.IfIndex))
 		}
 		return nil
 	}
 }
 
-func encodeIP(ae *netlink.AttributeEncoder, a netip.Addr) {
+func encodeIP(ae *netlink.Encoder, a netip.Addr) {
 	if a = a.Unmap(); a.Is4() {
 		ae.Uint16(addrAttrFamily, unix.AF_INET)
 		ae.Bytes(addrAttrAddr4, a.AsSlice())

@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"spillway/netlink"
 )
 
 // Attributes to values. Unknown attributes are skipped; a wrong length is an error.
 
 // parseEndpoint reads one answer of cmdGetAddr.
-func parseEndpoint(ad *netlink.AttributeDecoder) (Endpoint, error) {
+func parseEndpoint(ad *netlink.Decoder) (Endpoint, error) {
 	var e Endpoint
 	for ad.Next() {
 		if ad.Type() == attrAddr {
-			ad.Nested(func(nad *netlink.AttributeDecoder) error {
+			ad.Nested(func(nad *netlink.Decoder) error {
 				parseAddr(nad, &e)
 				return nil
 			})
@@ -29,7 +29,7 @@ func parseEndpoint(ad *netlink.AttributeDecoder) (Endpoint, error) {
 	return e, nil
 }
 
-func parseAddr(ad *netlink.AttributeDecoder, e *Endpoint) {
+func parseAddr(ad *netlink.Decoder, e *Endpoint) {
 	for ad.Next() {
 		switch ad.Type() {
 		case addrAttrID:
@@ -44,13 +44,13 @@ func parseAddr(ad *netlink.AttributeDecoder, e *Endpoint) {
 		case addrAttrFlags:
 			e.Flags = EndpointFlags(ad.Uint32())
 		case addrAttrIfIndex:
-			e.IfIndex = int(ad.Int32())
+			e.IfIndex = int(int32(ad.Uint32()))
 		}
 	}
 }
 
 // parseLimits reads the answer of cmdGetLimits.
-func parseLimits(ad *netlink.AttributeDecoder) (Limits, error) {
+func parseLimits(ad *netlink.Decoder) (Limits, error) {
 	var l Limits
 	for ad.Next() {
 		switch ad.Type() {
@@ -67,7 +67,7 @@ func parseLimits(ad *netlink.AttributeDecoder) (Limits, error) {
 }
 
 // parseEvent reads one event. Unlike in the commands, ports are in network order.
-func parseEvent(kind uint8, ad *netlink.AttributeDecoder) (Event, error) {
+func parseEvent(kind uint8, ad *netlink.Decoder) (Event, error) {
 	ev := Event{Kind: EventKind(kind)}
 	var src, dst netip.Addr
 	var sport, dport uint16
@@ -96,7 +96,7 @@ func parseEvent(kind uint8, ad *netlink.AttributeDecoder) (Event, error) {
 			ev.DenyJoinID0 = flags&eventFlagDenyJoinID0 != 0
 			ev.ServerSide = ev.ServerSide || flags&eventFlagServerSide != 0
 		case eventIfIndex:
-			ev.IfIndex = int(ad.Int32())
+			ev.IfIndex = int(int32(ad.Uint32()))
 		case eventResetReason:
 			ev.ResetReason = ad.Uint32()
 		case eventResetFlags:

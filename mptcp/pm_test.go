@@ -4,34 +4,91 @@ package mptcp
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"net/netip"
 	"testing"
 
-	"github.com/mdlayher/genetlink"
-	"github.com/mdlayher/genetlink/genltest"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
-// scripted is a kernel that answers by fn, once the family was found.
-func scripted(t *testing.T, fn genltest.Func) *PathManager {
+// conversation is with a made-up kernel, which answers each request's type and body by fn: attributes behind a generic netlink header, or
+// a refusal.
+func conversation(t *testing.T, fn func(kind uint16, body []byte) ([]byte, unix.Errno)) *netlink.Conn {
 	t.Helper()
-	family := genetlink.Family{ID: 30, Name: pmFamily, Version: 1, Groups: []genetlink.MulticastGroup{{ID: 5, Name: pmEvents}}}
-	pm, ok, err := initPathManager(genltest.Dial(genltest.ServeFamily(family, fn)))
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := netlink.Over(ends[0])
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer unix.Close(ends[1])
+		b := make([]byte, 1<<16)
+		for {
+			n, err := unix.Read(ends[1], b)
+			if err != nil || n < unix.NLMSG_HDRLEN {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[4:])
+			data, errno := fn(kind, b[unix.NLMSG_HDRLEN:n])
+			if data = append([]byte{0, 0, 0, 0}, data...); errno != 0 {
+				kind, data = unix.NLMSG_ERROR, binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno)))
+			}
+			unix.Write(ends[1], netlink.Frame(netlink.Message{Type: kind, Seq: binary.NativeEndian.Uint32(b[8:]), Data: data}))
+		}
+	}()
+	t.Cleanup(func() { c.Close(); <-done })
+	return c
+}
+
+// familyAnswer is what the kernel says of the path manager's family.
+func familyAnswer(id uint16, group uint32) []byte {
+	var e netlink.Encoder
+	e.Uint16(unix.CTRL_ATTR_FAMILY_ID, id)
+	e.Uint32(unix.CTRL_ATTR_VERSION, 1)
+	e.Nested(unix.CTRL_ATTR_MCAST_GROUPS, func(e *netlink.Encoder) error {
+		e.Nested(1, func(e *netlink.Encoder) error {
+			e.Uint32(unix.CTRL_ATTR_MCAST_GRP_ID, group)
+			e.String(unix.CTRL_ATTR_MCAST_GRP_NAME, pmEvents)
+			return nil
+		})
+		return nil
+	})
+	b, _ := e.Encode()
+	return b
+}
+
+// scripted is a kernel that refuses every command, which is told to saw, once the family was found.
+func scripted(t *testing.T, errno unix.Errno, saw func(cmd uint8)) *PathManager {
+	t.Helper()
+	pm, ok, err := initPathManager(conversation(t, func(kind uint16, body []byte) ([]byte, unix.Errno) {
+		if kind == unix.GENL_ID_CTRL {
+			return familyAnswer(30, 5), 0
+		}
+		saw(body[0])
+		return nil, errno
+	}))
 	if err != nil || !ok {
 		t.Fatalf("ok %v, %v", ok, err)
 	}
-	t.Cleanup(func() { pm.Close() })
 	return pm
 }
 
+func TestFindFamily(t *testing.T) {
+	c := conversation(t, func(uint16, []byte) ([]byte, unix.Errno) { return familyAnswer(30, 5), 0 })
+	f, err := findFamily(c, pmFamily)
+	if err != nil || f.id != 30 || f.version != 1 || f.groups[pmEvents] != 5 || len(f.groups) != 1 {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
 func TestKernelWithoutMPTCPIsNoError(t *testing.T) {
-	c := genltest.Dial(func(genetlink.Message, netlink.Message) ([]genetlink.Message, error) {
-		return nil, genltest.Error(int(unix.ENOENT))
-	})
-	defer c.Close()
+	c := conversation(t, func(uint16, []byte) ([]byte, unix.Errno) { return nil, unix.ENOENT })
 	if pm, ok, err := initPathManager(c); pm != nil || ok || err != nil {
 		t.Errorf("got %v, %v, %v, want nil, false, nil", pm, ok, err)
 	}
@@ -58,11 +115,7 @@ func TestRequestsCarryTheirCommand(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got uint8
-			pm := scripted(t, func(m genetlink.Message, _ netlink.Message) ([]genetlink.Message, error) {
-				got = m.Header.Command
-				return nil, genltest.Error(int(unix.EPERM))
-			})
-			err := test.do(pm)
+			err := test.do(scripted(t, unix.EPERM, func(cmd uint8) { got = cmd }))
 			if got != test.cmd {
 				t.Errorf("command %d, want %d", got, test.cmd)
 			}
@@ -74,10 +127,10 @@ func TestRequestsCarryTheirCommand(t *testing.T) {
 }
 
 func TestLostEventsAreReported(t *testing.T) {
-	c := genltest.Dial(func(genetlink.Message, netlink.Message) ([]genetlink.Message, error) {
-		return nil, &netlink.OpError{Op: "receive", Err: unix.ENOBUFS}
-	})
-	defer c.Close()
+	c := conversation(t, func(uint16, []byte) ([]byte, unix.Errno) { return nil, unix.ENOBUFS })
+	if err := c.Send(netlink.Message{Type: unix.GENL_ID_CTRL}); err != nil {
+		t.Fatal(err)
+	}
 	if err := receiveEvents(context.Background(), c, 30, func(Event) {}); !errors.Is(err, ErrOverrun) {
 		t.Errorf("got %v, want ErrOverrun", err)
 	}

@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // linux/netfilter/nfnetlink_queue.h; integers are big-endian.
@@ -55,8 +56,8 @@ type Packet struct {
 	DSCP     uint8          // 0 to 63
 }
 
-func messageType(kind uint16) netlink.HeaderType {
-	return netlink.HeaderType(unix.NFNL_SUBSYS_QUEUE<<8 | kind)
+func messageType(kind uint16) uint16 {
+	return uint16(unix.NFNL_SUBSYS_QUEUE<<8 | kind)
 }
 
 // parsePacket reads the body of a packet's message. Without an error there is an id, which is owed a verdict.
@@ -64,11 +65,8 @@ func parsePacket(b []byte) (p Packet, err error) {
 	if len(b) < nfgenLen {
 		return p, fmt.Errorf("queued packet of %d octets: %w", len(b), errShort)
 	}
-	ad, err := netlink.NewAttributeDecoder(b[nfgenLen:])
-	if err != nil {
-		return p, fmt.Errorf("queued packet: %w", err)
-	}
-	ad.ByteOrder = binary.BigEndian
+	ad := netlink.Decode(b[nfgenLen:])
+	ad.Big = true
 	known := false
 	for ad.Next() {
 		switch data := ad.Bytes(); ad.Type() {
@@ -131,21 +129,21 @@ func (p *Packet) ports(src, dst netip.Addr, tcp []byte) {
 }
 
 // message is one for queue number n, which stands where other subsystems have a resource's id.
-func message(kind uint16, n uint16, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
+func message(kind uint16, n uint16, fill func(*netlink.Encoder)) (netlink.Message, error) {
+	ae := new(netlink.Encoder)
+	ae.Big = true
 	fill(ae)
 	attrs, err := ae.Encode()
 	if err != nil {
 		return netlink.Message{}, err
 	}
 	head := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, byte(n >> 8), byte(n)}
-	return netlink.Message{Header: netlink.Header{Type: messageType(kind), Flags: netlink.Request}, Data: append(head, attrs...)}, nil
+	return netlink.Message{Type: messageType(kind), Data: append(head, attrs...)}, nil
 }
 
 // bind is the message that makes the sender the reader of queue n, which holds so many packets. It gets none before start.
 func bind(n uint16, most uint32) (netlink.Message, error) {
-	return message(messageConfig, n, func(ae *netlink.AttributeEncoder) {
+	return message(messageConfig, n, func(ae *netlink.Encoder) {
 		ae.Bytes(configCommand, []byte{commandBind, 0, 0, 0})
 		ae.Uint32(configLength, most)
 		ae.Uint32(configMask, flagFailOpen)
@@ -155,14 +153,14 @@ func bind(n uint16, most uint32) (netlink.Message, error) {
 
 // start asks for the packets of queue n.
 func start(n uint16) (netlink.Message, error) {
-	return message(messageConfig, n, func(ae *netlink.AttributeEncoder) {
+	return message(messageConfig, n, func(ae *netlink.Encoder) {
 		ae.Bytes(configParams, append(binary.BigEndian.AppendUint32(nil, copied), copyPacket))
 	})
 }
 
 // verdict says what becomes of a packet, and with which mark.
 func verdict(n uint16, id, what, mark uint32) (netlink.Message, error) {
-	return message(messageVerdict, n, func(ae *netlink.AttributeEncoder) {
+	return message(messageVerdict, n, func(ae *netlink.Encoder) {
 		ae.Bytes(attrVerdict, binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, what), id))
 		ae.Uint32(attrMark, mark)
 	})

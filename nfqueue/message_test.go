@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/netlink"
+	"spillway/netlink"
 )
 
 // packetMessage is a packet's message as the kernel writes it.
 func packetMessage(t testing.TB, id, mark uint32, payload []byte) []byte {
 	t.Helper()
-	m, err := message(messagePacket, 7, func(ae *netlink.AttributeEncoder) {
+	m, err := message(messagePacket, 7, func(ae *netlink.Encoder) {
 		ae.Bytes(attrHeader, append(binary.BigEndian.AppendUint32(nil, id), 8, 0, 0))
 		if mark != 0 {
 			ae.Uint32(attrMark, mark)
@@ -93,10 +93,7 @@ func TestMessagesToTheKernel(t *testing.T) {
 		if h := hex.EncodeToString(m.Data[:nfgenLen]); h != "00001e14" {
 			t.Errorf("%s: head %s, want queue 7700", c.name, h)
 		}
-		ad, err := netlink.NewAttributeDecoder(m.Data[nfgenLen:])
-		if err != nil {
-			t.Fatal(err)
-		}
+		ad := netlink.Decode(m.Data[nfgenLen:])
 		var got []string
 		for ad.Next() {
 			got = append(got, hex.EncodeToString(ad.Bytes()))

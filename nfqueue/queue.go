@@ -11,8 +11,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"spillway/netlink"
 )
 
 // Queue is one queue of the network namespace it was opened in. Its methods may be called from any goroutine.
@@ -24,23 +25,23 @@ type Queue struct {
 // Open becomes the reader of a queue, which holds most packets at once; more pass. The error is unix.EPERM also when the
 // queue has another reader, and unix.EPROTONOSUPPORT or EINVAL when the kernel has no such queues. Needs CAP_NET_ADMIN.
 func Open(number uint16, most int) (*Queue, error) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	c, err := netlink.Listen(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netfilter netlink: %w", err)
 	}
 	q := &Queue{number, c}
 	m, err := bind(number, uint32(most))
 	if err == nil {
-		m.Header.Flags |= netlink.Acknowledge
+		m.Flags |= unix.NLM_F_ACK
 		_, err = c.Execute(m) // alone, as a packet would be taken for the answer
 	}
 	if err == nil {
 		// What doesn't fit into the socket's buffer passes; nothing is to be read anew for it.
-		err = c.SetOption(netlink.NoENOBUFS, true)
+		err = c.Set(unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 1)
 	}
 	if err == nil {
 		if m, err = start(number); err == nil {
-			_, err = c.Send(m)
+			err = c.Send(m)
 		}
 	}
 	if err != nil {
@@ -68,7 +69,7 @@ func (q *Queue) Run(ctx context.Context, fn func(Packet)) error {
 			return fmt.Errorf("read packet queue %d: %w", q.number, err)
 		}
 		for _, m := range messages {
-			if m.Header.Type != messageType(messagePacket) {
+			if m.Type != messageType(messagePacket) {
 				continue
 			}
 			if p, err := parsePacket(m.Data); err == nil {
@@ -87,7 +88,7 @@ func (q *Queue) Drop(id uint32) error { return q.say(id, nfDrop, 0) }
 func (q *Queue) say(id, what, mark uint32) error {
 	m, err := verdict(q.number, id, what, mark)
 	if err == nil {
-		_, err = q.conn.Send(m)
+		err = q.conn.Send(m)
 	}
 	return err
 }

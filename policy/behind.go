@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A link that brings little and holds up the rest. While the others can send on beside it nothing is lost yet that guardOverflow could
+// A link that brings little and holds up the rest. While the others can send on beside it nothing is lost yet that the guard could
 // count, but hosts get nothing, and then a burst; and soon the sender may hold no more. What hosts are given tells of it.
 const (
 	// behindMost: so much of what the primaries carry alone waits for what the overflow link still has. With waitsFrom of it what the primaries
@@ -28,6 +28,8 @@ const (
 	// Where less than shareLeast is relayed nothing can be told; more than shareMost is what had waited before.
 	shareLeast = 0.5
 	shareMost  = 1.0
+	shareBond  = 0.94 // of full packets so much is payload, and links that carry at once hand on no more for long
+	mixedMean  = 4 * time.Second
 )
 
 // behind is what is remembered of it towards the home, the only direction where it is known what arrives.
@@ -35,8 +37,10 @@ type behind struct {
 	_ [0]func() // never compared, so that no code is made for it
 
 	share   float64       // of what arrives while one link alone carries, hosts are given so much; 0: unknown
+	mixed   float64       // mode bond: the same while several links carry much
 	bits    float64       // that arrived and that hosts were not given
 	mean    float64       // of what the overflow link carries, bit/s
+	brings  float64       // the greater of that and what it carries now
 	peak    float64       // the most of it since the overflow began
 	turn    time.Duration // when its last turn began
 	carried time.Duration // ... and how long it has carried in it
@@ -48,7 +52,11 @@ type behind struct {
 // begins reports whether an overflow link has had too little time in its turn to show what it can carry.
 func (s *step) begins(d int, in *sense) bool {
 	b := &s.mem.dirs[d].behind
-	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+littleTrips*in.atRest()
+	trips := littleTrips * in.atRest()
+	if s.cfg.Mode == ModeBond {
+		trips *= 2 // the others take what they can from the beginning
+	}
+	return (d == up || b.share >= shareLeast) && b.carried < littleAfter+trips
 }
 
 // lossyRate is what one connection can carry in direction d by a link that loses so much, bit/s; no bound where no loss is known. TCP moves a
@@ -74,7 +82,25 @@ func (s *step) learnShare(d int, u *use) {
 	if b.share == 0 {
 		b.share = share
 	}
-	b.share += (share - b.share) * (1 - math.Exp(-float64(dt)/float64(shareMean)))
+	follow(&b.share, share, dt, shareMean)
+	b.mixed = b.share
+}
+
+// learnMixed notes it while several links carry at once, for they may never carry alone: what one keeps waiting comes later, and the mean of mixedMean knows
+// both. It begins with what full packets make of it, as soon as hosts are given most of what arrives.
+func (s *step) learnMixed(d int, total float64) {
+	b := &s.mem.dirs[d].behind
+	if d != down || total < starvedShare*s.mem.dirs[d].solo {
+		return
+	}
+	if b.mixed == 0 {
+		if s.delivered < shareLeast*total {
+			return
+		}
+		b.mixed = shareBond
+	}
+	follow(&b.mixed, s.delivered/total, s.clock-b.at, mixedMean)
+	b.share = min(b.mixed, shareBond)
 }
 
 // waits reports whether hosts wait for what overflow link in still has, or it has only just begun: then primaries that stand still lack no demand.
@@ -83,13 +109,13 @@ func (s *step) waits(d int, in *sense) bool {
 	return !s.cfg.NoGuard && (dm.behind.bits >= waitsFrom.Seconds()*dm.solo && !dm.behind.handed || s.begins(d, in) && in.rate[d] < littleShare*dm.solo)
 }
 
-// guardBehind suspends an overflow link that brings little and holds up the rest. It reports whether it did.
-func (s *step) guardBehind(d int, u *use) bool {
+// watchBehind brings up to date what is known of the overflow link in use. It reports whether that says anything: not with several of them.
+func (s *step) watchBehind(d int, u *use) bool {
 	dm := &s.mem.dirs[d]
 	b := &dm.behind
 	dt := s.clock - b.at
 	b.at = s.clock
-	if s.cfg.NoGuard || u.overflowLinks != 1 || dt > longStep {
+	if u.overflowLinks != 1 || dt > longStep {
 		return false
 	}
 	in := &s.in[u.last]
@@ -100,46 +126,37 @@ func (s *step) guardBehind(d int, u *use) bool {
 			b.turn, b.carried = dm.turns.since, 0
 		}
 		b.carried += dt
-		b.mean += (in.rate[d] - b.mean) * (1 - math.Exp(-float64(dt)/float64(littleMean*in.atRest()+time.Millisecond)))
+		follow(&b.mean, in.rate[d], dt, littleMean*in.atRest()+time.Millisecond)
 	}
-	brings := max(b.mean, in.rate[d])
+	b.brings = max(b.mean, in.rate[d])
 	b.peak = max(b.peak, in.rate[d])
-	if s.guardLossy(d, u, brings) {
-		return true
-	}
+	return true
+}
+
+// holdsUp reports whether the overflow link brings little and holds up the rest.
+func (s *step) holdsUp(d int, u *use) bool {
+	dm, in := &s.mem.dirs[d], &s.in[u.last]
+	b := &dm.behind
 	if d != down || b.share < shareLeast {
 		return false
 	}
 	behind := b.bits >= behindMost.Seconds()*dm.solo
 	starved := b.starved.hold(s.clock, behind && s.starve(d))
-	if !behind || brings >= littleShare*dm.solo || s.begins(d, in) && starved <= starvedTime(in) {
-		return false
-	}
-	s.suspend(u.last, "%s holds up %s and brings only %s %s", s.cfg.Links[u.last].Name, s.leaders(), rate(brings), direction(d))
-	s.mem.links[u.last].suspension.cut = true
-	return true
+	return behind && b.brings < littleShare*dm.solo && (!s.begins(d, in) || starved > starvedTime(in))
 }
 
-// guardLossy suspends an overflow link that brings little and will not bring more, for it loses too much. It reports whether it did. What is lost because
-// the link is full must not count. That is told by what the link has carried before, most of what it can or, towards the home, where hosts must wait for it too, a
-// quarter of what the primaries carry; from the home, where the losses are our own sender's and known well, by the link's queue.
-func (s *step) guardLossy(d int, u *use, brings float64) bool {
+// lossy reports whether the overflow link brings little and will not bring more, for it loses too much. What is lost because the link is full must not
+// count. That is told by what the link has carried before, most of what it can or, towards the home, where hosts must wait for it too, and where that is
+// not known, a quarter of what the primaries carry; from the home, where the losses are our own sender's and known well, by the link's queue.
+func (s *step) lossy(d int, u *use) bool {
 	dm, in := &s.mem.dirs[d], &s.in[u.last]
-	most, little := in.lossyRate(d), littleShare*dm.solo
-	if most >= little || brings >= lossyMost*little {
+	b, little := &dm.behind, littleShare*dm.solo
+	full := fullShare * in.cap[d]
+	switch {
+	case in.lossyRate(d) >= little || b.brings >= lossyMost*little || b.peak < trickle || full > 0 && b.peak >= full:
 		return false
+	case d == down:
+		return b.share >= shareLeast && (full > 0 || b.peak < lossyMost*little) && b.bits >= lossyFrom.Seconds()*dm.solo
 	}
-	b := &dm.behind
-	if in.cap[d] > 0 && b.peak >= fullShare*in.cap[d] {
-		return false
-	}
-	if d == down && (b.share < shareLeast || b.peak >= lossyMost*little || b.bits < lossyFrom.Seconds()*dm.solo) {
-		return false
-	}
-	if d == up && (in.queue[d] || in.rtt-in.atRest() >= deepQueue || in.cap[d] > 0 && in.rate[d] >= fullShare*in.cap[d]) {
-		return false
-	}
-	// What is on its way there will be carried sooner than the others could repeat it, so it is not cut.
-	s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s", s.cfg.Links[u.last].Name, 100*in.lost[d], direction(d), rate(most), s.leaders())
-	return true
+	return !in.queue[d] && in.rtt-in.atRest() < deepQueue
 }

@@ -12,7 +12,7 @@
 //	count    charge what was carried to the quotas                         quota.go
 //	judge    which links work, are trusted, are within their limits         judge.go
 //	lead     which serve as primaries, and which of them is first           lead.go
-//	spill    which overflow links carry along, each direction apart         overflow.go, guard.go
+//	spill    which overflow links carry along, each direction apart         overflow.go, guard.go, bond.go
 //	assign   a state for each link                                         assign.go
 //	tell     what changed, and why, in words                                why.go
 //

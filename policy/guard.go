@@ -10,9 +10,12 @@ import (
 
 // The guard: links together must not be slower than the best of them alone.
 const (
-	worseShare = 0.95            // together below this share of the best alone: worse
-	betterBy   = 1.05            // together above this multiple of it: proven useful
-	worseFor   = 3 * time.Second // mode bond: after a link was left, until it is known whether that helped
+	worseShare = 0.95 // together below this share of the best alone: worse
+	betterBy   = 1.05 // together above this multiple of it: proven useful
+	// Mode bond: what the others carry after a link was left, from settleFor to worseFor, tells whether that helped. Before, they wait for what
+	// it still has; and only time counts in which more wanted to be carried.
+	settleFor  = time.Second
+	worseFor   = 3 * time.Second
 	meanOfBoth = 2 * time.Second // what links carry together swings while they wait for each other: judged by its mean
 	queueHeld  = time.Second     // a queue seen so lately still counts
 	strikeFor  = 2 * time.Second // primaries full so soon after the overflow was left: a strike
@@ -55,6 +58,12 @@ func (s *step) suspend(i int, format string, a ...any) {
 	s.hurdle[i] = causeSuspended
 }
 
+// suspendWorse does so because with link i all have carried less together, dirMemory.bonded, than the primaries alone.
+func (s *step) suspendWorse(i, d int, alone float64) {
+	s.suspend(i, "with %s the links carry %s %s together, less than the %s of %s alone",
+		s.cfg.Links[i].Name, rate(s.mem.dirs[d].bonded), direction(d), rate(alone), s.leaders())
+}
+
 // Suspend does so on evidence that an Observation does not hold; why says it in words. The next Step obeys. Without the guard
 // (Config.NoGuard) it does nothing.
 func (m *Machine) Suspend(link int, why string) {
@@ -84,26 +93,54 @@ func (m *Machine) takeOut(link int, why string) {
 	}
 }
 
-// guardOverflow suspends the overflow link taken last when it has cost more than it may: the links have carried less than the primaries alone
-// although more wanted to be carried. It reports whether it did.
-func (s *step) guardOverflow(d int, u *use) bool {
-	dm := &s.mem.dirs[d]
-	if s.cfg.NoGuard {
+// guard suspends the overflow link taken last when it makes all together carry less than the primaries would alone: it has cost more than it may,
+// loses too much to be of use, or holds up what the others carry. It reports whether it did.
+func (s *step) guard(d int, u *use) bool {
+	if s.cfg.NoGuard || u.overflowLinks == 0 {
 		return false
 	}
-	solo := dm.solo
-	if u.capacity > 0 {
-		solo = min(solo, u.capacity)
+	dm, in, name := &s.mem.dirs[d], &s.in[u.last], s.cfg.Links[u.last].Name
+	costs, known, cut := s.costs(d, u), s.watchBehind(d, u), true
+	switch {
+	case s.mem.yield.on:
+		// Primaries that yield are silent because they shall be, and so little beside the link that a moment in which it brings nothing would count as the end.
+		// If it goes on they carry again, after yieldFor. A queue from before tells nothing then.
+		dm.lost, dm.losingAt, dm.queueAt, dm.behind.bits = 0, s.clock, 0, 0
+		return false
+	case costs:
+		s.suspendWorse(u.last, d, dm.alone(u))
+		dm.tried, dm.triedFor = true, 0
+	case known && s.lossy(d, u):
+		s.suspend(u.last, "%s loses %.1f %% %s, too much to carry more than %s beside %s",
+			name, 100*in.lost[d], direction(d), rate(in.lossyRate(d)), s.leaders())
+		cut = false // what is on its way there will be carried sooner than the others could repeat it
+	case known && s.holdsUp(d, u):
+		s.suspend(u.last, "%s holds up %s and brings only %s %s", name, s.leaders(), rate(dm.behind.brings), direction(d))
+	default:
+		return false
 	}
+	s.mem.links[u.last].suspension.cut = cut
+	return true
+}
+
+// costs reports whether the overflow link taken last has cost more than it may: the links have carried less than the primaries alone although more
+// wanted to be carried. dm.bonded is what they have carried then.
+func (s *step) costs(d int, u *use) bool {
+	dm := &s.mem.dirs[d]
+	solo := dm.alone(u)
 	if u.total > betterBy*solo {
 		dm.strikes = 0
+	}
+	most, held, bond := lostMost, queueHeld, s.cfg.Mode == ModeBond
+	if bond {
+		most, held = lostBond, queueBond
 	}
 	began := s.clock <= dm.enteredAt || dm.togetherAt < dm.enteredAt
 	dt := s.clock - dm.togetherAt
 	if began {
 		dm.together = solo
 	} else {
-		dm.together += (u.total - dm.together) * (1 - math.Exp(-float64(dt)/float64(meanOfBoth)))
+		follow(&dm.together, u.total, dt, meanOfBoth)
 	}
 	dm.togetherAt = s.clock
 	if u.anyQueue {
@@ -115,7 +152,7 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	}
 	// A link that rests goes on to cost something until what it still had has been carried.
 	dm.recovered = dm.turns.resting && (dm.recovered || u.primaries >= worseShare*solo)
-	if s.clock-dm.queueAt > queueHeld || dm.recovered || u.total-u.primaries < trickle {
+	if s.clock-dm.queueAt > held || dm.recovered || !bond && u.total-u.primaries < trickle {
 		dm.lost -= time.Duration(float64(dm.lost) * min(1, float64(dt)/float64(forgetLost)))
 		return false // no more wants to be carried, or the link has no part in it
 	}
@@ -123,22 +160,30 @@ func (s *step) guardOverflow(d int, u *use) bool {
 	if dm.lost <= 0 {
 		dm.losingAt = s.clock
 	}
-	most := lostMost
 	if in := &s.in[u.last]; s.begins(d, in) && in.lossyRate(d) >= littleShare*solo {
 		most += min(beginTrips*in.atRest(), beginMost)
 	}
 	if dm.lost < most {
 		return false
 	}
-	mean := max(worseShare-float64(dm.lost)/float64(s.clock-dm.losingAt), 0)
-	name := s.cfg.Links[u.last].Name
-	s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-		name, rate(mean*solo), direction(d), rate(solo), s.leaders())
-	s.mem.links[u.last].suspension.cut = true
+	dm.bonded = solo * max(worseShare-float64(dm.lost)/float64(s.clock-dm.losingAt), 0)
 	return true
 }
 
-// worseBefore catches what guardOverflow can't see because no queue showed: the overflow was left for lack of traffic, and at once
+// alone is what the primaries carry alone: what they did last, but no more than they can.
+func (dm *dirMemory) alone(u *use) float64 {
+	if u.capacity > 0 {
+		return min(dm.solo, u.capacity)
+	}
+	return dm.solo
+}
+
+// follow lets a mean follow a value: after so long as "over" it has come to 63 % of the way.
+func follow(mean *float64, value float64, dt, over time.Duration) {
+	*mean += (value - *mean) * (1 - math.Exp(-float64(dt)/float64(over)))
+}
+
+// worseBefore catches what costs can't see because no queue showed: the overflow was left for lack of traffic, and at once
 // the primaries alone are full and carry more than before. Once or twice may be chance; the third time in a row the next link is
 // suspended.
 func (s *step) worseBefore(d int, u *use) bool {
@@ -162,98 +207,8 @@ func (s *step) worseBefore(d int, u *use) bool {
 		return false
 	}
 	dm.strikes = strikesMax - 1 // on probation until it proves useful
-	s.suspend(u.next, "with %s the links carried %s %s together, less than the %s of %s alone",
-		s.cfg.Links[u.next].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+	s.suspendWorse(u.next, d, u.primaries)
 	return true
-}
-
-// guardBond is the guard where all links carry at once: the best is what one of them carried alone, or can carry. The slowest to
-// answer of the others goes; and comes back soon if the best does not keep what it promised, for a capacity may be set too high.
-func (s *step) guardBond(d int) {
-	dm := &s.mem.dirs[d]
-	b := s.bond(d)
-	if b.links == 1 && b.queue {
-		l := &s.mem.links[s.first]
-		l.solo[d], l.soloAt[d] = b.total, s.clock
-	}
-	if dm.tried && s.clock-dm.leftAt >= worseFor {
-		dm.tried = false
-		if b.queue && b.total < dm.bonded {
-			s.mem.links[dm.triedLink].suspension.until = s.clock
-		}
-	}
-	if b.queue {
-		dm.queueAt = s.clock
-	}
-	dt := s.clock - dm.togetherAt
-	dm.togetherAt = s.clock
-	switch judged := !s.cfg.NoGuard && b.links > 1 && b.worst >= 0; {
-	case !judged:
-		dm.lost = 0
-	case s.clock-dm.queueAt > queueBond:
-		dm.lost -= time.Duration(float64(dm.lost) * min(1, float64(dt)/float64(forgetLost)))
-	default:
-		dm.lost = max(dm.lost+time.Duration((worseShare-b.total/b.best)*float64(min(dt, longStep))), -gainedMost)
-	}
-	if dm.lost < lostBond {
-		return
-	}
-	dm.lost = 0
-	dm.tried, dm.triedLink, dm.bonded, dm.leftAt = true, b.worst, b.total, s.clock
-	s.suspend(b.worst, "with %s the links carry %s %s together, less than the %s of %s alone",
-		s.cfg.Links[b.worst].Name, rate(b.total), direction(d), rate(b.best), s.cfg.Links[b.bestLink].Name)
-	s.primary[b.worst] = false
-	if s.first == b.worst {
-		s.first = b.bestLink
-	}
-}
-
-// bond sums up one direction of links that carry at once.
-type bond struct {
-	total, best     float64
-	queue           bool
-	links           int
-	bestLink, worst int // -1: none
-}
-
-// bond sums up direction d.
-func (s *step) bond(d int) bond {
-	b := bond{bestLink: -1, worst: -1}
-	for i := range s.n {
-		if !s.primary[i] {
-			continue
-		}
-		b.links++
-		b.total += s.in[i].rate[d]
-		b.queue = b.queue || s.in[i].queue[d]
-		if alone := s.alone(i, d); alone > b.best {
-			b.best, b.bestLink = alone, i
-		}
-	}
-	for i := range s.n {
-		if b.bestLink >= 0 && s.primary[i] && i != b.bestLink && (b.worst < 0 || s.worseLink(i, b.worst)) {
-			b.worst = i
-		}
-	}
-	return b
-}
-
-// alone is what link i carries by itself: measured lately, else its capacity.
-func (s *step) alone(i, d int) float64 {
-	l := &s.mem.links[i]
-	if l.solo[d] > 0 && s.clock-l.soloAt[d] <= soloFor {
-		return l.solo[d]
-	}
-	return s.in[i].cap[d]
-}
-
-// worseLink reports whether link i looks worse than link j: it loses more, or answers later.
-func (s *step) worseLink(i, j int) bool {
-	a, b := &s.in[i], &s.in[j]
-	if diff := a.loss - b.loss; diff > 0.02 || diff < -0.02 {
-		return diff > 0
-	}
-	return a.rtt > b.rtt
 }
 
 // watchRTT suspends overflow links that lie so much further away than the primaries that reordering eats what they carry. What counts

@@ -94,6 +94,49 @@ func TestGuardInBond(t *testing.T) {
 	}
 }
 
+// TestTheTrialInBond: what DSL carries alone is judged by its mean, and not by a moment, nor by one in which nothing wanted to be carried; and when LTE
+// is back, as fast by its figures, it is LTE that goes again, since it loses more.
+func TestTheTrialInBond(t *testing.T) {
+	c, o := household()
+	c.Mode = ModeBond
+	c.Links[0].UpBit, c.Links[1].UpBit = 20e6, 20e6
+	m := New(c)
+	o.Links[0].RTT, o.Links[1].RTT = 60*time.Millisecond, 31*time.Millisecond // of DSL much is its queue
+	o.Links[1].Loss = 0.05
+	together := func(d time.Duration) Plan {
+		o.Links[0].UpRate, o.Links[0].UpQueue, o.Links[1].UpRate = 5e6, true, 7e6
+		return pass(m, &o, d)
+	}
+	if p := together(2 * time.Second); p.Links[1].Role >= Active || p.First != 0 {
+		t.Fatalf("lte is %v, dsl %v: %s", p.Links[1].Role, p.Links[0].Role, p.Links[1].Why)
+	}
+	o.Links[1].UpRate = 0
+	for n := range 40 {
+		// Whenever somebody looks DSL may be in a dip: a quarter of the time.
+		if o.Links[0].UpRate = 20e6; n%8 > 5 {
+			o.Links[0].UpRate = 8e6
+		}
+		if p := pass(m, &o, 50*time.Millisecond); p.Links[1].Role >= Active {
+			t.Fatalf("after %v of the trial lte is back", time.Duration(n)*50*time.Millisecond)
+		}
+	}
+	o.Links[0].UpRate, o.Links[0].UpQueue = 2e6, false // little is wanted for a while
+	pass(m, &o, 5*time.Second)
+	o.Links[0].UpRate, o.Links[0].UpQueue = 19e6, true
+	if p := pass(m, &o, 10*time.Second); p.Links[1].Role >= Active {
+		t.Fatalf("lte is back: %s", p.Links[1].Why)
+	}
+	pass(m, &o, 30*time.Second)
+	for range 100 {
+		if p := together(50 * time.Millisecond); p.First != 0 || p.Links[0].Role < Active {
+			t.Fatalf("dsl is given up: %s", p.Links[0].Why)
+		}
+	}
+	if l := &m.mem.links[1]; l.suspension.backoff != 2*suspendMin {
+		t.Errorf("lte was suspended for %v, want 60 s the second time", l.suspension.backoff)
+	}
+}
+
 // TestGuardInBondTakesItsTime: where little is missing it is not decided at once, for a sum that swings is soon below its mean.
 func TestGuardInBondTakesItsTime(t *testing.T) {
 	c, o := household()
@@ -382,6 +425,26 @@ func TestGuardBehind(t *testing.T) {
 				t.Errorf("it is not said: %s", p.Links[1].Why)
 			}
 		})
+	}
+}
+
+// TestGuardBehindInBond: links that carry at once from the beginning tell as well whether hosts wait for what one of them brings.
+func TestGuardBehindInBond(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		c, o := household()
+		c.Mode = ModeBond
+		c.Links[1].DownBit = 20e6
+		m := New(c)
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate, o.Links[1].DownLoss = 19.6e6, true, 1.5e6, 0.03
+		o.Links[0].MinRTT, o.Links[1].MinRTT, o.Delivered = 30*time.Millisecond, 30*time.Millisecond, 19.8e6
+		pass(m, &o, 3*time.Second)
+		if waits {
+			o.Delivered = 12e6
+		}
+		p := pass(m, &o, 2*time.Second)
+		if goes := p.Links[1].Role < Active; goes != waits || p.First != 0 {
+			t.Errorf("hosts wait: %t; lte goes: %t: %s", waits, goes, p.Links[1].Why)
+		}
 	}
 }
 

@@ -2,10 +2,7 @@
 
 package policy
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // What counts as full beside OverflowEnter, and what counts as settled.
 const (
@@ -63,8 +60,9 @@ type dirMemory struct {
 	strikes    int           // times that the primaries carried more alone than together
 	behind     behind        // what hosts wait for
 	turns      turns         // of the overflow link
-	tried      bool          // mode bond: triedLink was suspended at leftAt, and it is not known yet whether that helps
-	triedLink  int
+	worst      int           // mode bond: the link that is judged
+	tried      bool          // ... was suspended, and it is not known yet whether that helps
+	triedFor   time.Duration // ... though more wanted to be carried for so long
 }
 
 // use sums up the links in use in one direction.
@@ -106,21 +104,22 @@ func (s *step) spill(d int) {
 	s.watchRTT(d)
 	s.keep(d)
 	u := s.use(d)
-	s.mem.dirs[d].average(s.clock, u.total)
-	if u.overflowLinks > 0 && (s.guardOverflow(d, &u) || s.guardBehind(d, &u)) {
+	follow(&dm.mean, u.total, s.clock-dm.meanAt, meanOver)
+	dm.meanAt = s.clock
+	if s.guard(d, &u) {
 		return
 	}
 	if u.overflowLinks == 0 {
 		s.learnShare(d, &u)
 	}
-	if !s.leave(d, &u) {
-		s.enter(d, &u)
+	if s.leave(d, &u) || s.enter(d, &u) {
+		u = s.use(d)
 	}
 	if s.mem.yield.on {
-		s.mem.dirs[d].turns = turns{}
+		dm.turns = turns{}
 		return
 	}
-	s.takeTurns(d)
+	s.takeTurns(d, &u)
 }
 
 // candidate reports whether link i may carry overflow now.
@@ -145,12 +144,6 @@ func (s *step) keep(d int) {
 			dm.solo, dm.enteredAt, dm.fullFor = capacity, s.clock, 0
 		}
 	}
-}
-
-// average keeps the mean of what is carried.
-func (dm *dirMemory) average(clock time.Duration, total float64) {
-	dm.mean += (total - dm.mean) * (1 - math.Exp(-float64(clock-dm.meanAt)/float64(meanOver)))
-	dm.meanAt = clock
 }
 
 // use sums up direction d.
@@ -209,8 +202,8 @@ func (s *step) linkFull(i, d int) bool {
 	return in.rate[d] >= s.cfg.OverflowEnter*in.cap[d] || in.queue[d] && in.rate[d] >= queueShare*in.cap[d]
 }
 
-// enter takes the next overflow link when the links in use have been full for long enough.
-func (s *step) enter(d int, u *use) {
+// enter takes the next overflow link when the links in use have been full for long enough. It reports whether it did.
+func (s *step) enter(d int, u *use) bool {
 	dm := &s.mem.dirs[d]
 	enough := u.overflowLinks == 0 || u.overflowIsFull
 	byRate := u.capacity > 0 && u.primaries >= s.cfg.OverflowEnter*u.capacity || s.mem.yield.on && u.overflowLinks > 0
@@ -237,12 +230,12 @@ func (s *step) enter(d int, u *use) {
 	full := byRate && enough && (rateFor >= need || byQueue && queueFor >= need)
 	queued := dm.deep.hold(s.clock, deep && enough) >= queueNeed
 	if !full && !queued || u.next < 0 {
-		return
+		return false
 	}
 	if u.overflowLinks == 0 {
 		dm.solo = u.primaries
 		if s.worseBefore(d, u) || !s.settle(dm, u) {
-			return
+			return false
 		}
 		dm.byQueue = !full
 		for i := range s.n {
@@ -256,6 +249,7 @@ func (s *step) enter(d int, u *use) {
 	s.mem.links[u.next].over[d] = true
 	dm.enteredAt = s.clock
 	dm.begin()
+	return true
 }
 
 // settle keeps the overflow from coming and going. Entered again soon after it was left, it is left more slowly from now on; or, if
@@ -284,7 +278,7 @@ func (s *step) settle(dm *dirMemory, u *use) bool {
 	return true
 }
 
-// leave gives up the overflow link taken last when everything has fitted into the others for long enough.
+// leave gives up the overflow link taken last when everything has fitted into the others for long enough. It reports whether it did.
 func (s *step) leave(d int, u *use) bool {
 	dm := &s.mem.dirs[d]
 	if u.overflowLinks == 0 {

@@ -70,10 +70,9 @@ type turns struct {
 
 // takeTurns decides whether the overflow link in use rests. With several in use, or without anything known of what the primaries
 // carry alone, none does.
-func (s *step) takeTurns(d int) {
+func (s *step) takeTurns(d int, u *use) {
 	dm := &s.mem.dirs[d]
 	t := &dm.turns
-	u := s.use(d)
 	if u.overflowLinks != 1 || dm.solo <= 0 || s.in[u.last].subflows > turnSubflows {
 		*t = turns{}
 		return
@@ -81,10 +80,7 @@ func (s *step) takeTurns(d int) {
 	if t.pause == 0 {
 		*t = turns{since: s.clock, at: s.clock, pause: pauseLeast}
 	}
-	alone := dm.solo
-	if u.capacity > 0 {
-		alone = min(alone, u.capacity)
-	}
+	alone := dm.alone(u)
 	full := u.primaries >= dipShare*alone
 	phase := s.clock - t.since
 	in := &s.in[u.last]
@@ -99,8 +95,7 @@ func (s *step) takeTurns(d int) {
 		if !t.bad || phase > t.pause+atOnce {
 			t.badly = 0
 		} else if t.badly++; t.badly >= badTurns && !s.cfg.NoGuard {
-			s.suspend(u.last, "with %s the links carry %s %s together, less than the %s of %s alone",
-				s.cfg.Links[u.last].Name, rate(dm.bonded), direction(d), rate(u.primaries), s.leaders())
+			s.suspendWorse(u.last, d, u.primaries)
 			*t = turns{}
 			return
 		}

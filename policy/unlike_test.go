@@ -132,3 +132,26 @@ func TestPrimaryYieldsToUploads(t *testing.T) {
 	}
 	t.Error("no overflow")
 }
+
+// TestTheGuardLeavesBeWhatPrimariesYieldTo: neither a moment in which LTE brings nothing, nor a demand that has become little while an old queue seems to
+// stand at LTE, counts against it while DSL yields.
+func TestTheGuardLeavesBeWhatPrimariesYieldTo(t *testing.T) {
+	c, o := household()
+	c.Links[0].DownBit = 2e6
+	m := New(c)
+	o.Links[0].DownRate, o.Links[0].DownQueue, o.Delivered = 2e6, true, 1.9e6
+	untilOverflow(m, &o)
+	for range 5 {
+		o.Links[0].DownRate, o.Links[0].DownQueue, o.Links[1].DownRate, o.Links[1].DownQueue, o.Delivered = 0, false, 38e6, true, 36e6
+		pass(m, &o, 5*time.Second)
+		o.Links[1].DownRate, o.Delivered = 0.05e6, 0
+		pass(m, &o, 500*time.Millisecond)
+	}
+	o.Links[1].DownRate, o.Delivered = 0.5e6, 0.47e6
+	pass(m, &o, 400*time.Millisecond)
+	o.Links[1].DownQueue = false
+	p := pass(m, &o, 5*time.Second)
+	if why := m.mem.links[1].suspension.why; why != "" || p.OverflowDown {
+		t.Errorf("suspended: %q; overflow %t", why, p.OverflowDown)
+	}
+}

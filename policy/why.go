@@ -337,9 +337,6 @@ func (s *step) room() string {
 
 // leaders names the links that serve as primaries.
 func (s *step) leaders() string {
-	if s.leaderCount() == 1 {
-		return s.cfg.Links[s.first].Name
-	}
 	var names []string
 	for i := range s.n {
 		if s.primary[i] {

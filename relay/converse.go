@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,21 +27,16 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 	switch {
 	case b != nil:
 		first = 0
-		s.writeUntil(up, patience)
 	case follow && !fast && first > 0:
 		s.early.sent.Store(true)
 		opening, first = append(opening, s.early.b...), 0
 	}
 	if len(opening) > 0 {
-		n, err := up.Write(opening)
-		if b != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && shaken(up) {
-			// A SYN's repetition was answered while patience ended, as both are a second after the first.
-			s.writeUntil(up, deadline)
-			var more int
-			more, err = up.Write(opening[n:])
-			n += more
-		}
-		if b != nil && n > 0 {
+		var n int
+		var err error
+		if b == nil {
+			_, err = up.Write(opening)
+		} else if n, err = s.sayRest(ctx, up, opening, patience, deadline); n > 0 {
 			s.early.sent.Store(b.sent || b.hears)
 		}
 		if err != nil {
@@ -71,6 +67,27 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 		_, err = up.Write(s.early.b)
 	}
 	return err
+}
+
+// sayRest says what waits for a handshake, which may take until patience, and tells how many octets were taken. It tries each second: of 12,000
+// connections by a line that lost a quarter of its packets Linux (6.18, MPTCP) did not tell two that their handshakes were done.
+func (s *session) sayRest(ctx context.Context, up *net.TCPConn, rest []byte, patience, deadline time.Time) (n int, err error) {
+	for {
+		until := time.Now().Add(silence)
+		if until.After(patience) && !shaken(up) {
+			until = patience
+		}
+		s.writeUntil(up, until)
+		more, err := up.Write(rest[n:])
+		n += more
+		if !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || s.lost() {
+			return n, err
+		}
+		// A SYN's repetition may have been answered while patience ended, as both are a second after the first.
+		if now := time.Now(); now.After(deadline.Add(silence)) || !now.Before(patience) && !shaken(up) {
+			return n, err
+		}
+	}
 }
 
 // How long who has said something waits on when the upstream has gone out. One that was frozen, or cut off, goes on where it was; where another
@@ -172,6 +189,17 @@ func (s *session) writeUntil(up *net.TCPConn, t time.Time) {
 	}
 }
 
+// peek looks whether a socket has something to read, an end or an error: unix.EAGAIN when it has none. unix.Recvfrom would link addresses of
+// every kind that package unix knows.
+func peek(fd uintptr) error {
+	var b [1]byte
+	_, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
 // readable waits until there is something to read, an answer or an end, or until t.
 func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (bool, error) {
 	if len(s.heard) > 0 {
@@ -184,8 +212,7 @@ func (s *session) readable(ctx context.Context, up *net.TCPConn, t time.Time) (b
 	s.readUntil(ctx, up, t)
 	var seen error
 	err = rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, seen = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		seen = peek(fd)
 		return seen != unix.EAGAIN
 	})
 	if err == nil && seen != nil {

@@ -184,7 +184,7 @@ func (r *Relay) FlowsBut(but func(token uint32) bool) (list []Flow) {
 }
 
 func (f *flow) status() Flow {
-	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Since: time.Unix(f.since, 0)}
+	st := Flow{ID: f.id, Src: f.src, Dst: f.dst, Action: f.act.String(), Link: f.link.Name, Index: f.link.Index, Since: time.Unix(f.since, 0)}
 	if f.rule != nil {
 		st.Rule = f.rule.Name
 	}
@@ -220,13 +220,40 @@ func (f *flow) askToken(c *engine.Conn) {
 	})
 }
 
+const (
+	mostAsked = 512                    // connections that AskAll asks: some 100 octets each, by each of its subflows
+	askFor    = 300 * time.Millisecond // the kernel asks later where a socket is busy
+)
+
+// AskAll has the kernel ask the upstreams of the newest connections whether they still know them, after an outage. What counts is less the answer
+// than the question: it tells how far their octets have come, of which they have heard nothing since, so that what they
+// have to say does not wait for the next repetition, 3 s at most. (Linux asks where nothing of ours is under way; before
+// 6.14 it cannot with MPTCP.) Whose upstream has forgotten it is reset. It takes a moment.
+func (r *Relay) AskAll() {
+	page := r.flows.page(0, math.MaxInt)
+	page = page[max(0, len(page)-mostAsked):]
+	for _, on := range [...]int{1, 0, 1, 0, 1, 0} { // again where nobody answered: it was lost, or found no route yet
+		for _, f := range page {
+			if c := f.conn.Load(); c != nil && f.up != nil {
+				c.Control(func(_, up int) {
+					unix.SetsockoptInt(up, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on)
+					unix.SetsockoptInt(up, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 1) // at once, if nothing was heard for 1 s
+				})
+			}
+		}
+		time.Sleep(time.Duration(on) * askFor)
+	}
+}
+
 // Abort resets a connection by its id (Flow.ID) on both sides, so that the LAN host tries again. With onlyMPTCP it leaves one
 // alone that has fallen back to plain TCP: what is said of its subflows is not true then. It tells whether it did.
 func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	r.flows.mu.Lock()
+	var f *flow
 	var c *engine.Conn
 	if i := r.flows.find(id); i < len(r.flows.list) && r.flows.list[i].id == id && r.flows.list[i].flow != nil {
-		c = r.flows.list[i].conn.Load()
+		f = r.flows.list[i].flow
+		c = f.conn.Load()
 	}
 	r.flows.mu.Unlock()
 	if c == nil {
@@ -241,6 +268,8 @@ func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	})
 	if may {
 		c.Abort()
+	} else {
+		f.mptcp.Store(false) // it is plain TCP for whoever looks next
 	}
 	return may
 }

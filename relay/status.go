@@ -16,6 +16,7 @@ type Flow struct {
 	Action   string         `json:"action"`
 	Upstream string         `json:"upstream"`
 	Link     string         `json:"link"`  // where it began
+	Index    int            `json:"-"`     // of that link's device then; 0: not known
 	Local    netip.AddrPort `json:"local"` // our end towards the upstream
 	Since    time.Time      `json:"since"`
 	Up       uint64         `json:"up"` // octets from the LAN host

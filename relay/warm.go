@@ -71,11 +71,7 @@ func quiet(c *net.TCPConn) bool {
 		return false
 	}
 	open := false
-	rc.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		open = err == unix.EAGAIN
-	})
+	rc.Control(func(fd uintptr) { open = peek(fd) == unix.EAGAIN })
 	return open
 }
 

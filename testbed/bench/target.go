@@ -2,7 +2,11 @@
 
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
 
 // target is what Spillway is held to.
 type target struct {
@@ -124,7 +128,7 @@ func (r *Report) targets() [][]string {
 		if met {
 			answer = "yes"
 		}
-		rows = append(rows, []string{t.about, sign + fmt.Sprintf("%.3g", t.limit), fmt.Sprintf(t.format, v), answer})
+		rows = append(rows, []string{t.about, sign + strconv.FormatFloat(math.Round(t.limit*1e4)/1e4, 'f', -1, 64), fmt.Sprintf(t.format, v), answer})
 	}
 	return rows
 }
