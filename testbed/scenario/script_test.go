@@ -13,7 +13,7 @@ const scripts = "../../policy/testdata/"
 
 // simulated are the scripts that need what no network has: traffic that adapts its quality, a window over all links, links that slow each
 // other down for no reason.
-var simulated = []string{"video", "film", "worse", "throttled"}
+var simulated = []string{"video", "film", "worse", "throttled", "bond-lossy"}
 
 func TestEveryScriptIsOfBothWorldsOrSaysWhy(t *testing.T) {
 	files, err := filepath.Glob(scripts + "*.txt")
