@@ -23,7 +23,7 @@ var wanted = strings.Fields(`
 var wantedByPC = strings.Fields(`
 	9p 9pnet_virtio overlay
 	veth tun ppp_generic pppoe sch_netem sch_tbf
-	nft_compat nft_redir nf_log_syslog nfnetlink_log
+	nft_compat nft_redir nf_log_syslog nfnetlink_log nf_conntrack_netlink
 	ip_tables ip6_tables xt_tcpudp xt_mark xt_connmark xt_conntrack xt_REDIRECT xt_nat xt_MASQUERADE xt_TPROXY xt_socket xt_addrtype`)
 
 // module is one file below lib/modules/RELEASE.

@@ -124,6 +124,9 @@ func enter() error {
 	if err := errors.Join(unix.Chdir("/new"), unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
 		return fmt.Errorf("enter the host's root: %w", err)
 	}
+	for name, to := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} { // what udev makes
+		os.Symlink("/proc/self/fd"+to, "/dev/"+name)
+	}
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	return mounts([]mount{
 		{"devpts", "pts", "/dev/pts", 0, ""}, {"tmpfs", "shm", "/dev/shm", 0, ""}, {"cgroup2", "cgroup", "/sys/fs/cgroup", 0, ""},
