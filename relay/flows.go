@@ -236,8 +236,8 @@ func (r *Relay) AskAll() {
 		for _, f := range page {
 			if c := f.conn.Load(); c != nil && f.up != nil {
 				c.Control(func(_, up int) {
-					unix.SetsockoptInt(up, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on)
-					unix.SetsockoptInt(up, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 1) // at once, if nothing was heard for 1 s
+					sockopt.SetInt(up, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on)
+					sockopt.SetInt(up, unix.SOL_TCP, unix.TCP_KEEPIDLE, 1) // at once, if nothing was heard for 1 s
 				})
 			}
 		}
