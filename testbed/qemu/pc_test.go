@@ -5,14 +5,10 @@ package qemu
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"spillway/testbed/netns"
-	"spillway/testbed/world"
 )
 
 // A command runs as root on Debian's kernel with this machine's files: what it writes is gone, but for what it keeps, and its end is
@@ -21,21 +17,7 @@ func TestCommandInAPC(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a machine: not run with -short (make held runs it)")
 	}
-	g, err := Find("amd64-6.12")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := exec.LookPath(g.QEMU); err != nil {
-		netns.Missing(t, "needs "+g.QEMU+" (Debian package "+g.Package+")")
-	}
-	root, err := world.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := Debian{Dir: filepath.Join(root, "build", "qemu"), Log: t.Logf}
-	if _, err := store.Kernel(g.Kernel); err != nil {
-		netns.Missing(t, "needs a kernel: "+err.Error())
-	}
+	g, store := hosted(t, "amd64-6.12")
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	kept, gone, output := t.TempDir(), filepath.Join(t.TempDir(), "gone"), new(strings.Builder)

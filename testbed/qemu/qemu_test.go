@@ -25,10 +25,9 @@ func TestAnEmulatedRouterRelaysAndFailsOver(t *testing.T) {
 	}
 }
 
-// prepared is a guest with its image. What a laptop lacks skips the test, by name; with CI=true it fails.
-func prepared(t *testing.T, name string) (Guest, Image) {
+// hosted is a guest that this machine can boot, and where its kernel is. What a laptop lacks skips the test, by name; with CI=true it fails.
+func hosted(t *testing.T, name string) (Guest, Debian) {
 	t.Helper()
-	netns.Require(t)
 	g, err := Find(name)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +43,14 @@ func prepared(t *testing.T, name string) (Guest, Image) {
 	if _, err := store.Kernel(g.Kernel); err != nil {
 		netns.Missing(t, "needs a kernel: "+err.Error())
 	}
+	return g, store
+}
+
+// prepared is such a guest with its image, in the place of a router in namespaces.
+func prepared(t *testing.T, name string) (Guest, Image) {
+	t.Helper()
+	netns.Require(t)
+	g, store := hosted(t, name)
 	if _, err := store.Userland(g.Userland); err != nil {
 		netns.Missing(t, "needs busybox and nft: "+err.Error())
 	}

@@ -32,20 +32,17 @@ func main() {
 		err = serve()
 	}
 	fmt.Fprintln(os.Stderr, "init:", err)
-	halt()
+	guest.SwitchOff()
 }
 
 // boot makes a bare kernel a usable system.
 func boot() error {
-	for _, m := range []struct{ kind, path string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"}} {
-		os.MkdirAll(m.path, 0o755)
-		if err := unix.Mount(m.kind, m.path, m.kind, 0, ""); err != nil {
-			return fmt.Errorf("mount %s: %w", m.path, err)
-		}
+	if err := guest.Begin(); err != nil {
+		return err
 	}
-	if console, err := os.OpenFile("/dev/console", os.O_RDWR, 0); err == nil {
-		for fd := range 3 {
-			unix.Dup3(int(console.Fd()), fd, 0)
+	for _, dir := range []string{"/tmp", "/run"} {
+		if err := guest.Mount("tmpfs", "tmpfs", dir, 0, ""); err != nil {
+			return err
 		}
 	}
 	os.MkdirAll("/var/run", 0o755)
@@ -143,15 +140,9 @@ func (d *daemon) do(r guest.Request) (any, error) {
 	case guest.Measure:
 		return d.measure(r.Text != guest.Brief)
 	case guest.Halt:
-		halt()
+		guest.SwitchOff()
 	}
 	return nil, fmt.Errorf("verb %q: there is none of that name", r.Do)
-}
-
-func halt() {
-	unix.Sync()
-	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // QEMU ends: -no-reboot
-	select {}
 }
 
 func write(path, text string) error {

@@ -23,19 +23,12 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "pc:", err)
 	}
-	unix.Sync()
-	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // QEMU ends: -no-reboot
-	select {}
+	guest.SwitchOff()
 }
 
 func run() error {
-	if err := mounts([]mount{{"proc", "proc", "/proc", 0, ""}, {"sysfs", "sys", "/sys", 0, ""}, {"devtmpfs", "dev", "/dev", 0, ""}}); err != nil {
+	if err := guest.Begin(); err != nil {
 		return err
-	}
-	if console, err := os.OpenFile("/dev/console", os.O_RDWR, 0); err == nil {
-		for fd := range 3 {
-			unix.Dup3(int(console.Fd()), fd, 0)
-		}
 	}
 	if err := guest.LoadModules("/modules"); err != nil {
 		return err
@@ -86,9 +79,8 @@ type mount struct {
 
 func mounts(all []mount) error {
 	for _, m := range all {
-		os.MkdirAll(m.target, 0o755)
-		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.options); err != nil {
-			return fmt.Errorf("mount %s: %w", m.target, err)
+		if err := guest.Mount(m.kind, m.source, m.target, m.flags, m.options); err != nil {
+			return err
 		}
 	}
 	return nil
