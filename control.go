@@ -85,9 +85,11 @@ type house struct {
 	state      string // as last told
 	stateSince time.Time
 
-	inherited []*os.File  // listening sockets of a predecessor
-	opened    bool        // the door was, once
-	deaf      bool        // joins are not heard of: see listen
+	inherited []*os.File // listening sockets of a predecessor
+	opened    bool       // the door was, once
+	deaf      bool       // joins are not heard of: see listen
+	resting   bool       // nor anything else
+	crowd     crowd
 	succeeded atomic.Bool // a successor has ours
 
 	features mptcp.Features
@@ -219,7 +221,7 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	} else {
 		stepPaths(now, h.paths, h.views(now))
 	}
-	h.listen(now)
+	h.listen(now, h.relay.Accepted())
 	h.enforce(now)
 	h.persist(now)
 	return nil

@@ -138,12 +138,23 @@ func (h *house) subflowJoined(local netip.Addr) (news bool) {
 }
 
 // listen has the kernel tell of joins while one would be news. Else each connection would wake a thread for nothing, at a tenth of what
-// it costs in all.
-func (h *house) listen(now time.Time) {
+// it costs in all. While connections crowd, each end of theirs would have the kernel compared, and a second apart at least (watchJoins): it is
+// then without being told.
+func (h *house) listen(now time.Time, accepted int64) {
 	wants := h.hurried(now)
 	for i := range h.paths {
 		s := &h.paths[i]
 		wants = wants || s.want == endpointActive && !h.joined[i] && now.Sub(s.active) < joinTime
+	}
+	if h.crowd.see(now, accepted) {
+		h.poke()
+	}
+	if rest := h.crowd.many && !wants && h.steering == nil; rest != h.resting {
+		if err := h.ear.Rest(rest); err != nil {
+			h.log.Debug("path-manager events", "error", err)
+			return
+		}
+		h.resting = rest
 	}
 	if h.deaf != wants {
 		return
@@ -157,6 +168,26 @@ func (h *house) listen(now time.Time) {
 		return
 	}
 	h.deaf = !wants
+}
+
+// crowd tells whether many connections come, by their number so far. The zero value is ready.
+type crowd struct {
+	at       time.Time // of the last count
+	accepted int64
+	many     bool
+}
+
+const crowdFrom = 50 // connections a second
+
+// see counts, once in a second, and tells whether it has found many.
+func (c *crowd) see(now time.Time, accepted int64) bool {
+	d := now.Sub(c.at)
+	if d < time.Second {
+		return false
+	}
+	c.many = !c.at.IsZero() && float64(accepted-c.accepted) >= crowdFrom*d.Seconds()
+	c.at, c.accepted = now, accepted
+	return c.many
 }
 
 // countLonely counts, by link, the connections whose only established subflow is there.

@@ -145,8 +145,42 @@ func TestJoinsAreHeardOfWhileOneIsNews(t *testing.T) {
 		{"it has gone", func() { h.paths[0] = pathState{} }, true},
 	} {
 		s.do()
-		if h.listen(now); h.deaf != s.deaf {
+		if h.listen(now, 0); h.deaf != s.deaf {
 			t.Errorf("%s: deaf %v", s.why, h.deaf)
+		}
+	}
+}
+
+// TestNothingIsHeardInACrowd: the kernel makes eight messages of each connection's life while anybody hears.
+func TestNothingIsHeardInACrowd(t *testing.T) {
+	now, accepted := time.Unix(1000, 0), int64(1000)
+	h := &house{paths: make([]pathState, 2), joined: make([]bool, 2), deaf: true, poked: make(chan struct{}, 1)}
+	for _, s := range []struct {
+		why                  string
+		after                time.Duration
+		came                 int64
+		do                   func()
+		rests, deaf, compare bool
+	}{
+		{"1,000 had come before", 0, 0, nil, false, true, false},
+		{"a few come", time.Second, 49, nil, false, true, false},
+		{"many come", time.Second, 50, nil, true, true, true},
+		{"the same second", 900 * time.Millisecond, 1000, nil, true, true, false},
+		{"and they go on", 100 * time.Millisecond, 1000, nil, true, true, true},
+		{"LTE begins", 100 * time.Millisecond, 100, func() { h.paths[1] = pathState{want: endpointActive, active: now} }, false, false, false},
+		{"it has joined", 100 * time.Millisecond, 100, func() { h.joined[1] = true }, true, true, false},
+		{"a turn comes late", 10 * time.Second, 100, nil, false, true, false},
+	} {
+		now, accepted = now.Add(s.after), accepted+s.came
+		if s.do != nil {
+			s.do()
+		}
+		h.listen(now, accepted)
+		if h.resting != s.rests || h.deaf != s.deaf || len(h.poked) > 0 != s.compare {
+			t.Errorf("%s: resting %v, deaf %v, compared %v", s.why, h.resting, h.deaf, len(h.poked) > 0)
+		}
+		if len(h.poked) > 0 {
+			<-h.poked
 		}
 	}
 }

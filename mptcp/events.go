@@ -54,7 +54,9 @@ var ErrOverrun = errors.New("path-manager events were lost: the queue overflowed
 type Ear struct {
 	mu    sync.Mutex
 	kinds []EventKind
-	c     *netlink.Conn // while Events runs
+	rests bool
+	c     *netlink.Conn // while Events runs, with
+	group uint32
 }
 
 // Hear has the kernel drop what is not of these kinds from now on (none: all are heard). What was queued before still comes. It may be
@@ -68,14 +70,45 @@ func (e *Ear) Hear(kinds ...EventKind) error {
 	return filterEvents(e.c, kinds)
 }
 
-// attend takes the socket that is heard, nil at the end.
-func (e *Ear) attend(c *netlink.Conn) error {
+// Rest has nothing heard while it is on. The kernel makes no events then, unless somebody else hears (genl_has_listeners in
+// net/mptcp/pm_netlink.c): Hear drops them when they are made, and a connection's life is eight. What was queued before still comes. It may be
+// called from anywhere.
+func (e *Ear) Rest(on bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.c = c; c == nil || len(e.kinds) == 0 {
+	was := e.rests
+	if e.rests = on; e.c == nil || on == was {
 		return nil
 	}
-	return filterEvents(c, e.kinds)
+	if on {
+		return e.c.LeaveGroup(e.group)
+	}
+	return e.c.JoinGroup(e.group)
+}
+
+// attend hears the group with a socket.
+func (e *Ear) attend(c *netlink.Conn, group uint32) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.c, e.group = c, group; len(e.kinds) > 0 {
+		if err := filterEvents(c, e.kinds); err != nil {
+			return err
+		}
+	}
+	if e.rests {
+		return nil
+	}
+	if err := c.JoinGroup(group); err != nil {
+		return fmt.Errorf("hear %s (CAP_NET_ADMIN is needed): %w", pmEvents, err)
+	}
+	return nil
+}
+
+// leave forgets the socket.
+func (e *Ear) leave() {
+	e.mu.Lock()
+	e.c = nil
+	e.mu.Unlock()
 }
 
 // Events calls fn for each event of the current network namespace, in order, on the caller's goroutine. It returns nil when ctx ends,
@@ -90,11 +123,13 @@ func (e *Ear) Events(ctx context.Context, fn func(Event)) error {
 	if err != nil {
 		return err
 	}
-	if err := e.attend(c); err != nil {
-		return err
+	group, ok := f.groups[pmEvents]
+	if !ok {
+		return fmt.Errorf("netlink family %s has no group %s", pmFamily, pmEvents)
 	}
-	defer e.attend(nil)
-	if err := joinEvents(c, f); err != nil {
+	_ = c.Set(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller buffer overruns earlier, which Events reports
+	defer e.leave()
+	if err := e.attend(c, group); err != nil {
 		return err
 	}
 	// A deadline in the past wakes the reader without pulling the socket away from under it.
@@ -138,19 +173,6 @@ const mostOfEvent = 1 << 18
 // eventBuffer holds the events of a few thousand connections that start or end at once: some 200 octets each, and
 // the kernel's own bookkeeping for them.
 const eventBuffer = 1 << 20
-
-// joinEvents subscribes to the path manager's events.
-func joinEvents(c *netlink.Conn, f family) error {
-	_ = c.Set(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller buffer overruns earlier, which Events reports
-	group, ok := f.groups[pmEvents]
-	if !ok {
-		return fmt.Errorf("netlink family %s has no group %s", pmFamily, pmEvents)
-	}
-	if err := c.JoinGroup(group); err != nil {
-		return fmt.Errorf("hear %s (CAP_NET_ADMIN is needed): %w", pmEvents, err)
-	}
-	return nil
-}
 
 // receiveEvents hands events to fn until ctx ends or the conversation fails.
 func receiveEvents(ctx context.Context, c *netlink.Conn, family uint16, fn func(Event)) error {

@@ -84,6 +84,21 @@ func TestEventsTellTheStory(t *testing.T) {
 			t.Fatalf("no event of the newly chosen kind %d", want)
 		}
 	}
+	must(t, chooses.Rest(true))
+	waitForSubscriptions(t, w.cpe, 1)
+	unheard := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")})
+	ping(t, unheard, "nobody makes an event of this")
+	unheard.Close()
+	next(t, events, EventClosed)
+	must(t, chooses.Rest(false))
+	waitForSubscriptions(t, w.cpe, 2)
+	heard := w.dial(t, server, DialOptions{Local: netip.MustParseAddr("10.1.0.1")})
+	in, err = ConnInfo(heard)
+	must(t, err)
+	if e := await.Value(t, "an event after the rest", chosen); e.Kind != EventCreated || e.Token != in.Token {
+		t.Errorf("after the rest came %+v, want the beginning of %#x", e, in.Token)
+	}
+	heard.Close()
 	cancel()
 	must(t, await.Value(t, "the end of the events that were chosen", chosenEnded))
 	select {

@@ -115,6 +115,14 @@ func (c *Conn) JoinGroup(group uint32) error {
 	return nil
 }
 
+// LeaveGroup hears no more of a multicast group. What was queued before still comes.
+func (c *Conn) LeaveGroup(group uint32) error {
+	if err := c.Set(unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, int(group)); err != nil {
+		return fmt.Errorf("leave netlink group %d: %w", group, err)
+	}
+	return nil
+}
+
 // Set sets a socket option.
 func (c *Conn) Set(level, option, value int) error {
 	var inner error

@@ -16,7 +16,7 @@ import (
 const (
 	openFor   = int64(200 * time.Millisecond) // how long an opening may stay with a loop
 	soonIs    = int64(10 * time.Millisecond)  // what Conn.Soon waits
-	mostTaken = 4                             // connections accepted before others get their turn, while nobody waits in vain
+	mostTaken = 16                            // connections accepted before others get their turn, while nobody waits in vain
 )
 
 // Arrival is a connection that a loop has accepted, or why it could not.
