@@ -17,8 +17,9 @@ type Contestant struct {
 	Kind        string // "limit", "yardstick", "spillway", "peer"
 	needs       []string
 	intercept   string // how connections come to it: "tproxy", "redirect", "" by itself or not at all
-	own         bool   // it adds the second link itself
+	own         bool   // the kernel adds no second link for it: it does so itself, or goes without
 	rhythm      bool   // it does only what has a line's rhythm
+	brief       bool   // it does only what makes connections
 	command     func(s *Stage) ([]string, error)
 }
 
@@ -27,8 +28,10 @@ const (
 	NAT      = "kernel NAT"
 	CRW      = "C read/write"
 	CSplice  = "C splice"
+	COne     = "C on one link"
 	CNap     = "C by the clock"
 	Spillway = "Spillway"
+	Overflow = "Spillway overflow"
 	HAPair   = "HAProxy pair"
 	HAOne    = "HAProxy" // to one place
 )
@@ -38,9 +41,15 @@ func Contestants() []Contestant {
 	to, port := fmt.Sprintf("%s:%d", hagAddr, convertPort), fmt.Sprint(relayPort)
 	return []Contestant{
 		{Name: Spillway, Kind: "spillway", About: "the daemon as it is installed, RFC 8803, links bonded", own: true,
-			command: spillway},
+			command: func(s *Stage) ([]string, error) { return spillway(s, "bond") }},
+		{Name: Overflow, Kind: "spillway", About: "in its default mode: what is over before the first link is full has no subflow on the second", own: true, brief: true,
+			command: func(s *Stage) ([]string, error) { return spillway(s, "overflow") }},
 		{Name: NAT, Kind: "limit", About: "no relay, one link: what forwarding itself costs"},
 		{Name: CRW, Kind: "yardstick", About: "220 lines, one thread, epoll, one buffer of 128 KiB, RFC 8803 with the request in the SYN", intercept: "tproxy",
+			command: func(s *Stage) ([]string, error) {
+				return []string{s.bin.C, "convert", "rw", port, hagAddr, fmt.Sprint(convertPort)}, nil
+			}},
+		{Name: COne, Kind: "yardstick", About: "C read/write without a second subflow, as Spillway overflow", intercept: "tproxy", own: true, brief: true,
 			command: func(s *Stage) ([]string, error) {
 				return []string{s.bin.C, "convert", "rw", port, hagAddr, fmt.Sprint(convertPort)}, nil
 			}},
@@ -73,7 +82,7 @@ func Contestants() []Contestant {
 
 // does tells whether a work is for this contestant.
 func (c Contestant) does(w Work) bool {
-	return !c.rhythm || (w.Rate > 0 || w.Lines.Buffer > 0) && w.Ask == 0
+	return (!c.rhythm || (w.Rate > 0 || w.Lines.Buffer > 0) && w.Ask == 0) && (!c.brief || w.Parallel > 0)
 }
 
 // Missing names what a contestant lacks on this machine; "" if nothing.
@@ -130,8 +139,8 @@ func (s *Stage) Enter(c Contestant) (p *Proc, err error) {
 }
 
 // spillway is as installed, but for three keys: the benchmark is one LAN host with ten thousand connections; it changes the
-// rates of the lines from one second to the next, so all links are used from the start (as the others do) and none is given up.
-func spillway(s *Stage) ([]string, error) {
+// rates of the lines from one second to the next, so in mode bond all links are used from the start (as the others do), and none is given up.
+func spillway(s *Stage, mode string) ([]string, error) {
 	file, err := s.write("spillway.toml", `[log]
 level = "warn"
 [daemon]
@@ -152,7 +161,7 @@ role = "overflow"
 address = "`+hagAddr+`"
 port = `+fmt.Sprint(convertPort)+`
 [policy]
-mode = "bond"
+mode = "`+mode+`"
 never_worse = false
 [relay]
 max_sessions = 60000

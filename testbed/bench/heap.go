@@ -19,7 +19,7 @@ func (s *Stage) heap(ctx context.Context) (string, error) {
 	if err := command(ctx, s.bin.root, append(os.Environ(), "CGO_ENABLED=0"), "go", "test", "-c", "-o", binary, "."); err != nil {
 		return "", err
 	}
-	args, err := spillway(s)
+	args, err := spillway(s, "bond")
 	if err != nil {
 		return "", err
 	}

@@ -18,9 +18,12 @@ type target struct {
 }
 
 // ratio divides Spillway's median by another's.
-func ratio(key, other string) func(*Report) (float64, bool) {
+func ratio(key, other string) func(*Report) (float64, bool) { return ratioOf(Spillway, key, other) }
+
+// ratioOf divides one's median by another's.
+func ratioOf(one, key, other string) func(*Report) (float64, bool) {
 	return func(r *Report) (float64, bool) {
-		a, ok := r.Entry(Spillway).Median(key)
+		a, ok := r.Entry(one).Median(key)
 		b, ok2 := r.Entry(other).Median(key)
 		return a / b, ok && ok2 && b > 0
 	}
@@ -95,6 +98,14 @@ func targetList() []target {
 		{"connections/s, 64 at once, × shadowsocks-libev", ratio("rr64.rate", "shadowsocks-libev"), 1, false, "%.2f"},
 		{"connections/s, serial, × sing-box", ratio("rr1.rate", "sing-box"), 2, false, "%.2f"},
 		{"connections/s, 64 at once, × sing-box", ratio("rr64.rate", "sing-box"), 2, false, "%.2f"},
+		{"in mode overflow: connections/s, serial, × C on one link", ratioOf(Overflow, "rr1.rate", COne), 0.95, false, "%.2f"},
+		{"in mode overflow: connections/s, 64 at once, × C on one link", ratioOf(Overflow, "rr64.rate", COne), 0.95, false, "%.2f"},
+		{"in mode overflow: connections/s, serial, × HAProxy pair", ratioOf(Overflow, "rr1.rate", HAPair), 1, false, "%.2f"},
+		{"in mode overflow: connections/s, 64 at once, × HAProxy pair", ratioOf(Overflow, "rr64.rate", HAPair), 1, false, "%.2f"},
+		{"in mode overflow: connections/s, serial, × shadowsocks-libev", ratioOf(Overflow, "rr1.rate", "shadowsocks-libev"), 1, false, "%.2f"},
+		{"in mode overflow: connections/s, 64 at once, × shadowsocks-libev", ratioOf(Overflow, "rr64.rate", "shadowsocks-libev"), 1, false, "%.2f"},
+		{"in mode overflow: connections/s, serial, × sing-box", ratioOf(Overflow, "rr1.rate", "sing-box"), 2, false, "%.2f"},
+		{"in mode overflow: connections/s, 64 at once, × sing-box", ratioOf(Overflow, "rr64.rate", "sing-box"), 2, false, "%.2f"},
 		{"set-up p99, serial, × C", ratio("rr1.p99", CRW), 1.5, true, "%.2f"},
 		{"user memory per idle connection, 1,000, octets", of("memory1000.user", ""), 2048, true, "%.0f"},
 		{"user memory per idle connection, 10,000, octets", of("memory10000.user", ""), 2048, true, "%.0f"},
@@ -110,7 +121,8 @@ func targetList() []target {
 // aboutTargets is why some stand there twice.
 const aboutTargets = "*HAProxy pair* speaks a protocol that names the destination, which is what connections per second are promised against; " +
 	"*HAProxy to one place* speaks none and forwards everything to one server, so it is no peer but a limit: its rows are here to show how " +
-	"far that is.\n\n"
+	"far that is. Peers have no policy: their kernel gives each connection a second subflow, as mode bond does. In mode overflow, the default, a connection " +
+	"that is over before the first link is full has none; *C on one link* is the yardstick for that.\n\n"
 
 // targets says which are met.
 func (r *Report) targets() [][]string {
