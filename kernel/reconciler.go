@@ -190,7 +190,13 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(ctx, State{})
+	done, err := r.apply(ctx, State{})
+	if r.nfnl != nil && HasConntrack() {
+		if err := r.ours.forgetRelayed(r.nfnl); err != nil { // a kernel without ctnetlink
+			r.log.Debug("connections that were relayed are not forgotten", "error", err)
+		}
+	}
+	return done, err
 }
 
 func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
