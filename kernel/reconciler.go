@@ -190,13 +190,7 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	done, err := r.apply(ctx, State{})
-	if r.nfnl != nil && HasConntrack() {
-		if err := r.ours.forgetRelayed(r.nfnl); err != nil { // a kernel without ctnetlink
-			r.log.Debug("connections that were relayed are not forgotten", "error", err)
-		}
-	}
-	return done, err
+	return r.apply(ctx, State{})
 }
 
 func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {

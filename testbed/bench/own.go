@@ -29,8 +29,8 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	return err
 }
 
-// changes measures, while four hosts keep connecting, the start, restarts as an init system does them, and new binaries that take over. Four: one may
-// have to repeat a SYN for a second.
+// changes measures, while hosts keep connecting, the start, restarts as an init system does them, and new binaries that take over. The hosts pause, so
+// that none uses a port again: the router's socket of before is in TIME_WAIT, early demultiplexing finds it, and ip_forward drops the SYN.
 func (s *Stage) changes(c Contestant, add func(string, float64)) (p *Proc, err error) {
 	const times = 3
 	if err := s.bond(false); err != nil {
@@ -46,7 +46,7 @@ func (s *Stage) changes(c Contestant, add func(string, float64)) (p *Proc, err e
 	var hosts sync.WaitGroup
 	hosts.Go(func() {
 		o := outcome{}
-		s.loadMarked(5*time.Second, demand{Parallel: 4, For: 10 * time.Second}, func(string) {}, &o)
+		s.loadMarked(5*time.Second, demand{Parallel: 8, Pause: 20 * time.Millisecond, For: 10 * time.Second}, func(string) {}, &o)
 	})
 	defer hosts.Wait()
 	time.Sleep(500 * time.Millisecond)
