@@ -28,6 +28,7 @@ type applier struct {
 
 	mu      sync.Mutex
 	state   kernel.State
+	asked   bool         // a state is wanted: until then what a predecessor left stays
 	held    kernel.State // the last that was applied whole
 	applied bool         // a first state is in the kernel
 }
@@ -51,7 +52,7 @@ func newApplier(k *kernel.Reconciler, log *journal.Logger) *applier {
 func (a *applier) want(s kernel.State) {
 	a.mu.Lock()
 	same := a.applied && sameState(a.state, s)
-	a.state = s
+	a.state, a.asked = s, true
 	a.mu.Unlock()
 	if !same {
 		a.again()
@@ -112,11 +113,13 @@ func (a *applier) run(ctx context.Context) error {
 		case <-a.wake:
 			hinted = true
 		case <-time.After(next):
-			if wait == 0 && !a.ready() {
-				continue // nothing is wanted yet
-			}
 		}
-		wanted := a.wanted()
+		a.mu.Lock()
+		wanted, asked := a.state, a.asked
+		a.mu.Unlock()
+		if !asked {
+			continue // of a hint that came before the first plan
+		}
 		ops, err := a.kernel.Apply(ctx, wanted)
 		for _, op := range ops {
 			a.log.Debug("kernel", "op", op.String())

@@ -3,11 +3,15 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"spillway/journal"
 	"spillway/kernel"
 	"spillway/mptcp"
 	"spillway/policy"
@@ -248,4 +252,17 @@ func TestStartOn(t *testing.T) {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
+}
+
+// What a predecessor left in the kernel stays until the first plan says what shall be there: to a successor's hints nothing happens before.
+func TestNothingIsAppliedBeforeAnythingIsWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*applyEvery)
+		defer cancel()
+		a := newApplier(nil, journal.New(io.Discard, journal.Info)) // any use of the kernel would panic
+		a.again()
+		if err := a.run(ctx); err != nil || a.ready() {
+			t.Errorf("applied %v, error %v", a.ready(), err)
+		}
+	})
 }

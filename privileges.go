@@ -17,21 +17,13 @@ var kept = []uint{
 	unix.CAP_NET_BIND_SERVICE, // a LAN host's own source port under 1024, for the transparent protocol
 }
 
-// dropPrivileges gives up, for every thread and for good, every capability but the kept ones, and forbids gaining any by exec.
-// The user stays root: files and /proc/sys are root's.
+// dropPrivileges gives up, for every thread and for good, every capability but the kept ones, and forbids gaining any by exec: with no_new_privs
+// a program of root's gets what we have and no more (security/commoncap.c, cap_bprm_creds_from_file). The bounding set, which would say the
+// same, takes a call on every thread for each capability. The user stays root: files and /proc/sys are root's.
 func dropPrivileges() error {
 	keep := uint64(0)
 	for _, c := range kept {
 		keep |= 1 << c
-	}
-	for c := uint(0); c <= unix.CAP_LAST_CAP; c++ {
-		if keep&(1<<c) != 0 {
-			continue
-		}
-		// EINVAL: a capability that this kernel doesn't know. EPERM: we may not, so neither is there much to drop.
-		if errno := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c)); errno != 0 && errno != unix.EINVAL && errno != unix.EPERM {
-			return fmt.Errorf("drop capability %d from the bounding set: %w", c, errno)
-		}
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var now [2]unix.CapUserData

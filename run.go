@@ -215,7 +215,7 @@ func (h *house) openDoor() error {
 
 // awaitSilence waits until nobody answers at a control socket.
 func awaitSilence(path string) error {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		c, err := net.DialTimeout("unix", path, time.Second)
 		if err != nil {
 			return nil

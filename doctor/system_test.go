@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"spillway/testbed/netns"
 )
@@ -14,6 +15,8 @@ import (
 // The commands of System against a real kernel: does nft take the rules that are checked, does `ip route get` tell the
 // way of a source address, and is a missing rule seen?
 func TestSystemInANamespace(t *testing.T) {
+	defer func(usual time.Duration) { commandTime = usual }(commandTime)
+	commandTime = time.Minute // of a busy machine
 	ns, far := netns.New(t, "cpe"), netns.New(t, "isp")
 	if _, err := exec.LookPath("nft"); err != nil {
 		netns.Missing(t, "needs nft (Debian package nftables)")

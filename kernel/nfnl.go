@@ -48,7 +48,7 @@ func nftAsk(c *netlink.Conn, message uint16, flags uint16, fill func(*netlink.En
 		return err
 	}
 	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
-	msgs, err := ask(c, netlink.Message{Type: nftType(message), Flags: flags, Data: body})
+	msgs, err := c.Execute(netlink.Message{Type: nftType(message), Flags: flags, Data: body})
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,26 @@ func nftAsk(c *netlink.Conn, message uint16, flags uint16, fill func(*netlink.En
 		}
 	}
 	return nil
+}
+
+// deleteTable takes our table away; without one nothing is done. It is a transaction of one request. nft, which would say the same, waits until
+// the kernel has forgotten the table too.
+func deleteTable(c *netlink.Conn) error {
+	if c == nil {
+		return nil
+	}
+	ae := new(netlink.Encoder)
+	ae.String(unix.NFTA_TABLE_NAME, TableName)
+	name, err := ae.Encode()
+	if err != nil {
+		return err
+	}
+	batch := func(kind uint16) netlink.Message { // struct nfgenmsg with the subsystem, big-endian
+		return netlink.Message{Type: kind, Data: []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}}
+	}
+	err = c.Transact(batch(unix.NFNL_MSG_BATCH_BEGIN), netlink.Message{Type: nftType(unix.NFT_MSG_DELTABLE), Flags: unix.NLM_F_ACK,
+		Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, name...)}, batch(unix.NFNL_MSG_BATCH_END))
+	return except(err, unix.ENOENT)
 }
 
 func cstring(b []byte) string {

@@ -265,7 +265,7 @@ func (r *Reconciler) do(ctx context.Context, op Op) error {
 	case LoadTable:
 		return r.loadTable(ctx, op.Ruleset)
 	case DelTable:
-		return r.run(ctx, "table inet "+TableName+"\ndelete table inet "+TableName+"\n")
+		return deleteTable(r.nfnl)
 	}
 	return errors.New("unknown operation")
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -271,22 +270,7 @@ func (n Numbers) readRoutes(c *netlink.Conn) ([]Route, error) {
 }
 
 func dump(c *netlink.Conn, kind uint16, body []byte) ([]netlink.Message, error) {
-	return ask(c, netlink.Message{Type: kind, Flags: unix.NLM_F_DUMP, Data: body})
-}
-
-// ask sends a request, and again when somebody changed what was being dumped. In the end an inconsistent answer is
-// better than none: adding what is there and removing what isn't are no errors, and the next reading is true.
-func ask(c *netlink.Conn, m netlink.Message) (answers []netlink.Message, err error) {
-	for range 4 {
-		answers, err = c.Execute(m)
-		torn := errors.Is(err, unix.EINTR) || slices.ContainsFunc(answers, func(a netlink.Message) bool {
-			return a.Flags&unix.NLM_F_DUMP_INTR != 0
-		})
-		if !torn {
-			break
-		}
-	}
-	return answers, err
+	return c.Execute(netlink.Message{Type: kind, Flags: unix.NLM_F_DUMP, Data: body})
 }
 
 func change(c *netlink.Conn, kind uint16, flags uint16, body []byte) error {

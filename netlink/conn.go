@@ -3,8 +3,10 @@
 package netlink
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -139,26 +141,54 @@ func (c *Conn) Send(m Message) error {
 	return c.send(m)
 }
 
-// send makes m a request, with a number of its own.
-func (c *Conn) send(m Message) error {
+// send makes messages requests with one number of their own, in one datagram.
+func (c *Conn) send(all ...Message) error {
 	c.seq++
-	m.Flags, m.Seq = m.Flags|unix.NLM_F_REQUEST, c.seq
+	var b []byte
+	for _, m := range all {
+		m.Flags, m.Seq = m.Flags|unix.NLM_F_REQUEST, c.seq
+		b = append(b, Frame(m)...)
+		b = append(b, 0, 0, 0)[:align(len(b))]
+	}
 	if c.file != nil {
-		_, err := c.file.Write(Frame(m))
+		_, err := c.file.Write(b)
 		return err
 	}
-	_, err := unix.Write(c.fd, Frame(m))
+	_, err := unix.Write(c.fd, b)
 	return os.NewSyscallError("write", err)
 }
 
 // Execute sends a request and returns what the kernel answers: all of a dump (unix.NLM_F_DUMP), else one message, and none to what is but
-// acknowledged (unix.NLM_F_ACK). A refusal is an *Error. A dump that was disturbed by a change has NLM_F_DUMP_INTR in some message.
+// acknowledged (unix.NLM_F_ACK). A refusal is an *Error. A dump that was disturbed by a change is asked for again; at the fourth time an
+// inconsistent one is better than none.
 func (c *Conn) Execute(request Message) (answers []Message, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.send(request); err != nil {
-		return nil, err
+	for range 4 {
+		if err = c.send(request); err != nil {
+			return nil, err
+		}
+		answers, err = c.answers(request)
+		if !errors.Is(err, unix.EINTR) && !slices.ContainsFunc(answers, Message.torn) {
+			break
+		}
 	}
+	return answers, err
+}
+
+// Transact sends a request between the messages that begin and end a transaction, in one datagram. The request is to be acknowledged.
+func (c *Conn) Transact(begin, request, end Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.send(begin, request, end); err != nil {
+		return err
+	}
+	_, err := c.answers(request)
+	return err
+}
+
+// answers reads what the kernel says to the request sent last.
+func (c *Conn) answers(request Message) (answers []Message, err error) {
 	for whole := false; !whole; {
 		b, err := c.datagram()
 		if err != nil {

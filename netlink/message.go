@@ -80,6 +80,9 @@ func (m Message) Last() (bool, error) {
 	return true, &Error{syscall.Errno(-code), m.text()}
 }
 
+// torn tells whether m is of a dump that a change has disturbed.
+func (m Message) torn() bool { return m.Flags&unix.NLM_F_DUMP_INTR != 0 }
+
 // text is the kernel's explanation behind an errno (struct nlmsgerr: the errno, and the request's header, with its body
 // unless the answer is capped).
 func (m Message) text() string {

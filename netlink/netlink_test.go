@@ -290,3 +290,79 @@ func TestReceiveEnds(t *testing.T) {
 		}
 	}
 }
+
+// kernel is a made-up one: what it is sent, and what it answers, a datagram for each.
+func kernel(t *testing.T, answers ...Message) (c *Conn, sent <-chan []byte) {
+	t.Helper()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = Over(ends[0])
+	all := make(chan []byte, len(answers))
+	go func() {
+		defer unix.Close(ends[1])
+		for _, m := range answers {
+			b := make([]byte, 1<<12)
+			n, err := unix.Read(ends[1], b)
+			if err != nil || n < unix.NLMSG_HDRLEN {
+				return
+			}
+			all <- b[:n]
+			m.Seq = binary.NativeEndian.Uint32(b[8:])
+			unix.Write(ends[1], append(Frame(m), Frame(Message{Type: unix.NLMSG_DONE, Seq: m.Seq})...))
+		}
+	}()
+	t.Cleanup(func() { c.Close() })
+	return c, all
+}
+
+// A dump that a change has disturbed is asked for again, and taken as it is in the end.
+func TestATornDumpIsAskedForAgain(t *testing.T) {
+	torn := Message{Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_MULTI | unix.NLM_F_DUMP_INTR, Data: []byte("torn")}
+	whole := Message{Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_MULTI, Data: []byte("full")}
+	interrupted := Message{Type: unix.NLMSG_DONE, Data: refusal(int32(unix.EINTR), 0, "").Data[:4]}
+	for _, c := range []struct {
+		name    string
+		answers []Message
+		want    string
+		err     error
+		times   int
+	}{
+		{"whole", []Message{whole}, "full", nil, 1},
+		{"torn once", []Message{torn, whole}, "full", nil, 2},
+		{"interrupted, then torn", []Message{interrupted, torn, whole}, "full", nil, 3},
+		{"always torn", []Message{torn, torn, torn, torn, whole}, "torn", nil, 4},
+		{"always interrupted", []Message{interrupted, interrupted, interrupted, interrupted, whole}, "", unix.EINTR, 4},
+	} {
+		k, sent := kernel(t, c.answers...)
+		got, err := k.Execute(Message{Type: unix.RTM_GETLINK, Flags: unix.NLM_F_DUMP})
+		said := ""
+		for _, m := range got {
+			said += string(m.Data)
+		}
+		if said != c.want || !errors.Is(err, c.err) || len(sent) != c.times {
+			t.Errorf("%s: %q, %v, asked %d times; want %q, %v, %d times", c.name, said, err, len(sent), c.want, c.err, c.times)
+		}
+	}
+}
+
+// A transaction is one datagram, each message of which begins where the one before says.
+func TestATransactionIsOneDatagram(t *testing.T) {
+	k, sent := kernel(t, refusal(int32(unix.ENOENT), 0, ""))
+	err := k.Transact(Message{Type: 1, Data: []byte("begin")}, Message{Type: 2, Flags: unix.NLM_F_ACK, Data: []byte("delete")}, Message{Type: 3})
+	if !errors.Is(err, unix.ENOENT) {
+		t.Errorf("error %v, want that of the request", err)
+	}
+	b, seq := <-sent, uint32(0)
+	for i, want := range []string{"begin", "delete", ""} {
+		m, rest, err := Next(b)
+		if err != nil || string(m.Data) != want || int(m.Type) != i+1 || i > 0 && m.Seq != seq {
+			t.Errorf("message %d: %+v, %v; want %q", i+1, m, err, want)
+		}
+		b, seq = rest, m.Seq
+	}
+	if len(b) > 3 {
+		t.Errorf("%d octets more", len(b))
+	}
+}

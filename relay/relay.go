@@ -80,6 +80,9 @@ func (r *Relay) settle(cfg Config, old *settings) *settings {
 	return s
 }
 
+// drainLook is how soon a closing relay notices that the last connection has ended, at first.
+const drainLook = 2 * time.Millisecond
+
 // Run serves until ctx ends, then closes the door, lets connections finish for Config.DrainTimeout, resets the
 // rest and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
@@ -89,9 +92,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	warmer.Wait()
 	r.CloseDoor()
 	r.knocks.drain()
-	end := time.Now().Add(r.settings.Load().DrainTimeout)
-	for r.guests.total() > 0 && time.Now().Before(end) {
-		time.Sleep(10 * time.Millisecond)
+	most := r.settings.Load().DrainTimeout
+	for begin := time.Now(); r.guests.total() > 0 && time.Since(begin) < most; {
+		time.Sleep(min(max(time.Since(begin)/8, drainLook), 100*drainLook)) // an hour, with a successor
 	}
 	r.engine.Close()
 	return nil

@@ -37,6 +37,15 @@ func TestNewBinaryTakesOver(t *testing.T) {
 			meanwhile <- r
 		}()
 	}
+	table := func() string { // with the number that the kernel gave it
+		out, err := w.CPE.Output("nft", "-a", "list", "table", "inet", "spillway")
+		if err != nil {
+			t.Errorf("the table is gone: %v %s", err, out)
+		}
+		head, _, _ := strings.Cut(out, "\n")
+		return head
+	}
+	before := table()
 	time.Sleep(time.Second)   // so that both are under way
 	var line []*world.Process // of successors
 	for i := range times {
@@ -75,7 +84,7 @@ func TestNewBinaryTakesOver(t *testing.T) {
 	if last := line[times-1]; !last.Running() {
 		t.Fatalf("the last successor ended:\n%s", last.Text())
 	}
-	if out, err := w.CPE.Output("nft", "list", "table", "inet", "spillway"); err != nil {
-		t.Errorf("the table is gone: %v %s", err, out)
+	if after := table(); after != before {
+		t.Errorf("the kernel's state was taken away and put back: %s, then %s", before, after)
 	}
 }

@@ -61,7 +61,7 @@ func (l *loop) tryPartings() {
 
 // partAll ends the last ones: endpoints may be deleted as soon as the engine is closed.
 func (l *loop) partAll() {
-	for until := time.Now().Add(lastParting); len(l.partings) > 0 && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(lastParting); len(l.partings) > 0 && time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
 		l.tryPartings()
 	}
 	for _, p := range l.partings {

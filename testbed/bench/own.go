@@ -5,20 +5,14 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
 // own measures what only Spillway can be asked.
 func (s *Stage) own(add func(key string, value float64), idle time.Duration) error {
-	c := Contestants()[0]
-	p, err := s.startUp(c, add)
+	p, err := s.changes(Contestants()[0], add)
 	if err != nil {
-		return err
-	}
-	began := time.Now()
-	p.Stop()
-	stopped := float64(time.Since(began).Milliseconds())
-	if p, err = s.startUp(c, func(_ string, ms float64) { add("restart_ms", stopped+ms) }); err != nil {
 		return err
 	}
 	defer p.Stop()
@@ -35,8 +29,10 @@ func (s *Stage) own(add func(key string, value float64), idle time.Duration) err
 	return err
 }
 
-// startUp measures the time from the start to the first connection that is relayed, while a host keeps connecting.
-func (s *Stage) startUp(c Contestant, add func(string, float64)) (*Proc, error) {
+// changes measures, while hosts keep connecting, the start, restarts as an init system does them, and new binaries that take over. The hosts pause, so
+// that none uses a port again: the router's socket of before is in TIME_WAIT, early demultiplexing finds it, and ip_forward drops the SYN.
+func (s *Stage) changes(c Contestant, add func(string, float64)) (p *Proc, err error) {
+	const times = 3
 	if err := s.bond(false); err != nil {
 		return nil, err
 	}
@@ -47,29 +43,72 @@ func (s *Stage) startUp(c Contestant, add func(string, float64)) (*Proc, error) 
 	if err != nil {
 		return nil, err
 	}
-	connecting := make(chan struct{})
-	go func() {
-		defer close(connecting)
+	var hosts sync.WaitGroup
+	hosts.Go(func() {
 		o := outcome{}
-		s.loadMarked(5*time.Second, demand{Parallel: 1, For: 4 * time.Second}, func(string) {}, &o)
-	}()
+		s.loadMarked(5*time.Second, demand{Parallel: 8, Pause: 20 * time.Millisecond, For: 10 * time.Second}, func(string) {}, &o)
+	})
+	defer hosts.Wait()
 	time.Sleep(500 * time.Millisecond)
-	before := counters(s.cpe, "MPTcpExt")["MPCapableSYNTX"]
-	start := time.Now()
+	since := func(begin time.Time) float64 { return float64(time.Since(begin).Microseconds()) / 1000 }
+	begin := time.Now()
+	if p, err = s.relays(args); err != nil {
+		return p, err
+	}
+	add("startup_ms", since(begin))
+	for range times {
+		time.Sleep(time.Second)
+		begin := time.Now()
+		p.Stop()
+		if p, err = s.relays(args); err != nil {
+			return p, err
+		}
+		add("restart_ms", since(begin))
+	}
+	for range times {
+		time.Sleep(time.Second)
+		next, err := s.Start(s.cpe, "relay-Spillway", append(args, "-takeover")...)
+		if err != nil {
+			return p, err
+		}
+		add("takeover_ms", s.pause(time.Second))
+		before := p
+		if p = next; before.running() || !p.running() {
+			return p, fmt.Errorf("%s did not take over from itself: %s", c.Name, p.text())
+		}
+	}
+	return p, nil
+}
+
+// relays starts the daemon and waits until it relays a connection.
+func (s *Stage) relays(args []string) (*Proc, error) {
+	before := s.dialled()
 	p, err := s.Start(s.cpe, "relay-Spillway", args...)
 	if err != nil {
 		return nil, err
 	}
-	err = await("the first relayed connection", 20*time.Second, func() bool {
-		return counters(s.cpe, "MPTcpExt")["MPCapableSYNTX"] > before || !p.running()
-	})
-	add("startup_ms", float64(time.Since(start).Milliseconds()))
-	<-connecting
-	if !p.running() {
-		err = fmt.Errorf("%s ended: %s", c.Name, p.text())
+	for end := time.Now().Add(20 * time.Second); s.dialled() == before; time.Sleep(2 * time.Millisecond) {
+		if !p.running() || time.Now().After(end) {
+			return p, fmt.Errorf("nothing is relayed: %s", p.text())
+		}
 	}
-	return p, err
+	return p, nil
 }
+
+// pause is the longest time without a further relayed connection within a while, in milliseconds.
+func (s *Stage) pause(within time.Duration) (most float64) {
+	last, at := s.dialled(), time.Now()
+	for end := at.Add(within); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if n := s.dialled(); n != last {
+			last, at = n, time.Now()
+		}
+		most = max(most, float64(time.Since(at).Microseconds())/1000)
+	}
+	return most
+}
+
+// dialled is how often the relay has asked for an MPTCP connection.
+func (s *Stage) dialled() int64 { return counters(s.cpe, "MPTcpExt")["MPCapableSYNTX"] }
 
 // rest measures a process that has nothing to do.
 func (s *Stage) rest(p *Proc, length time.Duration, key string, add func(string, float64)) {

@@ -151,6 +151,7 @@ func (r *Report) ownRows() [][]string {
 	for _, f := range []struct{ about, key, format string }{
 		{"from start to the first relayed connection, ms", "own.startup_ms", "%.0f"},
 		{"from SIGTERM of the daemon to the first connection that its successor relays, ms", "own.restart_ms", "%.0f"},
+		{"longest pause between relayed connections while a new binary takes over, ms", "own.takeover_ms", "%.0f"},
 		{"idle, wake-ups/s of all threads", "own.idle_wakeups", "%.1f"},
 		{"idle, % of a core", "own.idle_percent", "%.3f"},
 		{"1,000 idle connections, wake-ups/s", "own.flows1000_wakeups", "%.1f"},

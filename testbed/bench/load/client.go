@@ -29,8 +29,9 @@ type Demand struct {
 	Ask   int
 	Mixed bool
 	Other string
-	// Parallel: so many clients open connections for one small request each, one after the other.
+	// Parallel: so many clients open connections for one small request each, one after the other, with a Pause between them.
 	Parallel int
+	Pause    time.Duration
 	// Hold: so many connections make one small request, and stay until standard input ends.
 	Hold int
 
@@ -240,6 +241,9 @@ func (c *client) connect(ctx context.Context) {
 			wait(ctx, 10*time.Millisecond)
 		} else if err == nil {
 			c.setup.add(took)
+			if c.Pause > 0 {
+				wait(ctx, c.Pause)
+			}
 		}
 	}
 }
