@@ -112,6 +112,7 @@ func (h *house) control(ctx context.Context) error {
 			return nil
 		case s := <-h.snapshots:
 			h.steady = steady(h.snap.Links, s.Links)
+			h.freeStuck(returned(h.snap.Links, s.Links))
 			h.snap = s
 			h.delivered.Add(s.At, h.relay.Delivered())
 		case e := <-h.joins:
@@ -257,6 +258,13 @@ func (h *house) views(now time.Time) []pathView {
 		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
 		for i := range views {
 			if views[i].plan == policy.Off && h.plan.Links[i].Available {
+				views[i].plan = policy.Standby
+			}
+		}
+	} else if h.mute() {
+		// Nobody answers: what is there stays, as each doubt that has come to nothing took a link's subflows away, and the next made them anew.
+		for i := range views {
+			if views[i].plan == policy.Off && h.paths[i].want != endpointNone {
 				views[i].plan = policy.Standby
 			}
 		}

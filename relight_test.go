@@ -3,9 +3,12 @@
 package main
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"spillway/linkmon"
 	"spillway/policy"
 )
 
@@ -82,5 +85,22 @@ func TestLinksThatReturnGetASubflow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReturned: a link that was usable has nothing that waits; one without a gateway has its neighbours on the line itself.
+func TestReturned(t *testing.T) {
+	link := func(index int, usable bool, gateway string) linkmon.Link {
+		l := linkmon.Link{Usable: usable, Index: index, Route4: true}
+		l.Gateway4, _ = netip.ParseAddr(gateway)
+		return l
+	}
+	before := []linkmon.Link{link(3, false, ""), link(4, true, "10.2.0.2"), link(5, false, ""), link(6, true, "10.4.0.2")}
+	now := []linkmon.Link{link(7, true, "10.1.0.2"), link(4, true, "10.2.0.2"), link(5, true, ""), link(6, false, "10.4.0.2")}
+	if got := returned(before, now); !slices.Equal(got, []int{7}) {
+		t.Errorf("returned: %v, want the device 7", got)
+	}
+	if got := returned(nil, now); len(got) != 0 {
+		t.Errorf("at the beginning: %v", got)
 	}
 }

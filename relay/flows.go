@@ -225,10 +225,10 @@ const (
 	askFor    = 300 * time.Millisecond // the kernel asks later where a socket is busy
 )
 
-// AskAll has the kernel ask the upstreams of the newest connections whether they still know them, after an outage. What counts is less the answer
-// than the question: it tells how far their octets have come, of which they have heard nothing since, so that what they
-// have to say does not wait for the next repetition, 3 s at most. (Linux asks where nothing of ours is under way; before
-// 6.14 it cannot with MPTCP.) Whose upstream has forgotten it is reset. It takes a moment.
+// AskAll has the kernel ask the upstreams of the newest connections whether they still know them, after an outage. Whose upstream has forgotten it, as
+// one does that was restarted meanwhile, is reset; a download from it would stand still for ever. (Linux asks where nothing of ours is under
+// way; before 6.14 it cannot with MPTCP.) Who is known hears nothing new by it: the question's number is below the window, and TCP answers
+// that without taking anything from it (RFC 9293 section 3.10.7.4). It takes a moment.
 func (r *Relay) AskAll() {
 	page := r.flows.page(0, math.MaxInt)
 	page = page[max(0, len(page)-mostAsked):]
