@@ -67,5 +67,5 @@ func sessionsWithin(configured int, m means) int {
 }
 
 // queueWithin is how many connections may wait to be accepted where so many may be served. What waits was promised to be, so that memory bounds
-// it, whatever the owner says: to half of what it suffices for.
-func queueWithin(sessions int, m means) int { return min(sessions/8, sessionsWithin(0, m)/2) }
+// it, whatever the owner says.
+func queueWithin(sessions int, m means) int { return min(sessions/8, sessionsWithin(0, m)) }
