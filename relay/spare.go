@@ -11,7 +11,8 @@ const (
 	// memoryOfYoung is what a connection takes from its SYN until it is copied, octets, at most: the kernel's sockets on both sides, a goroutine where
 	// the lane did not suffice, and what the LAN host has said. Then it is less (limits.go).
 	memoryOfYoung = 32 << 10
-	spareEvery    = 32 // connections, after which it is looked at
+	spareEvery    = 32               // connections, after which it is looked at
+	tightMost     = 31 * time.Second // a SYN's fifth repetition
 )
 
 // Spare names a function that tells how many octets of memory connections may still take. It is called seldom, and must return at once.
@@ -28,13 +29,19 @@ func (r *Relay) weigh(waiting int) {
 	r.count.fullTimes.Add(1)
 	r.log.Warn("relay: memory runs out, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", waiting)
 	r.sayFull()
-	time.AfterFunc(scarceRest, r.weighAgain)
+	since := time.Now()
+	time.AfterFunc(scarceRest, func() { r.weighAgain(since) })
 }
 
-// weighAgain opens the door once there is memory for as many as its queue may hold.
-func (r *Relay) weighAgain() {
-	if r.lacks(r.settings.Load().Queue) {
-		time.AfterFunc(scarceRest, r.weighAgain)
+// weighAgain opens the door once there is memory for as many as its queue may hold: those who knocked in vain come again, all at once. There may
+// never be so much, so that after tightMost it does for some.
+func (r *Relay) weighAgain(since time.Time) {
+	many := r.settings.Load().Queue
+	if time.Since(since) >= tightMost {
+		many = spareEvery
+	}
+	if r.lacks(many) {
+		time.AfterFunc(scarceRest, func() { r.weighAgain(since) })
 		return
 	}
 	r.door.tight.Store(false)

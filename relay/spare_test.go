@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,11 +43,17 @@ func TestDoorIsClosedWhileMemoryIsShort(t *testing.T) {
 	r.weigh(101 - spareEvery)
 	until(t, "the door to close", func() bool { st := r.Stats(); return !st.DoorOpen && st.Tight })
 	spare.Store(63 * memoryOfYoung)
-	r.weighAgain()
+	r.weighAgain(time.Now())
 	r.changed()
 	if r.Stats().DoorOpen {
 		t.Error("the door is open though there is no memory for those that may come at once")
 	}
+	r.weighAgain(time.Now().Add(-tightMost)) // in vain for so long
+	if st := r.Stats(); !st.DoorOpen || st.Tight {
+		t.Error("the door stays closed as there is never memory for all that may wait")
+	}
+	r.weigh(101 - spareEvery)
+	until(t, "the door to close again", func() bool { return !r.Stats().DoorOpen })
 	spare.Store(64 * memoryOfYoung)
 	until(t, "the door to open again", func() bool { st := r.Stats(); return st.DoorOpen && !st.Tight })
 }
