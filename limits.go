@@ -65,3 +65,7 @@ func sessionsWithin(configured int, m means) int {
 	ports := m.ports - m.ports/4  // probes, what waits at the door, and connections that have ended hold theirs for a minute
 	return max(8, min(configured, (m.descriptors-spare)/2, ports))
 }
+
+// queueWithin is how many connections may wait to be accepted where so many may be served. What waits was promised to be, so that memory bounds
+// it, whatever the owner says.
+func queueWithin(sessions int, m means) int { return min(sessions/8, sessionsWithin(0, m)) }

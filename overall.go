@@ -59,8 +59,11 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 	}
 	if !st.DoorOpen {
 		s.Doors.Why = s.Why
-		if st.Full {
+		switch {
+		case st.Full:
 			s.Doors.Why = fmt.Sprintf("%d connections, the most that relay.max_sessions allows: more are forwarded natively", st.Sessions)
+		case st.Tight:
+			s.Doors.Why = fmt.Sprintf("memory is nearly out with %d connections: more are forwarded natively", st.Sessions)
 		}
 	}
 	if s.State != h.state {

@@ -198,7 +198,9 @@ func (h *house) sysctls() map[string]string {
 // relayConfig is the relay's, of what is in force.
 func (h *house) relayConfig() relay.Config {
 	c := relayConfig(h.cfg, h.addrs, h.numbers)
-	c.MaxSessions = sessionsWithin(c.MaxSessions, ourMeans())
+	m := ourMeans()
+	c.MaxSessions = sessionsWithin(c.MaxSessions, m)
+	c.Queue = queueWithin(c.MaxSessions, m)
 	if h.steering != nil {
 		c.Apart, c.Mark = true, classMark(kernelNumbers(h.cfg), markAny)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,22 +148,6 @@ func receiveBuffer(configured int, memory uint64) int {
 		return configured
 	}
 	return int(min(max(memory/64, 512<<10), 4<<20))
-}
-
-// memory is the machine's memory in octets; 64 MiB if it can't be told.
-func memory() uint64 {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err == nil {
-		for line := range strings.SplitSeq(string(text), "\n") {
-			f := strings.Fields(line)
-			if len(f) == 3 && f[0] == "MemTotal:" {
-				if n, err := strconv.ParseUint(f[1], 10, 54); err == nil {
-					return n << 10
-				}
-			}
-		}
-	}
-	return 64 << 20
 }
 
 // onlyPrimary tells whether the router's own DSL modem can only be the one primary's.

@@ -119,6 +119,7 @@ func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))
 	h.relay.OnState(h.poke)
 	h.relay.OnBulk(h.monitor.Poke)
+	h.relay.Spare(spareMemory)
 	return h, nil
 }
 

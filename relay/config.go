@@ -34,6 +34,7 @@ type Config struct {
 
 	MaxSessions int // connections at once; the door closes there and opens again at 7/8 of it [4096]
 	MaxPerHost  int // connections of one LAN address; more are reset [MaxSessions/2]
+	Queue       int // connections that may wait to be accepted, 16 to 1024 [MaxSessions/8]
 
 	ConnectTimeout    time.Duration // from SYN to the upstream's whole answer, 1 s to 2 min [5 s]
 	ServerTimeout     time.Duration // the same while the converter answers others: the server is slow then; 1 s to 2 min [80 s, which a SYN's sixth repetition, after 63 s, is within]
@@ -208,6 +209,8 @@ func (c Config) withDefaults() Config {
 	}
 	setInt(&c.MaxSessions, DefaultMaxSessions)
 	setInt(&c.MaxPerHost, max(1, c.MaxSessions/2))
+	setInt(&c.Queue, c.MaxSessions/8)
+	c.Queue = min(max(c.Queue, 16), 1024)
 	setInt(&c.LANBuffer, 256<<10)
 	setInt(&c.NotSentLowat, 128<<10)
 	setDuration(&c.ConnectTimeout, 5*time.Second)

@@ -43,10 +43,10 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 			return err
 		}
 	}
-	if b != nil && ctx.Err() == nil {
-		s.writeUntil(up, deadline)
-	}
 	if follow {
+		if ctx.Err() == nil { // The LAN host may speak as long as its answer is waited for. Who ends that wait ends this one as well
+			s.writeUntil(up, deadline.Add(max(0, s.set.ServerTimeout-s.set.ConnectTimeout)))
+		}
 		s.early.start(up, first)
 	}
 	server, err := s.await(ctx, up, u, patience, deadline)

@@ -23,10 +23,11 @@ type door struct {
 	mu        sync.Mutex
 	wanted    bool // main opened it
 	open      bool
-	scarce    time.Time // until when the door stays closed, as something has run out
-	ports     [2]uint16 // kept over closing: the firewall knows them
-	shared    bool      // a successor may have the listeners too
-	hidden    bool      // the listeners get no SYNs
+	scarce    time.Time   // until when the door stays closed, as something has run out
+	tight     atomic.Bool // memory will do for no more, see spare.go
+	ports     [2]uint16   // kept over closing: the firewall knows them
+	shared    bool        // a successor may have the listeners too
+	hidden    bool        // the listeners get no SYNs
 	listeners [2]*engine.Listener
 	known     [2]atomic.Uint32 // the ports, for who must not wait for mu
 }
@@ -80,7 +81,7 @@ func (r *Relay) reconsider() {
 // place makes the door what it should be. door.mu is held.
 func (r *Relay) place() error {
 	d := &r.door
-	should := d.wanted && !r.guests.full.Load() && !time.Now().Before(d.scarce) && (r.settings.Load().Block || r.anyUpstream())
+	should := d.wanted && !r.guests.full.Load() && !d.tight.Load() && !time.Now().Before(d.scarce) && (r.settings.Load().Block || r.anyUpstream())
 	if should == d.open {
 		if d.hidden { // there is room again, before it was closed
 			r.show()

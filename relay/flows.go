@@ -71,6 +71,12 @@ func (fs *flows) add(f *flow) {
 	fs.list = append(fs.list, place{f.id, f})
 }
 
+func (fs *flows) len() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.list) - fs.holes
+}
+
 func (fs *flows) remove(f *flow) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

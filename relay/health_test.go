@@ -280,6 +280,26 @@ func TestSlowServerIsWaitedForByOneAlone(t *testing.T) {
 	}
 }
 
+// A LAN host that first speaks after the time that an answer may usually take is heard all the same: `scenario thousands-lossy-early` has such.
+func TestSlowServerHearsWhatIsSaidLate(t *testing.T) {
+	t.Parallel()
+	const most = 6 * time.Second
+	accept := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		<-accept
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: most, ServerTimeout: time.Minute})
+	c := lanDial(t, r, server)
+	time.Sleep(most + most/4)
+	c.Write([]byte("x"))
+	time.Sleep(most / 8)
+	close(accept)
+	if n, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatalf("%d octets: %v", n, err)
+	}
+}
+
 // A converter that takes other connections meanwhile is not out because of some that wait in vain.
 func TestConverterThatTakesOthersStaysIn(t *testing.T) {
 	t.Parallel()

@@ -60,14 +60,18 @@ func (r *Relay) arrive(a engine.Arrival) {
 		}
 		return
 	}
+	looked := r.count.accepted.Load() / spareEvery
 	r.welcome(a, engine.LocalAddr(a.FD))
+	if r.count.accepted.Load()/spareEvery != looked {
+		r.weigh(a.Waiting())
+	}
 	if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 {
 		if n := a.Waiting(); r.guests.crowded(n, most) {
 			r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total(), "waiting", n)
 			go r.changed()
 		}
 	}
-	if r.guests.full.Load() {
+	if r.guests.full.Load() || r.door.tight.Load() {
 		r.sayFull()
 	}
 }

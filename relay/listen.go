@@ -37,7 +37,9 @@ func listen(a netip.AddrPort, s *settings) (fd int, err error) {
 	}
 	err = os.NewSyscallError("bind", unix.Bind(fd, mptcp.Sockaddr(a, v6)))
 	if err == nil {
-		err = os.NewSyscallError("listen", unix.Listen(fd, queueFor(s.MaxSessions)))
+		// Each that waits was promised to be served: what the kernel's own thousands would hold when the house is full could not be. SYNs that find
+		// no place come again after a second. (If the door is closed by then they are lost: see hide.) A flood of them is answered with SYN cookies.
+		err = os.NewSyscallError("listen", unix.Listen(fd, s.Queue))
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -45,11 +47,6 @@ func listen(a netip.AddrPort, s *settings) (fd int, err error) {
 	}
 	return fd, nil
 }
-
-// queueFor is how many connections may wait to be accepted. Each of them was promised to be served: what the kernel's own thousands
-// would hold when the house is full could not be. SYNs that find no place come again after a second. (If the door is closed
-// by then they are lost: see hide.) A flood of them is answered with SYN cookies.
-func queueFor(most int) int { return min(max(most/8, 16), 1024) }
 
 func doorOptions(fd int, v6 bool, s *settings) error {
 	level, name, label := unix.SOL_IP, unix.IP_TRANSPARENT, "IP_TRANSPARENT"

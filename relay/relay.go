@@ -34,9 +34,10 @@ type Relay struct {
 	planned  planned
 	room     atomic.Int32 // receive buffer of bonded connections, see room.go
 	onState  atomic.Pointer[func()]
-	hope     time.Duration // instead of hopeSilent, for tests
-	probe    chan struct{} // one slot: an upstream went out
-	chill    chan struct{} // one slot: warm connections may lack
+	spare    atomic.Pointer[func() uint64] // see spare.go
+	hope     time.Duration                 // instead of hopeSilent, for tests
+	probe    chan struct{}                 // one slot: an upstream went out
+	chill    chan struct{}                 // one slot: warm connections may lack
 	door     door
 	guests   guests
 	tokens   int          // MPTCP connections that the kernel can have for certain

@@ -50,7 +50,7 @@ func (r *Relay) Delivered() uint64 { return r.engine.Delivered() }
 // Stats gives the counters.
 func (r *Relay) Stats() Stats {
 	c := &r.count
-	s := Stats{Sessions: r.guests.total(), Full: r.guests.full.Load(), FullTimes: c.fullTimes.Load(),
+	s := Stats{Sessions: r.guests.total(), Full: r.guests.full.Load(), Tight: r.door.tight.Load(), FullTimes: c.fullTimes.Load(),
 		Accepted: c.accepted.Load(), Relayed: c.relayed.Load(), Direct: c.direct.Load(), Refused: c.refused.Load(),
 		HostLimited: c.hostLimited.Load(), Blocked: c.blocked.Load(), NoLink: c.noLink.Load(),
 		NoUpstream: c.noUpstream.Load(), Destination: c.destination.Load(), Failed: c.failed.Load(),

@@ -33,6 +33,7 @@ type Stats struct {
 	DoorOpen     bool            `json:"door_open"`
 	DoorWanted   bool            `json:"door_wanted"` // main asked for it
 	Full         bool            `json:"full"`
+	Tight        bool            `json:"tight"` // the door is closed for want of memory
 	FullTimes    int64           `json:"full_times"`
 	Accepted     int64           `json:"accepted"`
 	Relayed      int64           `json:"relayed"`      // reached established

@@ -34,7 +34,7 @@ func Fits(s scenario.Scenario) error {
 	switch s.Name {
 	case "link-replaced", "lte-replaced":
 		return fmt.Errorf("%w: its devices stay", ErrNotHere)
-	case "conntrack-full", "memory-short", "memory-out", "ubusd-killed":
+	case "conntrack-full", "memory-short", "memory-out", "memory-killed", "ubusd-killed":
 		return fmt.Errorf("%w: it takes hold of this machine's kernel, not of the guest's", ErrNotHere)
 	}
 	if slices.Contains([]string{"each-its-own-user", "crowd"}, s.Name) {

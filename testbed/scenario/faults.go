@@ -97,7 +97,7 @@ func Faults() (all []Scenario) {
 			all = append(all, f.scenario())
 		}
 	}
-	return append(all, diskFull(), diskReadOnly(), conntrackFull(), memoryShort(), memoryOut(), busKilled(), thousandFlaps())
+	return append(all, diskFull(), diskReadOnly(), conntrackFull(), memoryShort(), memoryOut(), memoryKilled(), busKilled(), thousandFlaps())
 }
 
 func do(at time.Duration, name string, act func(*world.World) error) Event {

@@ -182,33 +182,71 @@ func memoryShort() Scenario {
 	return s
 }
 
-// memoryOut has the kernel kill the daemon for want of memory, as often as it does, and start it again a second later as procd does.
-func memoryOut() Scenario {
-	var first, last world.Usage
-	var kills int
-	group := new(memoryGroup)
-	s := fault{name: "memory-out", about: "the owner allows 20000 connections where memory suffices for 600, and 3000 come: the kernel kills the daemon, procd starts it again",
-		length: 9 * time.Second, settled: 13 * time.Second, requests: 15, slowest: 8000, bulkBreaks: true,
+// tooMany is a router whose owner allows 20,000 connections where memory suffices for 600; 3,000 come. Where that
+// bound is seen, the daemon knows of it.
+func tooMany(name, what string, seen bool) (f fault, group *memoryGroup) {
+	group = new(memoryGroup)
+	return fault{name: name, about: "the owner allows 20000 connections where memory suffices for 600, and 3000 come: " + what,
+		length: 9 * time.Second, settled: 13 * time.Second,
 		settings: world.Settings{Relay: map[string]string{"max_sessions": "20000", "max_per_host": "20000"}},
 		before: func(w *world.World) error {
 			if err := group.make(w, 26<<20); err != nil {
 				return err
 			}
-			return Wrap(append(memoryOf(w, 64<<10), group.enter())...)(w)
+			lines := append(memoryOf(w, 64<<10), group.enter())
+			if seen {
+				lines = append(lines, group.show()...)
+			}
+			return Wrap(lines...)(w)
 		},
-		events: []Event{
-			do(happens-time.Second, "count", func(w *world.World) (err error) { first, err = w.Router.Usage(); return err }),
-			do(happens, "3000 connections", func(w *world.World) error {
-				go crowd(3000, 4*time.Second)(w)
-				return world.WaitFor("the kernel to kill the daemon", 10*time.Second, func() bool { _, err := w.Router.Usage(); return err != nil })
-			}),
-			do(happens, "start it again", func(w *world.World) error {
-				_, kills = group.peak()
-				time.Sleep(time.Second)
-				return w.Router.Start(w.TOML())
-			}),
-			do(12*time.Second, "count", func(w *world.World) (err error) { last, err = w.Router.Usage(); return err }),
-		}}.scenario()
+	}, group
+}
+
+// crowded has 3,000 connections come, and counts those of them that fail.
+func crowded(s Scenario) Scenario {
+	s.Demands = append(s.Demands, Demand{Name: "crowd", Start: happens,
+		Demand: traffic.Demand{Kind: traffic.Get, Octets: 100, Connections: 3000, Parallel: 3000, Hold: 4 * time.Second, Timeout: 8 * time.Second}})
+	s.Expect = append(s.Expect, Expectation{What: "of the 3000 failed", Unit: "%", Measure: FailedShare("crowd"), Is: AtMost, Aim: 5, Bound: none})
+	return s
+}
+
+// memoryOut is a daemon that sees how little memory is left.
+func memoryOut() Scenario {
+	var full world.Usage
+	var peak, kills int
+	f, group := tooMany("memory-out", "the door closes while memory is out, and the kernel need not kill", true)
+	f.slowest = 8000
+	f.events = []Event{
+		do(happens+3*time.Second, "count", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
+		do(12*time.Second, "count", func(*world.World) error { peak, kills = group.peak(); return nil }),
+	}
+	s := crowded(f.scenario())
+	s.Expect = append(s.Expect,
+		Expectation{What: "times that the kernel killed it", Measure: func(*Run) float64 { return float64(kills) }, Is: AtMost, Aim: 0, Bound: 0},
+		Expectation{What: "connections relayed in the midst of it", Measure: func(*Run) float64 { return float64(full.Sessions) }, Is: AtLeast, Aim: 200, Bound: none},
+		Expectation{What: "most memory with the kernel's for it", Unit: "kB", Measure: func(*Run) float64 { return float64(peak >> 10) }, Is: AtMost, Aim: 26 << 10, Bound: none})
+	return s
+}
+
+// memoryKilled is one that does not: the kernel kills it, as often as it does, and it is started again a second later as by procd.
+func memoryKilled() Scenario {
+	var first, last world.Usage
+	var kills int
+	f, group := tooMany("memory-killed", "the kernel kills the daemon, procd starts it again", false)
+	f.requests, f.slowest, f.bulkBreaks = 15, 8000, true
+	f.events = []Event{
+		do(happens-time.Second, "count", func(w *world.World) (err error) { first, err = w.Router.Usage(); return err }),
+		do(happens, "wait", func(w *world.World) error {
+			return world.WaitFor("the kernel to kill the daemon", 10*time.Second, func() bool { _, err := w.Router.Usage(); return err != nil })
+		}),
+		do(happens, "start it again", func(w *world.World) error {
+			_, kills = group.peak()
+			time.Sleep(time.Second)
+			return w.Router.Start(w.TOML())
+		}),
+		do(12*time.Second, "count", func(w *world.World) (err error) { last, err = w.Router.Usage(); return err }),
+	}
+	s := crowded(f.scenario())
 	s.Expect = append(s.Expect,
 		Expectation{What: "times that the kernel killed it", Measure: func(*Run) float64 { return float64(kills) }, Is: AtLeast, Aim: 1, Bound: 1},
 		Expectation{What: "objects in the kernel more than before", Measure: func(*Run) float64 {
@@ -254,6 +292,14 @@ func (g *memoryGroup) make(w *world.World, octets int) error {
 // enter is the line of shell by which the daemon goes into the group. In a namespace of its own it sees other mounts than we.
 func (g *memoryGroup) enter() string {
 	return fmt.Sprintf("echo $$ >/proc/%d/root%s/cgroup.procs", os.Getpid(), g.dir)
+}
+
+// show are lines of shell that let the daemon see the group. In a namespace of its own its /sys is another one.
+func (g *memoryGroup) show() []string {
+	if g.v2 {
+		return []string{"mount -t cgroup2 none /sys/fs/cgroup"}
+	}
+	return []string{"mount -t tmpfs none /sys/fs/cgroup", "mkdir /sys/fs/cgroup/memory", "mount -t cgroup -o memory none /sys/fs/cgroup/memory"}
 }
 
 // peak is the most octets that the group had, and how often the kernel has killed for want of them.
