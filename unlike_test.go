@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 
 	"spillway/config"
@@ -53,6 +54,7 @@ func TestRoomForTheLinks(t *testing.T) {
 		{"a usual one", seven, 512 << 20, 8 << 20},
 		{"fast ones", []policy.LinkObs{link(100), link(300)}, 2 << 30, 16 << 20},
 		{"one that is absurd", []policy.LinkObs{link(1e9)}, 1 << 62, 16 << 20},
+		{"no number", []policy.LinkObs{link(math.NaN())}, 1 << 30, 0},
 		{"not known", []policy.LinkObs{{Usable: true}, {Usable: true}}, 1 << 30, 0},
 	} {
 		if got := roomFor(&policy.Observation{Links: tt.links}, tt.memory); got != tt.want {

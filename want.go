@@ -123,7 +123,7 @@ func roomFor(o *policy.Observation, memory uint64) int {
 		}
 	}
 	needed := min(2*together*roomTime, float64(memory/64), roomMost)
-	if needed < roomLeast {
+	if !(needed >= roomLeast) { // also what is no number
 		return 0
 	}
 	return 1 << (bits.Len(uint(needed)) - 1)
