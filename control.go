@@ -72,6 +72,7 @@ type house struct {
 	saving      saving
 	started     time.Time
 	boot        uint64      // of the machine's run
+	memory      uint64      // the machine's, octets
 	v6          bool        // the kernel has IPv6
 	tell        func(event) // over ubus; never nil
 	told        told
@@ -207,6 +208,9 @@ func (h *house) decide(now time.Time, fresh bool) error {
 	h.tellQuotas(now)
 	p := relayPlan(&h.plan, &h.snap)
 	p.NoSYNData = h.window.bad || unlikeLinks(&h.plan, &seen)
+	if h.cfg.Relay.ReceiveBuffer == 0 {
+		p.Room = roomFor(&seen, h.memory)
+	}
 	if !samePlan(p, h.given) {
 		h.given = p
 		h.relay.SetPlan(p)

@@ -73,7 +73,7 @@ func (w bySeverity) Write(line []byte) (int, error) {
 // build makes the rooms; nothing is changed in the kernel yet.
 func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	h := &house{
-		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), stateSince: time.Now(),
+		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), memory: memory(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan mptcp.Event, 64), poked: make(chan struct{}, 1),
 		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
 		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},

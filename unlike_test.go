@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 
 	"spillway/config"
@@ -34,6 +35,31 @@ func TestUnlikeLinks(t *testing.T) {
 	o := policy.Observation{Links: []policy.LinkObs{{Usable: true, DownCap: 2e6}, {Usable: true, DownCap: 20e6}}}
 	if !unlikeLinks(&plan, &o) {
 		t.Error("connections begin on the slow link too, and nothing follows")
+	}
+}
+
+func TestRoomForTheLinks(t *testing.T) {
+	link := func(mbit float64) policy.LinkObs { return policy.LinkObs{Usable: true, DownCap: mbit * 1e6} }
+	seven := []policy.LinkObs{link(10), link(10), link(10), link(10), link(20), link(20), link(20), {DownCap: 1e9}}
+	for _, tt := range []struct {
+		name   string
+		links  []policy.LinkObs
+		memory uint64
+		want   int
+	}{
+		{"two of 20", []policy.LinkObs{link(20), link(20)}, 1 << 30, 4 << 20},
+		{"20 and 40", []policy.LinkObs{link(20), link(40)}, 1 << 30, 8 << 20},
+		{"seven", seven, 1 << 30, 16 << 20},
+		{"a small machine", seven, 64 << 20, 0},
+		{"a usual one", seven, 512 << 20, 8 << 20},
+		{"fast ones", []policy.LinkObs{link(100), link(300)}, 2 << 30, 16 << 20},
+		{"one that is absurd", []policy.LinkObs{link(1e9)}, 1 << 62, 16 << 20},
+		{"no number", []policy.LinkObs{link(math.NaN())}, 1 << 30, 0},
+		{"not known", []policy.LinkObs{{Usable: true}, {Usable: true}}, 1 << 30, 0},
+	} {
+		if got := roomFor(&policy.Observation{Links: tt.links}, tt.memory); got != tt.want {
+			t.Errorf("%s: %d octets, want %d", tt.name, got, tt.want)
+		}
 	}
 }
 

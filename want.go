@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"spillway/kernel"
@@ -110,6 +111,30 @@ func unlikeLinks(plan *policy.Plan, o *policy.Observation) bool {
 	return others >= unlike*o.Links[plan.First].DownCap
 }
 
+// roomFor is the receive buffer, octets, that a bonded connection needs by the links that may carry, as far as capacities are known: twice what they bring
+// together within roomTime. That holds what is on its way with 0.2 s of queue, as much again that the other end has given to subflows
+// beforehand, and what arrives while something lost is repeated (room.go of package relay). It is no more than a 64th of the memory, and a power
+// of two, so that a capacity that is learnt seldom moves it; 0: no more than usual.
+func roomFor(o *policy.Observation, memory uint64) int {
+	together := 0.0
+	for i := range o.Links {
+		if o.Links[i].Usable {
+			together += o.Links[i].DownCap / 8
+		}
+	}
+	needed := min(2*together*roomTime, float64(memory/64), roomMost)
+	if !(needed >= roomLeast) { // also what is no number
+		return 0
+	}
+	return 1 << (bits.Len(uint(needed)) - 1)
+}
+
+const (
+	roomTime  = 0.7     // s
+	roomLeast = 4 << 20 // receiveBuffer makes that usual at most
+	roomMost  = 16 << 20
+)
+
 // relayPlan is what the relay must know of the plan.
 func relayPlan(plan *policy.Plan, snap *linkmon.Snapshot) relay.Plan {
 	out := relay.Plan{First: startOn(plan), Primary: -1}
@@ -139,7 +164,7 @@ func startOn(plan *policy.Plan) int {
 
 // samePlan tells whether two plans mean the same to the relay.
 func samePlan(a, b relay.Plan) bool {
-	if a.First != b.First || a.NoSYNData != b.NoSYNData || a.Primary != b.Primary || len(a.Links) != len(b.Links) {
+	if a.First != b.First || a.NoSYNData != b.NoSYNData || a.Room != b.Room || a.Primary != b.Primary || len(a.Links) != len(b.Links) {
 		return false
 	}
 	for i := range a.Links {

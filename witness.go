@@ -76,7 +76,7 @@ func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 		}
 		w.asked = append(w.asked, i)
 		w.open++
-		wait := max(h.senses[i].health.ProbeWait(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
+		wait := max(h.senses[i].health.Usual(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
 		round := w.round
 		go func() {
 			spoke := probe(ctx, target, o, wait, func() {})

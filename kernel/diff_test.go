@@ -51,9 +51,9 @@ func TestDiff(t *testing.T) {
 sysctl net/ipv4/conf/wwan0/rp_filter=2
 ip mptcp limits set subflows 8 add_addr_accepted 0
 ip route add local default dev 1 table 7700
-ip route add default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 8388480
-ip route add default dev 4 src 10.2.2.2 table 7702 initrwnd 10 window 8388480
-ip -6 route add default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 10 window 8388480
+ip route add default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 4194240
+ip route add default dev 4 src 10.2.2.2 table 7702 initrwnd 10 window 4194240
+ip -6 route add default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 10 window 4194240
 ip rule add pref 900 iif br-lan fwmark 0x10000000/0x10000000 lookup 7700
 ip rule add pref 901 fwmark 0x10000000/0x10000000 lookup 254 suppress_prefixlength 0
 ip rule add pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
@@ -79,7 +79,7 @@ ip mptcp endpoint change id 253 nobackup
 ip mptcp endpoint del id 255 10.1.1.2
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 8388480
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 4194240
 `},
 		{"failover with the door moving: nft last", two(), func(s *State) {
 			s.Endpoints = s.Endpoints[1:]
@@ -101,14 +101,14 @@ ip mptcp endpoint change id 255 backup
 			s.Routes[1].Src = a
 			s.Rules[2].From, s.Rules[3].From = a, a
 		}, `
-ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701 initrwnd 10 window 8388480
+ip route add default via 10.1.1.1 dev 3 src 10.1.1.77 table 7701 initrwnd 10 window 4194240
 ip rule add pref 910 from 10.1.1.77 lookup 254 suppress_prefixlength 0
 ip rule add pref 911 from 10.1.1.77 lookup 7701
 ip mptcp endpoint del id 255 10.1.1.2
 ip mptcp endpoint add 10.1.1.77 id 255 dev 3 subflow
 ip rule del pref 910 from 10.1.1.2 lookup 254 suppress_prefixlength 0
 ip rule del pref 911 from 10.1.1.2 lookup 7701
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 8388480
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 4194240
 `},
 		{"links swapped their addresses", two(), func(s *State) {
 			s.Endpoints[0].Addr, s.Endpoints[1].Addr = lte, dsl
@@ -140,9 +140,9 @@ ip -6 rule del pref 912 from 2001:db8:2::2 lookup 254 suppress_prefixlength 0
 ip rule del pref 913 from 10.2.2.2 lookup 7702
 ip -6 rule del pref 913 from 2001:db8:2::2 lookup 7702
 ip route del local default dev 1 table 7700
-ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 8388480
-ip route del default dev 4 src 10.2.2.2 table 7702 initrwnd 10 window 8388480
-ip -6 route del default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 10 window 8388480
+ip route del default via 10.1.1.1 dev 3 src 10.1.1.2 table 7701 initrwnd 10 window 4194240
+ip route del default dev 4 src 10.2.2.2 table 7702 initrwnd 10 window 4194240
+ip -6 route del default via fe80::1 dev 4 src 2001:db8:2::2 table 7702 initrwnd 10 window 4194240
 sysctl net/ipv4/conf/wwan0/rp_filter=1
 ip mptcp limits set subflows 2 add_addr_accepted 0
 `},

@@ -139,10 +139,10 @@ func (n Numbers) LinkRules(link int, addr netip.Addr) []Rule {
 // window grows from there, and with one it stood still on Ethernet.
 const synWindow = 10
 
-// mostWindow is the largest receive window, octets, by a link's own route. Its scale, 2 to the 7th, makes 1.9 MB of a SYN's ten segments, which is
-// less than a bonded connection offers at once (room.go of package relay), so that what the other end sends in error has room. With the scale of
-// 64 MB it would be 15 MB. 8.4 MB are 670 Mbit/s at 100 ms, for one connection.
-const mostWindow = 0xffff << 7
+// mostWindow is the largest receive window, octets, by a link's own route: half of what the largest buffer holds, so that what waits there for something
+// that was lost does not narrow it (room.go of package relay). Its scale, 2 to the 6th, makes 0.9 MB of a SYN's ten segments, which is less than a
+// bonded connection offers at once, so that what the other end sends in error has room. 4.2 MB are 480 Mbit/s at 70 ms, for one connection.
+const mostWindow = 0xffff << 6
 
 // LinkRoute is the link's own default route. gateway is the zero Addr on a point-to-point link or where the default
 // route is on-link; src is the link's source address, which also says the family.

@@ -123,6 +123,20 @@ func TestALeftoverSubflowDoesNotKillALinkThatReturns(t *testing.T) {
 	}
 }
 
+// A line that has never carried may be a satellite's. One that has is known by its least round trip.
+func TestAProbeByAStrangeLinkHasTime(t *testing.T) {
+	if wait := new(Health).ProbeWait(); wait < time.Second {
+		t.Errorf("a link of which nothing is known has %v to answer", wait)
+	}
+	for rtt, want := range map[time.Duration]time.Duration{15 * time.Millisecond: probeLeast, 300 * time.Millisecond: 900 * time.Millisecond} {
+		b := newBench(t, 1, rtt)
+		b.run(3*time.Second, b.uploads(3000))
+		if wait := b.h.ProbeWait(); wait != want {
+			t.Errorf("%v away: waits %v, want %v", rtt, wait, want)
+		}
+	}
+}
+
 // A line with two seconds of queue answers a probe when what stands before it is through.
 func TestAProbeWaitsInTheQueueOfTheLink(t *testing.T) {
 	use := Use{Needed: true, InUse: true}

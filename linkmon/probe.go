@@ -14,10 +14,13 @@ type Use struct {
 const (
 	probeIdle  = 30 * time.Second       // of silence on a link that is needed: else new connections meet a link that died unseen
 	probeLeast = 220 * time.Millisecond // main's second SYN leaves after 100 ms
-	probeAgain = 200 * time.Millisecond
-	probeFirst = 500 * time.Millisecond
-	probeMoot  = 250 * time.Millisecond
-	probeMost  = 30 * time.Second
+	// probeStrange is the wait by a link of which no round trip is known: two of a geostationary satellite's. With 220 ms a backup 300 ms away was
+	// found dead as it took over, before its first subflow had joined.
+	probeStrange = 1200 * time.Millisecond
+	probeAgain   = 200 * time.Millisecond
+	probeFirst   = 500 * time.Millisecond
+	probeMoot    = 250 * time.Millisecond
+	probeMost    = 30 * time.Second
 	// probeVerdict is how long a silence with data out waits for the verdict of a probe that is on its way.
 	probeVerdict = 700 * time.Millisecond
 	probeGrace   = 5 * time.Second // a probe that is not reported for so long is forgotten
@@ -66,8 +69,16 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 	}
 }
 
-// ProbeWait is how long to wait for the answer. It comes through the queues that the link's own traffic has filled.
-func (h *Health) ProbeWait() time.Duration { return max(probeLeast, 3*h.least, h.delay+h.delay/2) }
+// ProbeWait is how long to wait for the answer.
+func (h *Health) ProbeWait() time.Duration {
+	if u := h.Usual(); u > 0 {
+		return max(probeLeast, u)
+	}
+	return probeStrange
+}
+
+// Usual is how long an answer takes at most, through the queues that the link's own traffic has filled; 0 while no round trip is known.
+func (h *Health) Usual() time.Duration { return max(3*h.least, h.delay+h.delay/2) }
 
 // ProbeSent notes that a probe left now.
 func (h *Health) ProbeSent(now time.Time) { h.probe.sent, h.probe.open = now, true }

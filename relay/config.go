@@ -108,6 +108,7 @@ type Plan struct {
 	// NoSYNData keeps data out of SYNs (but FastOpen "always"): the links are so unlike that a bonded connection which began
 	// with SYN data would stand still.
 	NoSYNData bool
+	Room      int // octets, the receive buffer that a bonded connection needs by these links; 0: no more than usual
 }
 
 // PlanLink is one link. One without device and addresses lets the kernel route.

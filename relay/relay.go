@@ -103,7 +103,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // SetPlan tells on which links new connections go. Established ones are not touched.
 func (r *Relay) SetPlan(p Plan) {
-	r.room.Store(int32(bondedRoom()))
+	r.room.Store(int32(bondedRoom(p.Room)))
 	r.plan.Store(&p)
 	r.planned.follow(&p, time.Now())
 	r.warmSoon()

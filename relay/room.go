@@ -19,26 +19,37 @@ import (
 // once it was lost, 85 KB were left, 10 Mbit/s at 70 ms, for as long as the connection lasted (scenario cut: 24 % of LTE's rate). What was set is given
 // to all subflows, also those to come (net/mptcp/sockopt.c, sync_socket_options).
 
-// mostRoom bounds the buffer, octets: the window may be half of it, 4 MiB, 480 Mbit/s at 70 ms. It is memory only where a LAN host is slower than
-// its links.
+// And the window must not be full while it narrows, as it does by what arrives before something that was lost. A subflow that has lost something
+// acknowledges nothing new, and TCP at the other end does not take a narrower window from such an acknowledgement (tcp_may_update_window); but
+// MPTCP takes what it tells of the connection, adds the window of before (ack_update_msk), and sends that much too far. What is beyond is thrown
+// away here, though the subflow has it acknowledged: each piece waits for a timer and for a line that rests. Seven links that filled a window of
+// 2.7 MB stood still for 1 to 4 s each time. So many links get more room by the plan (Plan.Room), and the window no more than a third of the most
+// (kernel.LinkRoute).
+
+// mostRoom bounds the buffer where the plan needs no more, octets: the window is up to two thirds of it. It is memory only where a LAN host is
+// slower than its links, or something lost is waited for.
 const mostRoom = 8 << 20
 
 // bondedUnsent is how many octets may wait unsent upstream, TCP_NOTSENT_LOWAT, beside what each subflow has taken. A link that joins is given all of it
 // at once, and what the others bring waits for it there: two of its round trips with 40 KiB, three or four with 128.
 const bondedUnsent = 40 << 10
 
-// bondedRoom is what to ask for, octets, half of what the kernel will make of it: as much as it would let the buffer grow to by itself.
-func bondedRoom() int {
+// bondedRoom is what to ask for, octets, half of what the kernel will make of it: as much as it would let the buffer grow to by itself, or needed, if
+// that is more.
+func bondedRoom(needed int) int {
 	raw, _ := os.ReadFile("/proc/sys/net/ipv4/tcp_rmem")
-	return roomWithin(string(raw))
+	return roomWithin(string(raw), needed)
 }
 
 // roomWithin is bondedRoom where tcp_rmem is so; 0, the kernel tunes, where it can't be read.
-func roomWithin(rmem string) int {
+func roomWithin(rmem string, needed int) int {
 	f := strings.Fields(rmem)
 	if len(f) != 3 {
 		return 0
 	}
-	most, _ := strconv.Atoi(f[2])
-	return min(most, mostRoom) / 2
+	most, err := strconv.Atoi(f[2])
+	if err != nil {
+		return 0
+	}
+	return max(min(most, mostRoom), needed) / 2
 }

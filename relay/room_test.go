@@ -7,17 +7,23 @@ import (
 	"testing"
 )
 
-func TestRoomIsWhatTheKernelAllows(t *testing.T) {
-	for rmem, want := range map[string]int{
-		"4096\t131072\t33554432\n": 4 << 20,
-		"4096\t131072\t4194304\n":  2 << 20,
-		"4096 131072 524288":       256 << 10,
-		"":                         0,
-		"4096 131072":              0,
-		"4096 131072 much":         0,
+func TestRoomIsWhatTheKernelAllowsOrTheLinksNeed(t *testing.T) {
+	for _, c := range []struct {
+		rmem         string
+		needed, want int
+	}{
+		{"4096\t131072\t33554432\n", 0, 4 << 20},
+		{"4096\t131072\t33554432\n", 16 << 20, 8 << 20},
+		{"4096\t131072\t4194304\n", 0, 2 << 20},
+		{"4096\t131072\t4194304\n", 1 << 20, 2 << 20},
+		{"4096\t131072\t4194304\n", 8 << 20, 4 << 20},
+		{"4096 131072 524288", 0, 256 << 10},
+		{"", 8 << 20, 0},
+		{"4096 131072", 8 << 20, 0},
+		{"4096 131072 much", 8 << 20, 0},
 	} {
-		if got := roomWithin(rmem); got != want {
-			t.Errorf("tcp_rmem %q: %d octets, want %d", rmem, got, want)
+		if got := roomWithin(c.rmem, c.needed); got != c.want {
+			t.Errorf("tcp_rmem %q, %d needed: %d octets, want %d", c.rmem, c.needed, got, c.want)
 		}
 	}
 }

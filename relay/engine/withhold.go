@@ -20,7 +20,7 @@ import (
 //
 // But it is known how a window grows: by twice of what came by a subflow (net/ipv4/tcp_input.c, tcp_grow_window), as fast as a sender's own that
 // begins. So as much may be under way as has arrived, and what a sender may begin with; and the router makes room from the beginning for what is
-// taken for its window (relay/room.go, and kernel.LinkRoute, which has it be 1.9 MB at most).
+// taken for its window (relay/room.go, and kernel.LinkRoute, which has it be 0.9 MB at most).
 type withheld struct {
 	edge   uint64 // octets of the direction that may be sent
 	due    int64  // the next try, when listed
