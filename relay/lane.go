@@ -60,9 +60,7 @@ func (r *Relay) arrive(a engine.Arrival) {
 		}
 		return
 	}
-	looked := r.count.accepted.Load() / spareEvery
-	r.welcome(a, engine.LocalAddr(a.FD))
-	if r.count.accepted.Load()/spareEvery != looked {
+	if r.welcome(a, engine.LocalAddr(a.FD))%spareEvery == 0 {
 		r.weigh(a.Waiting())
 	}
 	if most := r.settings.Load().MaxSessions; r.guests.total() > most/2 {
@@ -76,9 +74,9 @@ func (r *Relay) arrive(a engine.Arrival) {
 	}
 }
 
-// welcome counts a connection to dst in and serves it.
-func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) {
-	r.count.accepted.Add(1)
+// welcome counts a connection to dst in and serves it. It returns which one it was, of all since the start.
+func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) (nth int64) {
+	nth = r.count.accepted.Add(1)
 	if r.guests.enter(r.settings.Load().MaxSessions) {
 		r.count.fullTimes.Add(1)
 		r.log.Warn("relay: full, new connections are forwarded natively", "sessions", r.guests.total())
@@ -100,6 +98,7 @@ func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) {
 		return
 	}
 	go s.proceed(a.FD, held)
+	return
 }
 
 // onLane begins the connection, and tells whether it could. Otherwise nobody was asked.

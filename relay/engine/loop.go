@@ -48,9 +48,8 @@ type loop struct {
 	endings     []ending
 	nextEnding  int64 // when the first of endings is due; without any, never
 	partings    []parting
-	nextParting int64   // the same of partings
-	most        int     // connections to accept at once
-	knocked     []int32 // doors where somebody waits, while deal runs
+	nextParting int64 // the same of partings
+	most        int   // connections to accept at once
 	share       share
 	load        atomic.Uint64 // see told
 	peers       []*loop       // all loops of the engine; set before run, as least is
@@ -230,11 +229,12 @@ func (l *loop) run() {
 // deal acts on events: on those of connections first, then on newcomers, since who is served soon comes again soon, and then waits together with
 // others; on those of bulk directions last, as much to copy shall not keep small requests waiting. It returns false when the loop is over.
 func (l *loop) deal(events []unix.EpollEvent) bool {
-	late, doors := 0, l.knocked[:0]
+	late := 0 // of events, what has its turn after the others
 	for _, ev := range events {
 		switch {
 		case ev.Fd < -1:
-			doors = append(doors, ev.Fd)
+			events[late] = ev
+			late++
 		case ev.Fd < 0:
 			if l.woken() {
 				return false
@@ -249,11 +249,15 @@ func (l *loop) deal(events []unix.EpollEvent) bool {
 			}
 		}
 	}
-	for _, id := range doors {
-		l.accept(id, len(events) < littleAtOnce)
-	}
-	l.knocked = doors
 	for _, ev := range events[:late] {
+		if ev.Fd < -1 {
+			l.accept(ev.Fd, len(events) < littleAtOnce)
+		}
+	}
+	for _, ev := range events[:late] {
+		if ev.Fd < 0 {
+			continue
+		}
 		if c := l.lookup(ev); c != nil {
 			l.handle(c, int(ev.Fd&1), ev.Events)
 		}
