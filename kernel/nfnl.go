@@ -39,16 +39,21 @@ func nftAttributes(b []byte) (*netlink.Decoder, error) {
 	return ad, nil
 }
 
-// nftAsk sends one request and hands each answer to each.
-func nftAsk(c *netlink.Conn, message uint16, flags uint16, fill func(*netlink.Encoder), each func([]byte) error) error {
+// inetMessage is a message of family inet with the attributes that fill writes.
+func inetMessage(message, flags uint16, fill func(*netlink.Encoder)) (netlink.Message, error) {
 	ae := new(netlink.Encoder)
 	fill(ae)
 	attrs, err := ae.Encode()
+	return netlink.Message{Type: nftType(message), Flags: flags, Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)}, err
+}
+
+// nftAsk sends one request and hands each answer to each.
+func nftAsk(c *netlink.Conn, message uint16, flags uint16, fill func(*netlink.Encoder), each func([]byte) error) error {
+	m, err := inetMessage(message, flags, fill)
 	if err != nil {
 		return err
 	}
-	body := append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...)
-	msgs, err := c.Execute(netlink.Message{Type: nftType(message), Flags: flags, Data: body})
+	msgs, err := c.Execute(m)
 	if err != nil {
 		return err
 	}
@@ -69,17 +74,14 @@ func deleteTable(c *netlink.Conn) error {
 	if c == nil {
 		return nil
 	}
-	ae := new(netlink.Encoder)
-	ae.String(unix.NFTA_TABLE_NAME, TableName)
-	name, err := ae.Encode()
+	request, err := inetMessage(unix.NFT_MSG_DELTABLE, unix.NLM_F_ACK, func(ae *netlink.Encoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) })
 	if err != nil {
 		return err
 	}
 	batch := func(kind uint16) netlink.Message { // struct nfgenmsg with the subsystem, big-endian
 		return netlink.Message{Type: kind, Data: []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}}
 	}
-	err = c.Transact(batch(unix.NFNL_MSG_BATCH_BEGIN), netlink.Message{Type: nftType(unix.NFT_MSG_DELTABLE), Flags: unix.NLM_F_ACK,
-		Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, name...)}, batch(unix.NFNL_MSG_BATCH_END))
+	err = c.Transact(batch(unix.NFNL_MSG_BATCH_BEGIN), request, batch(unix.NFNL_MSG_BATCH_END))
 	return except(err, unix.ENOENT)
 }
 
