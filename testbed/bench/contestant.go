@@ -46,21 +46,13 @@ func Contestants() []Contestant {
 			command: func(s *Stage) ([]string, error) { return spillway(s, "overflow") }},
 		{Name: NAT, Kind: "limit", About: "no relay, one link: what forwarding itself costs"},
 		{Name: CRW, Kind: "yardstick", About: "220 lines, one thread, epoll, one buffer of 128 KiB, RFC 8803 with the request in the SYN", intercept: "tproxy",
-			command: func(s *Stage) ([]string, error) {
-				return []string{s.bin.C, "convert", "rw", port, hagAddr, fmt.Sprint(convertPort)}, nil
-			}},
+			command: yardstick("rw")},
 		{Name: COne, Kind: "yardstick", About: "C read/write without a second subflow, as Spillway overflow", intercept: "tproxy", own: true, brief: true,
-			command: func(s *Stage) ([]string, error) {
-				return []string{s.bin.C, "convert", "rw", port, hagAddr, fmt.Sprint(convertPort)}, nil
-			}},
+			command: yardstick("rw")},
 		{Name: CSplice, Kind: "yardstick", About: "the same with splice through pipes of 1 MiB", intercept: "tproxy",
-			command: func(s *Stage) ([]string, error) {
-				return []string{s.bin.C, "convert", "splice", port, hagAddr, fmt.Sprint(convertPort)}, nil
-			}},
+			command: yardstick("splice")},
 		{Name: CNap, Kind: "limit", About: "C read/write that looks at its sockets every 20 ms and is never woken: what the octets alone cost", intercept: "tproxy", rhythm: true,
-			command: func(s *Stage) ([]string, error) {
-				return []string{s.bin.C, "convert", "nap", port, hagAddr, fmt.Sprint(convertPort)}, nil
-			}},
+			command: yardstick("nap")},
 		{Name: "Go io.Copy", Kind: "yardstick", About: "two goroutines a connection, RFC 8803 with the request in the SYN", intercept: "tproxy",
 			command: func(s *Stage) ([]string, error) { return []string{s.bin.Go, port, to}, nil }},
 		{Name: HAPair, Kind: "peer", About: "one thread, splice, mptcpize; by the PROXY protocol, version 2, to another HAProxy, with buffers of 128 KiB, which goes where the header says", needs: []string{"haproxy", "mptcpize"}, intercept: "tproxy",
@@ -77,6 +69,13 @@ func Contestants() []Contestant {
 			}},
 		{Name: "sing-box", Kind: "peer", About: "redirect, SOCKS5 with tcp_multi_path; to microsocks", needs: []string{"sing-box", "microsocks"}, intercept: "redirect", command: singBoxCommand},
 		{Name: "xray", Kind: "peer", About: "dokodemo-door, SOCKS5 with tcpMptcp; to microsocks", needs: []string{"xray", "microsocks"}, intercept: "redirect", command: xrayCommand},
+	}
+}
+
+// yardstick is the relay in C, which copies in one of its ways: rw, splice or nap.
+func yardstick(way string) func(*Stage) ([]string, error) {
+	return func(s *Stage) ([]string, error) {
+		return []string{s.bin.C, "convert", way, fmt.Sprint(relayPort), hagAddr, fmt.Sprint(convertPort)}, nil
 	}
 }
 
