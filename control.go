@@ -258,29 +258,24 @@ func (h *house) views(now time.Time) []pathView {
 			views[i].plan, views[i].yields = policy.Standby, l.Primary
 		}
 	}
-	if h.inDoubt() {
-		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
+	silent := func(which func(i int) bool) { // they get, or keep, a subflow that carries nothing
 		for i := range views {
-			if views[i].plan == policy.Off && h.plan.Links[i].Available {
-				views[i].plan = policy.Standby
-			}
-		}
-	} else if h.mute() {
-		// Nobody answers: what is there stays, as each doubt that has come to nothing took a link's subflows away, and the next made them anew.
-		for i := range views {
-			if views[i].plan == policy.Off && h.paths[i].want != endpointNone {
+			if views[i].plan == policy.Off && which(i) {
 				views[i].plan = policy.Standby
 			}
 		}
 	}
+	if h.inDoubt() {
+		// A link in use does not answer. Should it be dead, the subflows of another one are there already.
+		silent(func(i int) bool { return h.plan.Links[i].Available })
+	} else if h.mute() {
+		// Nobody answers: what is there stays, as each doubt that has come to nothing took a link's subflows away, and the next made them anew.
+		silent(func(i int) bool { return h.paths[i].want != endpointNone })
+	}
 	if h.still.lost > 0 {
 		// Connections have no subflow at all. Linux may not begin another by the link that has returned (6.18: a subflow that ended before its
 		// endpoint was removed counts on against the number of endpoints), but does by one more: a link that is held back has one.
-		for i := range views {
-			if views[i].plan == policy.Off && !views[i].dead && views[i].free {
-				views[i].plan = policy.Standby
-			}
-		}
+		silent(func(i int) bool { return !views[i].dead && views[i].free })
 	}
 	h.outage.step(now, h.plan.First, views, h.paths)
 	missing := !h.keepsFlows()
