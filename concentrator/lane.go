@@ -29,7 +29,9 @@ type quick struct {
 	there   bool // the server has accepted
 	ready   bool // the client's handshake was seen to be complete, with out
 	out     mptcp.Outcome
+	said    int         // octets of the client's, with the message
 	holds   bool        // the answer, for the server's first octets to go with it
+	soon    bool        // the engine was asked for Soon
 	waited  bool        // for the client's handshake, as the server was faster
 	waits   atomic.Bool // and still does
 }
@@ -56,8 +58,8 @@ func (ses *session) onLane(a engine.Arrival) bool {
 		ses.begun = &begun{head: buf}
 		return false
 	}
-	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], began: ses.accepted}
-	q.holds = len(q.data) > 0 && len(buf) < openingLen
+	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], said: len(buf), began: ses.accepted}
+	q.holds = len(q.data) > 0 && q.said < openingLen
 	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
 		ses.begun = &begun{head: buf}
 		return false // the goroutine will see the same, and knows what to say
@@ -91,21 +93,35 @@ func (q *quick) Event(side int, events uint32) {
 		if !q.pass() {
 			return
 		}
-		if q.holds = q.holds && events&unix.EPOLLIN == 0; q.holds {
-			q.c.Soon()
-			q.complete() // now, while the server is busy
+		q.holds = q.holds && events&unix.EPOLLIN == 0
+	case side == 0 && events&unix.EPOLLIN != 0:
+		if q.hear(); q.there && !q.pass() {
+			return
 		}
-	case side == 0 && events&unix.EPOLLIN != 0: // it has more to say, which waits for the answer
-		q.holds = false
 	}
-	if q.there && !q.holds {
+	switch {
+	case !q.there:
+	case !q.holds:
 		q.answer()
+	case !q.soon:
+		q.soon = true
+		q.c.Soon()
+		q.complete() // now, while the server is busy
 	}
 }
 
+// hear reads what the client says after its message, for the server. The router's first octets come with the end of the handshake or soon after,
+// and so often before the server is there, or its answer. What is too much, and the client's end, is left to the engine, after the answer.
+func (q *quick) hear() {
+	b, err := q.c.Read(0, max(0, openingLen-q.said))
+	q.said += len(b)
+	q.data = append(q.data, b...)
+	q.holds = len(b) > 0 && err == nil && q.said < openingLen
+}
+
 // Soon is the engine's call after 10 ms: it ends the holding back of the answer. A server that was given a request soon says something, and
-// then the answer goes with it: a segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile, as the
-// client has said all it had to.
+// then the answer goes with it: a segment less on the lines, and the router is woken once. Nobody waits for the answer meanwhile: what else the client
+// says goes to the server as well.
 func (q *quick) Soon() {
 	if q.holds {
 		q.holds = false

@@ -101,6 +101,90 @@ func TestLaneHoldsTheAnswerBack(t *testing.T) {
 	}
 }
 
+// after has the loop wait, with a connection to a server that it has begun, until two values were taken.
+func after(two <-chan bool, begin func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error)) func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) {
+	return func(at netip.AddrPort, o mptcp.DialOptions, hello []byte) (int, int, error) {
+		fd, sent, err := begin(at, o, hello)
+		<-two
+		<-two
+		return fd, sent, err
+	}
+}
+
+// A request that comes after the message, as the router's do, goes to the server at once, and the answer waits for what the server says to it: a server
+// in this process is not always faster than 10 ms, so there are some tries.
+func TestLaneHearsTheRequestBeforeItAnswers(t *testing.T) {
+	at, goOn := origin(t, false, echo), make(chan bool)
+	r := start(t, nil, func(s *Server) { laned(t)(s); s.begin = after(goOn, s.begin) })
+	together, tries := false, 0
+	for ; !together && tries < 20; tries++ {
+		c := r.connect()
+		c.Write(to(t, at))
+		goOn <- true // it was accepted
+		c.Write([]byte("request"))
+		goOn <- true
+		c.CloseWrite()
+		m := answer(t, c)
+		if b, err := io.ReadAll(c); m.Error != nil || string(b) != "request" || err != nil {
+			t.Fatalf("%+v, %q, %v", m, b, err)
+		}
+		together = dataSegments(t, c) == 1
+	}
+	if !together {
+		t.Error("the answer always came alone")
+	}
+	eventually(t, "all have ended", func() bool { return r.server.Stats().Active == 0 })
+	if st := r.server.Stats(); st.Up != uint64(7*tries) || st.Down != uint64(7*tries) {
+		t.Errorf("counted %+v after %d connections", st, tries)
+	}
+}
+
+// dataSegments tells how many segments with data a TCP connection was sent.
+func dataSegments(t *testing.T, c *net.TCPConn) (n uint32) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rc.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
+			n = info.Data_segs_in
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What is said before the server is there, and is more than the lane reads, comes whole and in order.
+func TestLaneHearsNoMoreThanItHasRoomFor(t *testing.T) {
+	at, goOn := origin(t, false, echo), make(chan bool)
+	r := start(t, nil, func(s *Server) { laned(t)(s); s.begin = after(goOn, s.begin) })
+	c := r.connect()
+	c.Write(to(t, at))
+	goOn <- true
+	data := random(50 << 10)
+	go func() {
+		c.Write(data[:1000])
+		goOn <- true
+		data := data[1000:]
+		for b := data; len(b) > 0; b = b[min(len(b), 1000):] { // several events before and after the answer
+			c.Write(b[:min(len(b), 1000)])
+			time.Sleep(3 * time.Millisecond)
+		}
+		c.CloseWrite()
+	}()
+	if m := answer(t, c); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d octets echoed, %v; want %d", len(got), err, len(data))
+	}
+	eventually(t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
+	if st := r.server.Stats(); st.Up != uint64(len(data)) || st.Down != uint64(len(data)) {
+		t.Errorf("counted %+v", st)
+	}
+}
+
 // What the lane can't do a goroutine finishes, and says the same as ever.
 func TestLaneGivesUp(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
