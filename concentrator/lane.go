@@ -30,6 +30,7 @@ type quick struct {
 	ready   bool // the client's handshake was seen to be complete, with out
 	out     mptcp.Outcome
 	said    int         // octets of the client's, with the message
+	dry     bool        // the client's socket was emptied, see engine.Start
 	holds   bool        // the answer, for the server's first octets to go with it
 	soon    bool        // the engine was asked for Soon
 	waited  bool        // for the client's handshake, as the server was faster
@@ -58,7 +59,7 @@ func (ses *session) onLane(a engine.Arrival) bool {
 		ses.begun = &begun{head: buf}
 		return false
 	}
-	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], said: len(buf), began: ses.accepted}
+	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], said: len(buf), dry: len(buf) < openingLen, began: ses.accepted}
 	q.holds = len(q.data) > 0 && q.said < openingLen
 	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
 		ses.begun = &begun{head: buf}
@@ -116,7 +117,10 @@ func (q *quick) hear() {
 	b, err := q.c.Read(0, max(0, openingLen-q.said))
 	q.said += len(b)
 	q.data = append(q.data, b...)
-	q.holds = len(b) > 0 && err == nil && q.said < openingLen
+	if q.dry = err == unix.EAGAIN; !q.dry {
+		q.dry = len(b) > 0 && q.said < openingLen
+		q.holds = q.dry
+	}
 }
 
 // Soon is the engine's call after 10 ms: it ends the holding back of the answer. A server that was given a request soon says something, and
@@ -180,7 +184,7 @@ func (q *quick) answer() {
 	}
 	engine.EndsInReset(q.fd)
 	q.c.Hush(0)
-	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b)}, true)
+	q.c.Begin(q.pair(), engine.Start{Up: q.data, Down: b, Own: len(b), Drained: [2]bool{0: q.dry}}, true)
 }
 
 // complete looks whether the client's handshake is complete, unless it was before.

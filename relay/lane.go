@@ -234,18 +234,18 @@ func (q *quick) answered() {
 	}
 	q.p.u.answered(now.Sub(q.began))
 	q.p.u.good()
-	q.begin(b[used:])
+	q.begin(b[used:], len(b) < mostAnswer)
 }
 
-// begin has the engine copy, what the server has said first.
-func (q *quick) begin(said []byte) {
+// begin has the engine copy, what the server has said first. dry: the converter's socket was emptied.
+func (q *quick) begin(said []byte, dry bool) {
 	f := q.flow(q.p, q.said-q.head)
 	f.conn.Store(q.c)
 	q.r.flows.add(f)
 	q.r.count.relayed.Add(1)
 	pair := q.pair(f)
 	pair.Fell = q.fellBack(q.up, q.p)
-	q.c.Begin(pair, engine.Start{Up: q.hello[q.said:], Down: said, Drained: q.dry}, q.plainTCP(q.p))
+	q.c.Begin(pair, engine.Start{Up: q.hello[q.said:], Down: said, Drained: [2]bool{q.dry, dry}}, q.plainTCP(q.p))
 }
 
 // giveUp leaves the lane. heard was read of the upstream.

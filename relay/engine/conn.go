@@ -69,7 +69,6 @@ type direction struct {
 	limit   int32  // octets to read at once
 	mark    int32  // in bulk: SO_RCVLOWAT of the source
 	place   int32  // in loop.bulk, -1: not there
-	drained bool   // a short read proves that nothing is left (plain TCP)
 	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one
 	hup     bool   // the source told of its end: read until it comes
 	eof     bool   // the source's end was read
@@ -84,7 +83,6 @@ type direction struct {
 //
 //go:noinline
 func (c *Conn) toward(far, plain bool) {
-	c.dir[0].drained, c.dir[1].drained = !far, plain
 	c.dir[1].prompt, c.dir[1].careful = far, far
 	c.dir[0].careful = !far && !plain
 	c.dir[0].gauge.brisk = !far && !plain

@@ -181,8 +181,9 @@ func (l *loop) unlist(c *Conn, d int) {
 	c.dir[d].place = -1
 }
 
-// move copies from source to destination and returns the octets read. once: a short read ends it, because the clock
-// will come again; else the source is emptied, as edge-triggered events demand.
+// move copies from source to destination and returns the octets read. It empties the source, as edge-triggered events demand: a short read says that
+// nothing is left, and what comes afterwards is told, of MPTCP as well (mptcp_recvmsg, net/mptcp/protocol.c, ends short only when it found neither its own queue
+// nor a subflow's with more, while it held the socket). An end that was told of is read by itself, unless once: the clock will come again.
 func (l *loop) move(c *Conn, d int, once bool) (total int) {
 	x := &c.dir[d]
 	src := c.fd[d]
@@ -221,7 +222,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 			return total
 		}
 		x.limit = min(scratchSize, x.limit*2)
-		if n < limit && (once || x.drained && !x.hup) {
+		if n < limit && (once || !x.hup) {
 			return total
 		}
 		if total >= fairShare {

@@ -324,6 +324,46 @@ func TestSmallAnswersDoNotWaitForTheClock(t *testing.T) {
 	})
 }
 
+// A read that ends short is the last until an event comes: were one octet left behind, both hosts of a dialogue would wait for ever. Some say what they say
+// in pieces, so that octets arrive while others are read.
+func TestNothingIsLeftUnread(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		e := start(t, 2)
+		var all sync.WaitGroup
+		for seed := range 4 {
+			lan, up, _, _ := join(t, e, mptcp)
+			all.Go(func() { dialogue(t, lan, up, uint64(seed), 2000) })
+		}
+		await.All(t, "the dialogues", &all)
+	})
+}
+
+// dialogue has two hosts speak in turns, pieces of random length.
+func dialogue(t *testing.T, lan, up *net.TCPConn, seed uint64, rounds int) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	b := make([]byte, 200_000)
+	ends := [2]*net.TCPConn{lan, up}
+	for i := range rounds {
+		n := 1 + r.IntN(1<<(1+r.IntN(17)))
+		from, to, pieces := ends[i%2], ends[1-i%2], 1+r.IntN(4)
+		sizes := make([]int, 0, pieces)
+		for left := n; left > 0; left -= sizes[len(sizes)-1] {
+			sizes = append(sizes, 1+r.IntN(left))
+		}
+		from.SetDeadline(time.Now().Add(10 * time.Second))
+		to.SetDeadline(time.Now().Add(10 * time.Second))
+		go func() {
+			for _, k := range sizes {
+				from.Write(make([]byte, k))
+			}
+		}()
+		if got, err := io.ReadFull(to, b[:n]); err != nil {
+			t.Errorf("round %d: %d of %d octets, %v", i, got, n, err)
+			return
+		}
+	}
+}
+
 func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 	files := func() int {
 		d, err := os.ReadDir("/proc/self/fd")

@@ -176,8 +176,8 @@ type Start struct {
 	Up   []byte // octets for upstream that it would not take yet
 	Down []byte // octets for the LAN side; they leave together with what upstream has by now
 	Own  int    // so many of Down are not upstream's, and not counted
-	// Drained: the last read of the accepted socket, TCP, was shorter than it might have been, so that an event tells of what comes after.
-	Drained bool
+	// Drained: the last read of a socket (0: LAN, 1: upstream) was shorter than it might have been, so that an event tells of what comes after.
+	Drained [2]bool
 }
 
 // line is openings that are looked at after a while, all after equally long, so that they are in order.
@@ -281,7 +281,7 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
 		l.pump(c, 1)
 	}
-	if !c.over && !(s.Drained && !c.dir[0].hup) {
+	if !c.over && (!s.Drained[0] || c.dir[0].hup) {
 		l.pump(c, 0)
 	}
 }
@@ -290,12 +290,9 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 func (l *loop) first(c *Conn, s Start) {
 	x := &c.dir[1]
 	k, came, e := copy(l.scratch, s.Down), 1, unix.Errno(0)
-	for k < len(l.scratch) && came > 0 {
+	for more := !s.Drained[1] || x.hup; more && k < len(l.scratch) && came > 0; more = x.hup {
 		if came, e = read(c.fd[1], l.scratch[k:]); came > 0 {
 			k += came
-		}
-		if x.drained && !x.hup {
-			break
 		}
 	}
 	if k > s.Own {

@@ -124,7 +124,7 @@ func TestBeginDrained(t *testing.T) {
 		o := &opens{late: func() {}, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
 			switch {
 			case side == 1 && events&unix.EPOLLIN != 0:
-				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Down: []byte("answer"), Own: 6, Drained: true}, true)
+				c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Down: []byte("answer"), Own: 6, Drained: [2]bool{0: true}}, true)
 			case side == 0 && events&unix.EPOLLRDHUP != 0: // its octets were read, and its end was not
 				ends <- true
 			}
