@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"spillway/mptcp"
+	"spillway/relay/engine"
+	"spillway/sockopt"
+)
+
+// The kernel tells a SYN whole or not at all: with IPv6 it is longer.
+func TestSavedDSCPOfBothFamilies(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
+		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+			c.Control(func(fd uintptr) { err = sockopt.SetInt(int(fd), unix.SOL_TCP, unix.TCP_SAVE_SYN, 1) })
+			return err
+		}}
+		l, err := lc.Listen(t.Context(), "tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		host, err := mptcp.Dial(context.Background(), endpoint(l.Addr()), mptcp.DialOptions{PlainTCP: true, DSCP: 46})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer host.Close()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := engine.Detach(c.(*net.TCPConn))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if got := savedDSCP(fd); got != 46 {
+			t.Errorf("%s: DSCP %d, 46 was sent", at, got)
+		}
+	}
+}
