@@ -324,6 +324,29 @@ func TestSmallAnswersDoNotWaitForTheClock(t *testing.T) {
 	})
 }
 
+// TestAClosedEngineWritesNowhere: its descriptors may be somebody else's by then.
+func TestAClosedEngineWritesNowhere(t *testing.T) {
+	e := start(t, 2) // which closes it for the third time
+	_, _, c, _ := join(t, e, false)
+	e.Close()
+	for range 8 {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(ends[0])
+		defer unix.Close(ends[1])
+		defer func() {
+			var b [64]byte
+			if n, _ := unix.Read(ends[0], b[:]); n > 0 {
+				t.Errorf("% x was written to a stranger's file", b[:n])
+			}
+		}()
+	}
+	c.Abort()
+	e.Close()
+}
+
 func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 	files := func() int {
 		d, err := os.ReadDir("/proc/self/fd")
