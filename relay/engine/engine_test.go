@@ -324,6 +324,15 @@ func TestSmallAnswersDoNotWaitForTheClock(t *testing.T) {
 	})
 }
 
+// TestMoreConnectionsThanAnIntHolds: on 32 bits the number of the 2^31st is negative.
+func TestMoreConnectionsThanAnIntHolds(t *testing.T) {
+	e := start(t, 2)
+	e.next.Store(1<<31 - 2)
+	for range 4 {
+		join(t, e, false)
+	}
+}
+
 // TestAClosedEngineWritesNowhere: its descriptors may be somebody else's by then.
 func TestAClosedEngineWritesNowhere(t *testing.T) {
 	e := start(t, 2) // which closes it for the third time
