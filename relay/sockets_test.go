@@ -4,9 +4,12 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,5 +47,33 @@ func TestSavedDSCPOfBothFamilies(t *testing.T) {
 		if got := savedDSCP(fd); got != 46 {
 			t.Errorf("%s: DSCP %d, 46 was sent", at, got)
 		}
+	}
+}
+
+// TestUrgentDataOfAHost: an octet that a LAN host sends as urgent data is one of the stream.
+func TestUrgentDataOfAHost(t *testing.T) {
+	s := &settings{Config: Config{}.withDefaults()}
+	fd, err := listen(netip.MustParseAddrPort("127.0.0.1:0"), s)
+	if errors.Is(err, unix.EPERM) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	host, err := net.Dial("tcp", engine.LocalAddr(fd).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	var c int
+	for c, _, err = engine.Accept(fd); err == unix.EAGAIN; c, _, err = engine.Accept(fd) {
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(c)
+	if on, err := sockopt.Int(c, unix.SOL_SOCKET, unix.SO_OOBINLINE); on != 1 || err != nil {
+		t.Errorf("SO_OOBINLINE is %d, %v", on, err)
 	}
 }

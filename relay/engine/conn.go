@@ -71,7 +71,7 @@ type direction struct {
 	place   int32  // in loop.bulk, -1: not there
 	drained bool   // a short read proves that nothing is left (plain TCP)
 	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one
-	hup     bool   // the source told of its end: read until it comes
+	hup     bool   // the source told of its end, or of urgent data, before which reads end: read until none comes
 	eof     bool   // the source's end was read
 	shut    bool   // and passed on
 	queued  bool   // in loop.again

@@ -461,3 +461,43 @@ func TestFarEndPassesOnAsItComes(t *testing.T) {
 		}
 	}
 }
+
+// TestUrgentDataIsData: a read ends before urgent data, though more is there.
+func TestUrgentDataIsData(t *testing.T) {
+	for _, side := range []string{"lan", "up"} {
+		t.Run(side, func(t *testing.T) {
+			a, lan := pipe(t, false)
+			b, up := pipe(t, false)
+			near, from, to := a, lan, up
+			if side == "up" {
+				near, from, to = b, up, lan
+			}
+			if err := unix.SetsockoptInt(near, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1); err != nil { // as the door and mptcp's dialler do
+				t.Fatal(err)
+			}
+			rc, err := from.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			send := func(text string, flags int) {
+				rc.Control(func(fd uintptr) { err = errors.Join(err, unix.Send(int(fd), []byte(text), flags)) })
+			}
+			send("abc", 0)
+			send("d", unix.MSG_OOB)
+			send("ef", 0)
+			if _, err := start(t, 1).Add(Pair{LAN: a, Up: b}); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 9)
+			if n, err := io.ReadFull(to, got[:6]); err != nil {
+				t.Fatalf("%q, %v", got[:n], err)
+			}
+			send("g", 0)
+			send("h", unix.MSG_OOB)
+			send("i", 0)
+			if n, err2 := io.ReadFull(to, got[6:]); err != nil || err2 != nil || string(got) != "abcdefghi" {
+				t.Errorf("%q, %v, %v", got[:6+n], err2, err)
+			}
+		})
+	}
+}

@@ -19,7 +19,7 @@ const (
 	patience     = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
 	maxHold      = 10                          // ms, see wait
 	littleAtOnce = 4                           // events of one wake-up
-	interest     = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	interest     = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
