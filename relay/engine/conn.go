@@ -54,7 +54,7 @@ type Conn struct {
 	turn     uint8       // of share.moved
 	over     bool
 	settled  bool      // no more to look for, see reserve.go
-	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush
+	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush. Written with mu
 	opening  Opening   // nil: being copied
 	withheld *withheld // nil: the kernel keeps dir[1] within the window
 	fell     fallen    // of upstream

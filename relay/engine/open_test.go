@@ -290,3 +290,38 @@ func TestBeginSeesUrgentData(t *testing.T) {
 		t.Errorf("%q, %v, %v", got[:n], err, err2)
 	}
 }
+
+// TestNudgeBesideHush: whoever nudges from outside changes nothing that the loop has just said.
+func TestNudgeBesideHush(t *testing.T) {
+	b, _ := pipe(t, false)
+	opened, ended := make(chan *Conn, 1), make(chan End, 1)
+	var c *Conn
+	turns := 0
+	o := &opens{late: func() { c.Drop(); ended <- Idle }, ended: func(x End) { ended <- x }, event: func(side int, _ uint32) {
+		switch turns++; {
+		case side == 1:
+		case turns < 1000:
+			c.Hush(0)
+			c.Want(0) // and so the next event
+		default:
+			c.Drop()
+			ended <- Closed
+		}
+	}}
+	open(t, start(t, 1), func(a Arrival) {
+		var err error
+		if c, err = a.Open(b, o, true); err != nil {
+			t.Error(err)
+		}
+		opened <- c
+	})
+	nudged := wait(t, "never opened", opened)
+	for {
+		select {
+		case <-ended:
+			return
+		default:
+			nudged.Nudge(0)
+		}
+	}
+}
