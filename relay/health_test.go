@@ -76,6 +76,25 @@ func TestAnotherAddressOfAnUpstreamServes(t *testing.T) {
 	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
 }
 
+// A doubt that begins while an examination ends keeps nobody waiting after it.
+func TestDoubtAtTheEndOfDoubt(t *testing.T) {
+	u := &upstream{}
+	u.doubt(false)
+	ends := make(chan bool, 2)
+	u.mu.Lock() // who waits for it longer than 1 ms has it in the order of coming
+	go func() { u.endDoubt(); ends <- false }()
+	time.Sleep(5 * time.Millisecond)
+	go func() { ends <- u.doubt(true) }()
+	time.Sleep(5 * time.Millisecond)
+	u.mu.Unlock()
+	u.mu.Lock() // before the first of them is awake: so it asks for the order
+	time.Sleep(5 * time.Millisecond)
+	u.mu.Unlock()
+	if one, other := <-ends, <-ends; !one && !other && u.inQuestion() {
+		t.Error("connections wait, and nobody asks")
+	}
+}
+
 // A converter that accepts and says nothing is out while the first connection still waits, long before its deadline.
 func TestSilentConverterIsFoundOutByAQuestion(t *testing.T) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -81,17 +81,23 @@ func (u *upstream) doubt(hold bool) bool {
 func (u *upstream) release() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.letGo()
+}
+
+// letGo is release with mu held.
+func (u *upstream) letGo() {
 	if u.question != nil {
 		close(u.question)
 		u.question = nil
 	}
 }
 
+// endDoubt ends an examination, at once with the waits for it: nobody would end one that begins in between.
 func (u *upstream) endDoubt() {
-	u.release()
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.letGo()
 	u.suspected = false
-	u.mu.Unlock()
 }
 
 // inQuestion tells whether certain would wait.
