@@ -93,6 +93,9 @@ func isLinkError(err error) bool {
 	return false
 }
 
+// mostCookie is how long a cookie may be, octets, beside a Connect that asks for MPTCP (28 with the header) and its own TLV's first 4.
+const mostCookie = convert.MaxMessage - 28 - 4
+
 func reactConvert(e *convert.Error) reaction {
 	switch e.Code {
 	case convert.CodeUnsupportedVersion:
@@ -101,7 +104,7 @@ func reactConvert(e *convert.Error) reaction {
 		}
 		return reaction{retry: otherUpstream, out: true, wait: versionRest}
 	case convert.CodeMissingCookie:
-		if c := e.Cookie(); len(c) > 0 {
+		if c := e.Cookie(); len(c) > 0 && len(c) <= mostCookie { // with a longer one it could never be asked again
 			return reaction{retry: sameUpstream, cookie: c}
 		}
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
