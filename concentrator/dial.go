@@ -102,7 +102,9 @@ func whenConnected(c *net.TCPConn) error {
 
 // failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP
 // message, so the code is read back from Linux's table (net/ipv4/icmp.c, net/ipv6/icmp.c). A server that doesn't answer is
-// "host unreachable": Network Failure would make the client leave the converter because of one dead server.
+// "host unreachable": Network Failure would make the client leave the converter because of one dead server. So is one whose network
+// answers with an ICMP parameter problem (EPROTO), or to which a blackhole route leads (EINVAL); and on a host without IPv6 all that has
+// such an address is "no route".
 func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
 	wait := []byte{uint8(retry / time.Second)}
 	var errno syscall.Errno
@@ -112,6 +114,9 @@ func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
 		} else {
 			return &convert.Error{Code: convert.CodeNetworkFailure, Value: wait}
 		}
+	}
+	if !to.Is4() && (errno == syscall.EADDRNOTAVAIL || errno == syscall.EAFNOSUPPORT) {
+		errno = syscall.ENETUNREACH
 	}
 	switch errno {
 	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE:
@@ -135,7 +140,7 @@ func icmpCode(errno syscall.Errno, v4 bool) (code uint8, ok bool) {
 	switch errno {
 	case syscall.ENETUNREACH:
 		return 0, true // network unreachable; ICMPv6: no route
-	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT:
+	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EPROTO, syscall.EINVAL:
 		return pick(v4, 1, 3), true // host unreachable; ICMPv6: address unreachable
 	case syscall.EACCES, syscall.EPERM:
 		return pick(v4, 13, 1), true // administratively prohibited

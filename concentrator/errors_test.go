@@ -227,6 +227,11 @@ func TestDialFailures(t *testing.T) {
 		{syscall.ECONNRESET, v4, convert.CodeConnectionReset, 0},
 		{syscall.EMFILE, v4, convert.CodeResourceExceeded, 0},
 		{syscall.EADDRNOTAVAIL, v4, convert.CodeResourceExceeded, 0},
+		{syscall.EADDRNOTAVAIL, v6, convert.CodeUnreachable, 0}, // net.ipv6.conf.all.disable_ipv6=1
+		{syscall.EAFNOSUPPORT, v6, convert.CodeUnreachable, 0},  // ipv6.disable=1
+		{syscall.EPROTO, v4, convert.CodeUnreachable, 1},        // ICMP parameter problem, which any server can send
+		{syscall.EPROTO, v6, convert.CodeUnreachable, 3},
+		{syscall.EINVAL, v4, convert.CodeUnreachable, 1}, // a blackhole route
 		{syscall.ENETDOWN, v4, convert.CodeNetworkFailure, 0},
 		{syscall.EHOSTDOWN, v6, convert.CodeNetworkFailure, 0},
 	} {
