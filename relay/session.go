@@ -118,7 +118,7 @@ func (s *session) admit() bool {
 		s.r.count.blocked.Add(1)
 		return false
 	}
-	if convert.Forbidden(s.dst.Addr()) {
+	if s.forbidden() {
 		s.r.count.destination.Add(1)
 		return false
 	}
@@ -128,6 +128,9 @@ func (s *session) admit() bool {
 	}
 	return true
 }
+
+// forbidden tells whether the LAN host wants what a converter would call a malformed Connect, and be blamed for.
+func (s *session) forbidden() bool { return convert.Forbidden(s.dst.Addr()) || s.dst.Port() == 0 }
 
 // connectOr is connect, unless that was done while the SYN was held.
 func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
