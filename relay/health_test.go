@@ -95,6 +95,35 @@ func TestDoubtAtTheEndOfDoubt(t *testing.T) {
 	}
 }
 
+// A converter resets those to whom it has told too many errors, as when a LAN host scans ports. While it tells others what their servers say,
+// that is no sign against it.
+func TestResetsBesideAnswersAreNoSign(t *testing.T) {
+	asked, told := make(chan struct{}, 2), make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr.Port() == 81 {
+			refuse(convert.CodeConnectionReset, 0)(c, m)
+			return
+		}
+		asked <- struct{}{}
+		<-told
+		c.SetLinger(0)
+		c.Close()
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
+	scan := []*net.TCPConn{lanDial(t, r, server), lanDial(t, r, server)}
+	for range scan {
+		await.Value(t, "a Connect", asked)
+	}
+	isReset(t, lanDial(t, r, netip.AddrPortFrom(server.Addr(), 81)))
+	close(told)
+	for _, c := range scan {
+		isReset(t, c)
+	}
+	if u := r.Upstreams()[0]; !u.Up {
+		t.Errorf("%+v", u)
+	}
+}
+
 // A converter that accepts and says nothing is out while the first connection still waits, long before its deadline.
 func TestSilentConverterIsFoundOutByAQuestion(t *testing.T) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})

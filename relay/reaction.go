@@ -150,6 +150,9 @@ func (u *upstream) apply(re reaction, err error) {
 	}
 	switch {
 	case re.destination:
+		if !errors.Is(err, errQuiet) { // it has told of its server
+			u.served.Store(u.age(time.Now()))
+		}
 		u.good()
 	case re.out:
 		u.failures.Add(1)

@@ -220,10 +220,10 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	first := time.Now()
 	for tries := 0; tries < mostTries; tries++ {
 		p = s.choose(ups[u], links[link])
-		if s.begun != nil {
-			p = s.begun.p
-		}
 		began := time.Now()
+		if s.begun != nil {
+			p, began = s.begun.p, s.begun.began
+		}
 		up, err = s.attempt(&p, links[link+1:])
 		if err == nil {
 			ups[u].good()

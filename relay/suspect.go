@@ -23,7 +23,7 @@ func (u *upstream) heardNow() { u.heard.Store(u.age(time.Now())) }
 
 func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= u.age(t) }
 
-// servedSince tells whether it has taken a connection since t.
+// servedSince tells whether it has taken a connection since t, or told what its server says.
 func (u *upstream) servedSince(t time.Time) bool { return u.served.Load() > u.age(t) }
 
 // age is an instant as ns after made. Both have monotonic readings, so that nothing is heard in the future when somebody sets the clock back.

@@ -40,7 +40,7 @@ type upstream struct {
 	refusals atomic.Int64 // Errors 32 though a cookie is configured
 	made     time.Time
 	heard    atomic.Int64 // age of the last sign of life, or of the last question
-	served   atomic.Int64 // age of the last connection that it took
+	served   atomic.Int64 // age of the last connection that it took, or told the server's answer to
 
 	usual atomic.Int64 // ns that an answer takes
 
