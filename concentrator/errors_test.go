@@ -323,6 +323,20 @@ func TestErrorsAreRateLimited(t *testing.T) {
 	}
 }
 
+// What servers answer is told to those who may ask, however often: a reset in its place is a sign against us.
+func TestRefusalsOfServersAreToldAlways(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	r := start(t, func(c *Config) { c.ErrorRate = 1 }, nil)
+	for range 20 {
+		r.refused(to(t, at), convert.CodeConnectionReset)
+	}
+}
+
 // The client may take its time: our close must not overtake the error.
 func TestTheErrorWaitsForTheClient(t *testing.T) {
 	r := start(t, nil, nil)

@@ -309,9 +309,10 @@ func (ses *session) count(out mptcp.Outcome) {
 	}
 }
 
-// refuse answers with an Error TLV and lets the client read it. A client that collects too many is reset instead.
+// refuse answers with an Error TLV and lets the client read it. A client that collects too many is reset instead; but not for what its servers
+// say: its LAN may scan ports, and two resets make a router leave the converter.
 func (ses *session) refuse(e *convert.Error) {
-	if !ses.s.clients.mayAnswer(ses.key, time.Now()) {
+	if e.Code < convert.CodeConnectionReset && !ses.s.clients.mayAnswer(ses.key, time.Now()) {
 		ses.s.stats.unsent.Add(1)
 		engine.ResetConn(ses.client)
 		return
