@@ -323,8 +323,8 @@ func TestErrorsAreRateLimited(t *testing.T) {
 	}
 }
 
-// What servers answer is told to those who may ask, however often: a reset in its place is a sign against us.
-func TestRefusalsOfServersAreToldAlways(t *testing.T) {
+// What is wrong with destinations is told to those who may ask, however often: a reset in its place is a sign against us.
+func TestRefusalsOfDestinationsAreToldAlways(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -334,6 +334,7 @@ func TestRefusalsOfServersAreToldAlways(t *testing.T) {
 	r := start(t, func(c *Config) { c.ErrorRate = 1 }, nil)
 	for range 20 {
 		r.refused(to(t, at), convert.CodeConnectionReset)
+		r.refused(to(t, netip.MustParseAddrPort("10.1.2.3:80")), convert.CodeNotAuthorized)
 	}
 }
 
