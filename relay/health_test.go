@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 	"spillway/testbed/await"
 )
 
@@ -93,6 +94,41 @@ func TestDoubtAtTheEndOfDoubt(t *testing.T) {
 	if one, other := <-ends, <-ends; !one && !other && u.inQuestion() {
 		t.Error("connections wait, and nobody asks")
 	}
+}
+
+// A LAN host that asks for closed destinations takes the converter from nobody else; one that denies us all is out.
+func TestDeniedDestinationsAreNoSign(t *testing.T) {
+	f := newFake(t, refuse(convert.CodeNotAuthorized))
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
+	u := r.settings.Load().upstreams[0]
+	var outs atomic.Int32
+	r.OnState(func() { outs.Add(1) })
+	for range 3 * deniedLimit {
+		isReset(t, lanDial(t, r, server))
+	}
+	until(t, "the end of questions", u.endedDoubt)
+	if st := r.Upstreams()[0]; !st.Up || outs.Load() > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAConverterThatDeniesAllIsOut(t *testing.T) {
+	denies := accept.Loopback(t, func(c *net.TCPConn) {
+		if _, err := readConvert(c); err == nil {
+			refuse(convert.CodeNotAuthorized)(c, nil)
+		}
+	})
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{denies}, FastOpen: "never"}}, Block: true})
+	for range deniedLimit {
+		isReset(t, lanDial(t, r, server))
+	}
+	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
+}
+
+func (u *upstream) endedDoubt() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.suspected
 }
 
 // A converter resets those to whom it has told too many errors, as when a LAN host scans ports. While it tells others what their servers say,

@@ -158,8 +158,8 @@ func (u *upstream) apply(re reaction, err error) {
 		u.failures.Add(1)
 		u.rest(re.wait, err)
 	case re.weak:
-		u.bad(err, weakLimit)
+		u.bad(err)
 	case re.denied:
-		u.bad(err, deniedLimit)
+		u.denied(err)
 	}
 }

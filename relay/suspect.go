@@ -141,6 +141,21 @@ func (r *Relay) examine(u *upstream, hold bool) {
 	}
 }
 
+// askWhom finds out whether an upstream denies us all, or what LAN hosts ask for. No examination is needed meanwhile.
+func (r *Relay) askWhom(u *upstream, err error) {
+	if !u.up() || !u.doubt(false) {
+		return
+	}
+	defer u.endDoubt()
+	for _, link := range r.plan.Load().links(Bond) {
+		if r.greet(context.Background(), u, link, probeTimeout) == nil {
+			u.heardNow()
+			return
+		}
+	}
+	u.rest(0, err)
+}
+
 // question asks once. It has no verdict when nobody looked for the answers in time, unless it is to be the last.
 func (r *Relay) question(u *upstream, last bool) (verdict bool) {
 	began, moved := time.Now(), r.flows.moved(u.Name)
