@@ -130,7 +130,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	return at, nil
 }
 
-// parsePrefix takes an address alone as one host.
+// parsePrefix takes an address alone as one host, and IPv4 as such where it is mapped to IPv6.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -142,6 +142,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	if p != p.Masked() {
 		return p, fmt.Errorf("%s has bits behind its length: %s was meant?", s, p.Masked())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p, nil
 }
