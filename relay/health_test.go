@@ -112,6 +112,20 @@ func TestDeniedDestinationsAreNoSign(t *testing.T) {
 	}
 }
 
+// TestWhatASOCKSServerMayNotReach: its rules forbid some servers, and it may have no IPv6.
+func TestWhatASOCKSServerMayNotReach(t *testing.T) {
+	for _, reply := range []string{"\x05\x02", "\x05\x08"} {
+		proxy := socksServer(t, [][2]string{{"\x05\x01\x00", "\x05\x00"}, {"\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50", reply + "\x00\x01\x00\x00\x00\x00\x00\x00"}})
+		r := newRelay(t, Config{Upstreams: []Upstream{{Protocol: SOCKS5, Addrs: []netip.AddrPort{proxy}, FastOpen: "never"}}, Block: true})
+		for range deniedLimit - 1 {
+			isReset(t, lanDial(t, r, server))
+		}
+		if u := r.Upstreams()[0]; !u.Up {
+			t.Errorf("% x: %+v", reply, u)
+		}
+	}
+}
+
 func TestAConverterThatDeniesAllIsOut(t *testing.T) {
 	denies := accept.Loopback(t, func(c *net.TCPConn) {
 		if _, err := readConvert(c); err == nil {

@@ -32,7 +32,7 @@ type reaction struct {
 	out         bool          // the upstream rests, for wait
 	wait        time.Duration // 0: the usual back-off
 	weak        bool          // a failure that takes two to mean something
-	denied      bool          // an Error 32: means this destination or all of us, so it takes several in a row
+	denied      bool          // an Error 32 or the like: means this destination or all of us, so it takes several in a row
 	link        bool          // the link's fault
 	pair        bool          // something between this link and the upstream answers for it
 	cookie      []byte        // use this one from now on
@@ -58,7 +58,7 @@ func react(err error, exposed bool) reaction {
 		if reply.Destination() {
 			return reaction{destination: true}
 		}
-		return reaction{retry: otherUpstream, weak: true}
+		return reaction{retry: otherUpstream, weak: !reply.Denied(), denied: reply.Denied()}
 	case errors.Is(err, socks.ErrMethod), errors.Is(err, socks.ErrPassword):
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
