@@ -71,12 +71,15 @@ func hungUp(client *net.TCPConn) (gone bool) {
 	if err != nil {
 		return true
 	}
-	err = raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd)}}
-		n, err := unix.Poll(p, 0)
-		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-	})
+	err = raw.Control(func(fd uintptr) { gone = polled(fd, unix.POLLHUP|unix.POLLERR) })
 	return gone || err != nil
+}
+
+// polled tells whether one of these events is to be had of a socket.
+func polled(fd uintptr, events int16) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&events != 0
 }
 
 // whenConnected waits until a connection that was begun elsewhere is complete.
@@ -91,11 +94,12 @@ func whenConnected(c *net.TCPConn) error {
 		if err == nil && e != 0 {
 			err = syscall.Errno(e)
 		}
-		if failed = os.NewSyscallError("connect", err); failed != nil {
-			return true
+		_, waits := unix.Getpeername(int(fd)) // an error: it is not connected yet, or no more
+		if err == nil && waits != nil && polled(fd, unix.POLLRDHUP) {
+			err = syscall.ECONNRESET // which the kernel has told the lane, as it wrote
 		}
-		_, err = unix.Getpeername(int(fd))
-		return err == nil // else it is not connected yet
+		failed = os.NewSyscallError("connect", err)
+		return failed != nil || waits == nil
 	})
 	return errors.Join(err, failed)
 }
