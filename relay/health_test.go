@@ -112,9 +112,9 @@ func TestDeniedDestinationsAreNoSign(t *testing.T) {
 	}
 }
 
-// TestWhatASOCKSServerMayNotReach: its rules forbid some servers, and it may have no IPv6.
+// TestWhatASOCKSServerMayNotReach: its rules forbid some servers, and it may have no IPv6, which is a general failure to some.
 func TestWhatASOCKSServerMayNotReach(t *testing.T) {
-	for _, reply := range []string{"\x05\x02", "\x05\x08"} {
+	for _, reply := range []string{"\x05\x01", "\x05\x02", "\x05\x08"} {
 		proxy := socksServer(t, [][2]string{{"\x05\x01\x00", "\x05\x00"}, {"\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50", reply + "\x00\x01\x00\x00\x00\x00\x00\x00"}})
 		r := newRelay(t, Config{Upstreams: []Upstream{{Protocol: SOCKS5, Addrs: []netip.AddrPort{proxy}, FastOpen: "never"}}, Block: true})
 		for range deniedLimit - 1 {

@@ -52,9 +52,9 @@ func (r *Reply) Unreachable() bool {
 	return r.Version == 5 && (r.Code == 3 || r.Code == 4 || r.Code == 6)
 }
 
-// Denied tells whether the proxy may not, or cannot, reach such a server as was asked for: its rules forbid it, or it does not know the address's
-// family. It may deny us any server, too.
-func (r *Reply) Denied() bool { return r.Version == 5 && (r.Code == 2 || r.Code == 8) }
+// Denied tells of a refusal that may be for the server asked for, or any: the proxy's rules forbid it, or it has no IPv6 (address type not supported;
+// of microsocks where the kernel says EADDRNOTAVAIL: general failure).
+func (r *Reply) Denied() bool { return r.Version == 5 && !r.Destination() }
 
 // AppendGreeting offers NoAuth, or UserPassword alone if auth.
 func AppendGreeting(b []byte, auth bool) []byte {
