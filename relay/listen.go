@@ -85,7 +85,6 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 	if r.door.hidden { // a successor has seats of its own
 		r.show()
 	}
-	r.door.shared = true
 	var files []*os.File
 	for _, l := range r.door.listeners {
 		if l == nil {
@@ -107,6 +106,7 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 		}
 		files = append(files, f)
 	}
+	r.door.shared = len(files) > 0
 	return files, nil
 }
 

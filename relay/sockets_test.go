@@ -77,3 +77,21 @@ func TestUrgentDataOfAHost(t *testing.T) {
 		t.Errorf("SO_OOBINLINE is %d, %v", on, err)
 	}
 }
+
+// TestAskingForAClosedDoorSharesNothing: the next one can be hidden before it closes, as no successor has it.
+func TestAskingForAClosedDoorSharesNothing(t *testing.T) {
+	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
+	if files, err := r.Listeners(); len(files) > 0 || err != nil {
+		t.Fatal(files, err)
+	}
+	if err := r.OpenDoor(0, 0); errors.Is(err, unix.EPERM) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	if r.hide(); !r.door.hidden {
+		t.Error("it takes SYNs until it closes")
+	}
+}
