@@ -195,15 +195,17 @@ func (h *house) openDoor() error {
 		return nil
 	}
 	h.opened = true
+	defer func() { // the relay has duplicates; and without it nobody would serve who waits there
+		for _, f := range h.inherited {
+			f.Close()
+		}
+	}()
 	if !h.features.MPTCP {
 		return nil // the router stays as it is
 	}
 	var err error
 	if len(h.inherited) > 0 {
 		err = h.relay.AdoptListeners(h.inherited)
-		for _, f := range h.inherited {
-			f.Close()
-		}
 	} else {
 		err = h.relay.OpenDoor(0, 0)
 	}

@@ -38,7 +38,7 @@ type Config struct {
 	MaxSessions  int           // at once; default 20000
 	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once; default 16384
 	MaxPending   int           // of them, without message or server yet; default 2048
-	ErrorRate    int           // Error TLVs a second for one client, bursts of four times that; default 100. Above: reset
+	ErrorRate    int           // Error TLVs a second for one client, but for what one that may ask asks for, bursts of four times that; default 100. Above: reset
 	RetryAfter   time.Duration // the wait that Error 64 and 65 ask for, 1 to 255 s; default 5 s
 
 	WarmTimeout    time.Duration // a connection may wait for its message's first octet; default 10 min

@@ -71,12 +71,15 @@ func hungUp(client *net.TCPConn) (gone bool) {
 	if err != nil {
 		return true
 	}
-	err = raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd)}}
-		n, err := unix.Poll(p, 0)
-		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-	})
+	err = raw.Control(func(fd uintptr) { gone = polled(fd, unix.POLLHUP|unix.POLLERR) })
 	return gone || err != nil
+}
+
+// polled tells whether one of these events is to be had of a socket.
+func polled(fd uintptr, events int16) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&events != 0
 }
 
 // whenConnected waits until a connection that was begun elsewhere is complete.
@@ -91,18 +94,21 @@ func whenConnected(c *net.TCPConn) error {
 		if err == nil && e != 0 {
 			err = syscall.Errno(e)
 		}
-		if failed = os.NewSyscallError("connect", err); failed != nil {
-			return true
+		_, waits := unix.Getpeername(int(fd)) // an error: it is not connected yet, or no more
+		if err == nil && waits != nil && polled(fd, unix.POLLRDHUP) {
+			err = syscall.ECONNRESET // which the kernel has told the lane, as it wrote
 		}
-		_, err = unix.Getpeername(int(fd))
-		return err == nil // else it is not connected yet
+		failed = os.NewSyscallError("connect", err)
+		return failed != nil || waits == nil
 	})
 	return errors.Join(err, failed)
 }
 
 // failure is the Error TLV for a server that couldn't be reached (RFC 8803 section 6.2.8). A socket shows errno, not the ICMP
 // message, so the code is read back from Linux's table (net/ipv4/icmp.c, net/ipv6/icmp.c). A server that doesn't answer is
-// "host unreachable": Network Failure would make the client leave the converter because of one dead server.
+// "host unreachable": Network Failure would make the client leave the converter because of one dead server. So is one whose network
+// answers with an ICMP parameter problem (EPROTO), or to which a blackhole route leads (EINVAL); and on a host without IPv6 all that has
+// such an address is "no route".
 func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
 	wait := []byte{uint8(retry / time.Second)}
 	var errno syscall.Errno
@@ -112,6 +118,9 @@ func failure(err error, to netip.Addr, retry time.Duration) *convert.Error {
 		} else {
 			return &convert.Error{Code: convert.CodeNetworkFailure, Value: wait}
 		}
+	}
+	if !to.Is4() && (errno == syscall.EADDRNOTAVAIL || errno == syscall.EAFNOSUPPORT) {
+		errno = syscall.ENETUNREACH
 	}
 	switch errno {
 	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE:
@@ -135,7 +144,7 @@ func icmpCode(errno syscall.Errno, v4 bool) (code uint8, ok bool) {
 	switch errno {
 	case syscall.ENETUNREACH:
 		return 0, true // network unreachable; ICMPv6: no route
-	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT:
+	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EPROTO, syscall.EINVAL:
 		return pick(v4, 1, 3), true // host unreachable; ICMPv6: address unreachable
 	case syscall.EACCES, syscall.EPERM:
 		return pick(v4, 13, 1), true // administratively prohibited

@@ -227,6 +227,11 @@ func TestDialFailures(t *testing.T) {
 		{syscall.ECONNRESET, v4, convert.CodeConnectionReset, 0},
 		{syscall.EMFILE, v4, convert.CodeResourceExceeded, 0},
 		{syscall.EADDRNOTAVAIL, v4, convert.CodeResourceExceeded, 0},
+		{syscall.EADDRNOTAVAIL, v6, convert.CodeUnreachable, 0}, // net.ipv6.conf.all.disable_ipv6=1
+		{syscall.EAFNOSUPPORT, v6, convert.CodeUnreachable, 0},  // ipv6.disable=1
+		{syscall.EPROTO, v4, convert.CodeUnreachable, 1},        // ICMP parameter problem, which any server can send
+		{syscall.EPROTO, v6, convert.CodeUnreachable, 3},
+		{syscall.EINVAL, v4, convert.CodeUnreachable, 1}, // a blackhole route
 		{syscall.ENETDOWN, v4, convert.CodeNetworkFailure, 0},
 		{syscall.EHOSTDOWN, v6, convert.CodeNetworkFailure, 0},
 	} {
@@ -315,6 +320,21 @@ func TestErrorsAreRateLimited(t *testing.T) {
 	}
 	if st := r.server.Stats(); st.Unsent != int64(reset) || st.Errors[convert.CodeUnsupportedMessage] != int64(told) {
 		t.Errorf("counted %d unsent and %d told", st.Unsent, st.Errors[convert.CodeUnsupportedMessage])
+	}
+}
+
+// What is wrong with destinations is told to those who may ask, however often: a reset in its place is a sign against us.
+func TestRefusalsOfDestinationsAreToldAlways(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	r := start(t, func(c *Config) { c.ErrorRate = 1 }, nil)
+	for range 20 {
+		r.refused(to(t, at), convert.CodeConnectionReset)
+		r.refused(to(t, netip.MustParseAddrPort("10.1.2.3:80")), convert.CodeNotAuthorized)
 	}
 }
 

@@ -13,15 +13,25 @@ import (
 // judge decides what a client's message gets: nil to go on, or the Error TLV of the refusal (RFC 8803 sections 6.2 and
 // 9). raw is the message as received, for the errors that echo it.
 func (s *Server) judge(client netip.Addr, m *convert.Message, raw []byte, now time.Time) *convert.Error {
+	if e := s.judgeClient(client, m, raw, now); e != nil {
+		return e
+	}
+	return s.judgeWish(m, raw)
+}
+
+// judgeClient decides whether a client may ask at all, and asks as a client.
+func (s *Server) judgeClient(client netip.Addr, m *convert.Message, raw []byte, now time.Time) *convert.Error {
 	switch {
 	case len(m.Unknown) > 0 && !m.AsksSeen() || m.ExtendedHeader != nil || m.Supported != nil:
 		return convert.Refuse(convert.CodeUnsupportedMessage, raw) // the latter two only come from converters
 	case !within(s.cfg.AllowClients, client):
 		return &convert.Error{Code: convert.CodeNotAuthorized}
 	}
-	if e := s.judgeCookie(clientKey(client), m.Cookie, now); e != nil {
-		return e
-	}
+	return s.judgeCookie(clientKey(client), m.Cookie, now)
+}
+
+// judgeWish decides what such a client gets.
+func (s *Server) judgeWish(m *convert.Message, raw []byte) *convert.Error {
 	if m.Connect == nil {
 		if m.Info {
 			return nil

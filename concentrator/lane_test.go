@@ -5,6 +5,7 @@ package concentrator
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -275,5 +276,30 @@ func TestLaneKeepsTheLimits(t *testing.T) {
 	eventually(t, "room again", func() bool { return r.server.Stats().Active == 0 })
 	if _, m := r.ask(to(t, at)); m.Error != nil {
 		t.Errorf("when there is room again: %v", m.Error)
+	}
+}
+
+// A server that accepts and then resets is no server, though the lane has heard of the reset already: the kernel tells it once.
+func TestAServerThatWasResetIsNotWaitedFor(t *testing.T) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	server, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.SetLinger(0)
+	server.Close()
+	eventually(t, "reset", func() bool { _, err := c.Write([]byte("x")); return err != nil })
+	c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	if err := whenConnected(c); !errors.Is(err, unix.ECONNRESET) {
+		t.Error(err)
 	}
 }

@@ -31,6 +31,7 @@ type session struct {
 	pending  bool // counted as without server
 	push     bool // its answer may be stuck, see young.go
 	synData  bool // its SYN came with data, and it is MPTCP
+	trusted  bool // its client may ask: what it is refused for is what it asked for
 
 	client, server *net.TCPConn // while a goroutine has them; set with the server's mutex held
 	warm           atomic.Bool  // nothing has come yet; who clears it decides the session's fate
@@ -106,6 +107,7 @@ func (ses *session) connected() {
 // server means that the session is over and the client was told why.
 func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, answer *convert.Message) {
 	if b := ses.begun; b != nil && b.message != nil {
+		ses.trusted = true
 		if server = ses.await(ctx, b); server == nil || !ses.hand(server, b.data, b.message.Connect) {
 			return nil, nil
 		}
@@ -121,7 +123,11 @@ func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, 
 		ses.s.debug("client sent an error", "client", ses.from, "err", m.Error)
 		return nil, nil // an error is never answered
 	}
-	if e := ses.s.judge(ses.from, m, o.raw, time.Now()); e != nil {
+	e := ses.s.judgeClient(ses.from, m, o.raw, time.Now())
+	if ses.trusted = e == nil; ses.trusted {
+		e = ses.s.judgeWish(m, o.raw)
+	}
+	if e != nil {
 		ses.refuse(e)
 		return nil, nil
 	}
@@ -309,9 +315,10 @@ func (ses *session) count(out mptcp.Outcome) {
 	}
 }
 
-// refuse answers with an Error TLV and lets the client read it. A client that collects too many is reset instead.
+// refuse answers with an Error TLV and lets the client read it. A client that collects too many is reset instead; but one that may ask is
+// told always what its LAN cannot have: a host of it may scan ports, and two resets make a router leave the converter.
 func (ses *session) refuse(e *convert.Error) {
-	if !ses.s.clients.mayAnswer(ses.key, time.Now()) {
+	if !ses.trusted && !ses.s.clients.mayAnswer(ses.key, time.Now()) {
 		ses.s.stats.unsent.Add(1)
 		engine.ResetConn(ses.client)
 		return

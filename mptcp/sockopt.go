@@ -45,6 +45,7 @@ func options(fd int, v6 bool, o DialOptions) error {
 		optional(o.NotSentLowat > 0, fd, unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat),
 		dscp(fd, v6, o.DSCP),
 		fastOpenClient(fd, o.FastOpen),
+		setIf(o.PlainTCP, "SO_OOBINLINE", fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1), // urgent data is data (RFC 6093 section 5); MPTCP has none
 	)
 }
 

@@ -35,6 +35,7 @@ func TestHome(t *testing.T) {
 	t.Run("flow is visible", s.flowIsVisible)
 	t.Run("rules", s.rules)
 	t.Run("door's own address", s.ownAddress)
+	t.Run("port 0", s.portZero)
 	t.Run("converter refused: native within seconds, then back", s.converterRefused)
 	t.Run("full: native, then back", s.full)
 	t.Run("nobody is reset when the door closes", s.doorCloses)
@@ -151,6 +152,19 @@ func (s *stories) ownAddress(t *testing.T) {
 	}
 	if len(s.asked) != 0 {
 		t.Fatal("an open proxy")
+	}
+}
+
+// portZero: Linux lets a LAN host connect to port 0, and lets the door have that. No converter may be asked for it: it calls the Connect malformed,
+// and would be blamed for that.
+func (s *stories) portZero(t *testing.T) {
+	for _, a := range []netip.Addr{web.Addr(), web6.Addr()} {
+		if c, err := s.dial(t, netip.AddrPortFrom(a, 0)); err == nil {
+			isReset(t, c)
+		}
+	}
+	if len(s.asked) != 0 {
+		t.Errorf("%v was asked for", <-s.asked)
 	}
 }
 

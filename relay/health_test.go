@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/testbed/accept"
 	"spillway/testbed/await"
 )
 
@@ -74,6 +75,103 @@ func TestAnotherAddressOfAnUpstreamServes(t *testing.T) {
 	second.Close()
 	lanDial(t, r, server)
 	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
+}
+
+// A doubt that begins while an examination ends keeps nobody waiting after it.
+func TestDoubtAtTheEndOfDoubt(t *testing.T) {
+	u := &upstream{}
+	u.doubt(false)
+	ends := make(chan bool, 2)
+	u.mu.Lock() // who waits for it longer than 1 ms has it in the order of coming
+	go func() { u.endDoubt(); ends <- false }()
+	time.Sleep(5 * time.Millisecond)
+	go func() { ends <- u.doubt(true) }()
+	time.Sleep(5 * time.Millisecond)
+	u.mu.Unlock()
+	u.mu.Lock() // before the first of them is awake: so it asks for the order
+	time.Sleep(5 * time.Millisecond)
+	u.mu.Unlock()
+	if one, other := <-ends, <-ends; !one && !other && u.inQuestion() {
+		t.Error("connections wait, and nobody asks")
+	}
+}
+
+// A LAN host that asks for closed destinations takes the converter from nobody else; one that denies us all is out.
+func TestDeniedDestinationsAreNoSign(t *testing.T) {
+	f := newFake(t, refuse(convert.CodeNotAuthorized))
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
+	u := r.settings.Load().upstreams[0]
+	var outs atomic.Int32
+	r.OnState(func() { outs.Add(1) })
+	for range 3 * deniedLimit {
+		isReset(t, lanDial(t, r, server))
+	}
+	until(t, "the end of questions", u.endedDoubt)
+	if st := r.Upstreams()[0]; !st.Up || outs.Load() > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestWhatASOCKSServerMayNotReach: its rules forbid some servers, and it may have no IPv6, which is a general failure to some.
+func TestWhatASOCKSServerMayNotReach(t *testing.T) {
+	for _, reply := range []string{"\x05\x01", "\x05\x02", "\x05\x08"} {
+		proxy := socksServer(t, [][2]string{{"\x05\x01\x00", "\x05\x00"}, {"\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50", reply + "\x00\x01\x00\x00\x00\x00\x00\x00"}})
+		r := newRelay(t, Config{Upstreams: []Upstream{{Protocol: SOCKS5, Addrs: []netip.AddrPort{proxy}, FastOpen: "never"}}, Block: true})
+		for range deniedLimit - 1 {
+			isReset(t, lanDial(t, r, server))
+		}
+		if u := r.Upstreams()[0]; !u.Up {
+			t.Errorf("% x: %+v", reply, u)
+		}
+	}
+}
+
+func TestAConverterThatDeniesAllIsOut(t *testing.T) {
+	denies := accept.Loopback(t, func(c *net.TCPConn) {
+		if _, err := readConvert(c); err == nil {
+			refuse(convert.CodeNotAuthorized)(c, nil)
+		}
+	})
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{denies}, FastOpen: "never"}}, Block: true})
+	for range deniedLimit {
+		isReset(t, lanDial(t, r, server))
+	}
+	until(t, "the upstream's end", func() bool { return !r.Upstreams()[0].Up })
+}
+
+func (u *upstream) endedDoubt() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.suspected
+}
+
+// A converter resets those to whom it has told too many errors, as when a LAN host scans ports. While it tells others what their servers say,
+// that is no sign against it.
+func TestResetsBesideAnswersAreNoSign(t *testing.T) {
+	asked, told := make(chan struct{}, 2), make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr.Port() == 81 {
+			refuse(convert.CodeConnectionReset, 0)(c, m)
+			return
+		}
+		asked <- struct{}{}
+		<-told
+		c.SetLinger(0)
+		c.Close()
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), Block: true})
+	scan := []*net.TCPConn{lanDial(t, r, server), lanDial(t, r, server)}
+	for range scan {
+		await.Value(t, "a Connect", asked)
+	}
+	isReset(t, lanDial(t, r, netip.AddrPortFrom(server.Addr(), 81)))
+	close(told)
+	for _, c := range scan {
+		isReset(t, c)
+	}
+	if u := r.Upstreams()[0]; !u.Up {
+		t.Errorf("%+v", u)
+	}
 }
 
 // A converter that accepts and says nothing is out while the first connection still waits, long before its deadline.

@@ -69,7 +69,7 @@ func (r *Relay) Knock(k Knock, say func(Reply)) {
 	if s.rule = s.set.rule(k.Mark); s.rule != nil {
 		s.act = s.rule.Action
 	}
-	if !s.set.Faithful || !r.listening() || s.act == Block || convert.Forbidden(s.dst.Addr()) || r.own(s.dst) {
+	if !s.set.Faithful || !r.listening() || s.act == Block || s.forbidden() || r.own(s.dst) {
 		say(Pass) // the door knows what to do
 		return
 	}

@@ -60,6 +60,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{unix.SOL_SOCKET, unix.SO_RCVBUF, s.LANBuffer},
 		{unix.SOL_SOCKET, unix.SO_SNDBUF, s.LANBuffer},
+		{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, // else an octet of urgent data would be left out
 		{unix.SOL_TCP, unix.TCP_NOTSENT_LOWAT, s.NotSentLowat},
 		{unix.SOL_TCP, unix.TCP_NODELAY, 1},
 	} {
@@ -84,7 +85,6 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 	if r.door.hidden { // a successor has seats of its own
 		r.show()
 	}
-	r.door.shared = true
 	var files []*os.File
 	for _, l := range r.door.listeners {
 		if l == nil {
@@ -106,6 +106,7 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 		}
 		files = append(files, f)
 	}
+	r.door.shared = len(files) > 0
 	return files, nil
 }
 

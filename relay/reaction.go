@@ -32,7 +32,7 @@ type reaction struct {
 	out         bool          // the upstream rests, for wait
 	wait        time.Duration // 0: the usual back-off
 	weak        bool          // a failure that takes two to mean something
-	denied      bool          // an Error 32: means this destination or all of us, so it takes several in a row
+	denied      bool          // an Error 32 or the like: means this destination or all of us, so it takes several in a row
 	link        bool          // the link's fault
 	pair        bool          // something between this link and the upstream answers for it
 	cookie      []byte        // use this one from now on
@@ -58,7 +58,7 @@ func react(err error, exposed bool) reaction {
 		if reply.Destination() {
 			return reaction{destination: true}
 		}
-		return reaction{retry: otherUpstream, weak: true}
+		return reaction{retry: otherUpstream, weak: !reply.Denied(), denied: reply.Denied()}
 	case errors.Is(err, socks.ErrMethod), errors.Is(err, socks.ErrPassword):
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTCONN):
@@ -93,6 +93,9 @@ func isLinkError(err error) bool {
 	return false
 }
 
+// mostCookie is how long a cookie may be, octets, beside a Connect that asks for MPTCP (28 with the header) and its own TLV's first 4.
+const mostCookie = convert.MaxMessage - 28 - 4
+
 func reactConvert(e *convert.Error) reaction {
 	switch e.Code {
 	case convert.CodeUnsupportedVersion:
@@ -101,7 +104,7 @@ func reactConvert(e *convert.Error) reaction {
 		}
 		return reaction{retry: otherUpstream, out: true, wait: versionRest}
 	case convert.CodeMissingCookie:
-		if c := e.Cookie(); len(c) > 0 {
+		if c := e.Cookie(); len(c) > 0 && len(c) <= mostCookie { // with a longer one it could never be asked again
 			return reaction{retry: sameUpstream, cookie: c}
 		}
 		return reaction{retry: otherUpstream, out: true, wait: refusedRest}
@@ -147,13 +150,16 @@ func (u *upstream) apply(re reaction, err error) {
 	}
 	switch {
 	case re.destination:
+		if !errors.Is(err, errQuiet) { // it has told of its server
+			u.served.Store(u.age(time.Now()))
+		}
 		u.good()
 	case re.out:
 		u.failures.Add(1)
 		u.rest(re.wait, err)
 	case re.weak:
-		u.bad(err, weakLimit)
+		u.bad(err)
 	case re.denied:
-		u.bad(err, deniedLimit)
+		u.denied(err)
 	}
 }

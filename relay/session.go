@@ -118,7 +118,7 @@ func (s *session) admit() bool {
 		s.r.count.blocked.Add(1)
 		return false
 	}
-	if convert.Forbidden(s.dst.Addr()) {
+	if s.forbidden() {
 		s.r.count.destination.Add(1)
 		return false
 	}
@@ -128,6 +128,9 @@ func (s *session) admit() bool {
 	}
 	return true
 }
+
+// forbidden tells whether the LAN host wants what a converter would call a malformed Connect, and be blamed for.
+func (s *session) forbidden() bool { return convert.Forbidden(s.dst.Addr()) || s.dst.Port() == 0 }
 
 // connectOr is connect, unless that was done while the SYN was held.
 func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
@@ -217,10 +220,10 @@ func (s *session) try(ups []*upstream, links []*PlanLink) (up *net.TCPConn, p pa
 	first := time.Now()
 	for tries := 0; tries < mostTries; tries++ {
 		p = s.choose(ups[u], links[link])
-		if s.begun != nil {
-			p = s.begun.p
-		}
 		began := time.Now()
+		if s.begun != nil {
+			p, began = s.begun.p, s.begun.began
+		}
 		up, err = s.attempt(&p, links[link+1:])
 		if err == nil {
 			ups[u].good()

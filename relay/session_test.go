@@ -151,6 +151,7 @@ func TestErrorCodes(t *testing.T) {
 		{"malformed", convert.CodeMalformed, []byte{0}, true, true, 0},
 		{"unsupported message", convert.CodeUnsupportedMessage, []byte{0}, true, true, 0},
 		{"missing cookie without one", convert.CodeMissingCookie, []byte{0}, true, false, 50 * time.Second},
+		{"missing cookie that fits no message", convert.CodeMissingCookie, make([]byte, mostCookie+2), true, false, 50 * time.Second},
 		{"not authorized", convert.CodeNotAuthorized, []byte{0}, true, true, 0},
 		{"resource exceeded", convert.CodeResourceExceeded, []byte{200}, true, false, 190 * time.Second},
 		{"resource exceeded, default", convert.CodeResourceExceeded, []byte{0}, true, false, 25 * time.Second},
@@ -184,7 +185,20 @@ func TestErrorCodes(t *testing.T) {
 			if n := second.conns.Load(); (n > 0) != v.second {
 				t.Fatalf("the second upstream was asked %d times", n)
 			}
+			if _, _, err := r.settings.Load().upstreams[0].opening(server, true); err != nil {
+				t.Fatalf("it can be asked no more: %v", err)
+			}
 		})
+	}
+}
+
+func TestTheLongestCookieFits(t *testing.T) {
+	u := &upstream{Upstream: Upstream{Protocol: Convert}}
+	for more, want := range []bool{true, false} {
+		u.setCookie(make([]byte, mostCookie+more))
+		if _, _, err := u.opening(server, true); (err == nil) != want {
+			t.Errorf("a cookie of %d octets: %v", mostCookie+more, err)
+		}
 	}
 }
 

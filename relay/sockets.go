@@ -10,7 +10,7 @@ import (
 
 // savedDSCP reads the DSCP of the SYN that a transparent listener with TCP_SAVE_SYN kept; 0 without.
 func savedDSCP(fd int) uint8 {
-	var h [60]byte
+	var h [256]byte // for the headers of IP and TCP: the kernel gives no part of them (EINVAL), and forgets them once told
 	n, err := sockopt.Bytes(fd, unix.SOL_TCP, unix.TCP_SAVED_SYN, h[:])
 	if err != nil {
 		return 0

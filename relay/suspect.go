@@ -23,7 +23,7 @@ func (u *upstream) heardNow() { u.heard.Store(u.age(time.Now())) }
 
 func (u *upstream) heardSince(t time.Time) bool { return u.heard.Load() >= u.age(t) }
 
-// servedSince tells whether it has taken a connection since t.
+// servedSince tells whether it has taken a connection since t, or told what its server says.
 func (u *upstream) servedSince(t time.Time) bool { return u.served.Load() > u.age(t) }
 
 // age is an instant as ns after made. Both have monotonic readings, so that nothing is heard in the future when somebody sets the clock back.
@@ -81,17 +81,23 @@ func (u *upstream) doubt(hold bool) bool {
 func (u *upstream) release() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.letGo()
+}
+
+// letGo is release with mu held.
+func (u *upstream) letGo() {
 	if u.question != nil {
 		close(u.question)
 		u.question = nil
 	}
 }
 
+// endDoubt ends an examination, at once with the waits for it: nobody would end one that begins in between.
 func (u *upstream) endDoubt() {
-	u.release()
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.letGo()
 	u.suspected = false
-	u.mu.Unlock()
 }
 
 // inQuestion tells whether certain would wait.
@@ -133,6 +139,21 @@ func (r *Relay) examine(u *upstream, hold bool) {
 	if !r.question(u, false) {
 		r.question(u, true)
 	}
+}
+
+// askWhom finds out whether an upstream denies us all, or what LAN hosts ask for. No examination is needed meanwhile.
+func (r *Relay) askWhom(u *upstream, err error) {
+	if !u.up() || !u.doubt(false) {
+		return
+	}
+	defer u.endDoubt()
+	for _, link := range r.plan.Load().links(Bond) {
+		if r.greet(context.Background(), u, link, probeTimeout) == nil {
+			u.heardNow()
+			return
+		}
+	}
+	u.rest(0, err)
 }
 
 // question asks once. It has no verdict when nobody looked for the answers in time, unless it is to be the last.

@@ -22,7 +22,7 @@ import (
 
 const (
 	weakLimit   = 2                // timeouts, resets and nonsense in a row that put an upstream out
-	deniedLimit = 8                // Errors 32 in a row that do: a LAN host may ask for what is forbidden
+	deniedLimit = 8                // Errors 32 in a row after which it is asked: a LAN host may ask for what is forbidden
 	probeLeast  = time.Second      // the first probe of one that is out, doubling
 	probeMost   = 30 * time.Second // up to this
 	refusedRest = time.Minute      // after Error 32 and the like
@@ -40,7 +40,7 @@ type upstream struct {
 	refusals atomic.Int64 // Errors 32 though a cookie is configured
 	made     time.Time
 	heard    atomic.Int64 // age of the last sign of life, or of the last question
-	served   atomic.Int64 // age of the last connection that it took
+	served   atomic.Int64 // age of the last connection that it took, or told the server's answer to
 
 	usual atomic.Int64 // ns that an answer takes
 
@@ -56,6 +56,7 @@ type upstream struct {
 	reason     string
 	ended      bool // another program answers there by now, or none
 	weak       int  // failures in a row that prove nothing alone
+	denials    int  // Errors 32 in a row
 	cookie     []byte
 	noExtended bool // Error 33: does not know the option of Extended Connect
 	syn        map[string]*synVerdict
@@ -145,7 +146,7 @@ func (s *settings) order() []*upstream {
 func (u *upstream) good() {
 	u.heardNow()
 	u.mu.Lock()
-	u.weak = 0
+	u.weak, u.denials = 0, 0
 	back := u.out
 	if back {
 		u.out, u.since, u.reason, u.until, u.backoff = false, time.Now(), "", time.Time{}, 0
@@ -157,15 +158,30 @@ func (u *upstream) good() {
 	}
 }
 
-// bad tells of a failure that proves nothing before there are limit in a row.
-func (u *upstream) bad(err error, limit int) {
+// bad tells of a failure that proves nothing before there are weakLimit in a row.
+func (u *upstream) bad(err error) {
 	u.failures.Add(1)
 	u.mu.Lock()
 	u.weak++
-	enough := u.weak >= limit
+	enough := u.weak >= weakLimit
 	u.mu.Unlock()
 	if enough {
 		u.rest(0, err)
+	}
+}
+
+// denied tells of an Error 32. After deniedLimit in a row the upstream is asked whom it denies.
+func (u *upstream) denied(err error) {
+	u.failures.Add(1)
+	u.mu.Lock()
+	u.denials++
+	enough := u.denials >= deniedLimit
+	if enough {
+		u.denials = 0
+	}
+	u.mu.Unlock()
+	if enough {
+		go u.relay.askWhom(u, err)
 	}
 }
 

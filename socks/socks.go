@@ -52,6 +52,10 @@ func (r *Reply) Unreachable() bool {
 	return r.Version == 5 && (r.Code == 3 || r.Code == 4 || r.Code == 6)
 }
 
+// Denied tells of a refusal that may be for the server asked for, or any: the proxy's rules forbid it, or it has no IPv6 (address type not supported;
+// of microsocks where the kernel says EADDRNOTAVAIL: general failure).
+func (r *Reply) Denied() bool { return r.Version == 5 && !r.Destination() }
+
 // AppendGreeting offers NoAuth, or UserPassword alone if auth.
 func AppendGreeting(b []byte, auth bool) []byte {
 	if auth {
@@ -150,7 +154,7 @@ func ParseReply(b []byte) (bound netip.AddrPort, err error) {
 }
 
 // AppendConnect4a writes a SOCKS 4 request for an IPv4 address, and a SOCKS 4a request with the address as text for an
-// IPv6 one (which many, not all, servers resolve). user must not contain a zero octet.
+// IPv6 one (which many, not all, servers resolve), or for 0.0.0.x, which says that a name follows. user must not contain a zero octet.
 func AppendConnect4a(b []byte, to netip.AddrPort, user string) ([]byte, error) {
 	for i := range len(user) {
 		if user[i] == 0 {
@@ -159,8 +163,8 @@ func AppendConnect4a(b []byte, to netip.AddrPort, user string) ([]byte, error) {
 	}
 	b = append(b, 4, 1, byte(to.Port()>>8), byte(to.Port()))
 	a := to.Addr().Unmap()
-	if a.Is4() {
-		b = append(b, a.AsSlice()...)
+	if four := a.AsSlice(); a.Is4() && four[0]|four[1]|four[2] != 0 {
+		b = append(b, four...)
 		b = append(b, user...)
 		return append(b, 0), nil
 	}

@@ -25,6 +25,7 @@ func TestRequestsAreTheVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	four, _ := AppendConnect4a(nil, netip.MustParseAddrPort("192.0.2.1:80"), "")
+	zero, _ := AppendConnect4a(nil, netip.MustParseAddrPort("0.0.0.5:80"), "u") // as an address it would say that a name follows
 	six, _ := AppendConnect4a(nil, netip.MustParseAddrPort("[2001:db8::1]:80"), "u")
 	for _, v := range []struct {
 		name, want string
@@ -38,6 +39,7 @@ func TestRequestsAreTheVectors(t *testing.T) {
 		{"connect IPv6", "0501000420010db800000000000000000000000101bb", AppendConnect(nil, netip.MustParseAddrPort("[2001:db8::1]:443"))},
 		{"SOCKS 4", "04010050c000020100", four},
 		{"SOCKS 4a", "040100500000000175003230" + "30313a6462383a3a3100", six},
+		{"SOCKS 4a, 0.0.0.x", "04010050000000017500" + "302e302e302e3500", zero},
 	} {
 		if !bytes.Equal(v.got, unhex(t, v.want)) {
 			t.Errorf("%s: %x, want %s", v.name, v.got, v.want)

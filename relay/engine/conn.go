@@ -54,7 +54,7 @@ type Conn struct {
 	turn     uint8       // of share.moved
 	over     bool
 	settled  bool      // no more to look for, see reserve.go
-	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush
+	out      [2]bool   // a socket's writability wakes us: once it was the slower one, and see Hush. Written with mu
 	opening  Opening   // nil: being copied
 	withheld *withheld // nil: the kernel keeps dir[1] within the window
 	fell     fallen    // of upstream
@@ -70,7 +70,7 @@ type direction struct {
 	mark    int32  // in bulk: SO_RCVLOWAT of the source
 	place   int32  // in loop.bulk, -1: not there
 	prompt  bool   // never bulk: a burst finds the first of several lines busy, and the kernel gives the rest of it to the next one
-	hup     bool   // the source told of its end: read until it comes
+	hup     bool   // the source told of its end, or of urgent data, before which reads end: read until none comes
 	eof     bool   // the source's end was read
 	shut    bool   // and passed on
 	queued  bool   // in loop.again

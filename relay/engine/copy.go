@@ -16,7 +16,7 @@ const strictFrom = 4 << 10
 // handle acts on one event of one socket.
 func (l *loop) handle(c *Conn, side int, events uint32) {
 	from, to := &c.dir[side], 1-side // the direction that this socket feeds, and the one that feeds it
-	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
 		from.hup = true
 	}
 	if c.opening != nil {
@@ -29,7 +29,7 @@ func (l *loop) handle(c *Conn, side int, events uint32) {
 	if c.over {
 		return
 	}
-	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
 		if from.gauge.bulk {
 			l.look(c, side, false)
 		} else {

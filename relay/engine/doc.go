@@ -80,6 +80,9 @@
 // listener and keep it until upstream has ended, so that a LAN host sees a reset, and no end, when the process is killed. So does
 // upstream's once 4 KiB went there (strictFrom).
 //
+// Urgent data is data (RFC 6093): sockets have it inline (SO_OOBINLINE), and a read that is short because it ends before such is followed by
+// another.
+//
 // # Locks
 //
 // A loop's mutex guards its table of connections and is what makes adding, looking from outside (Conn.Control) and closing safe against

@@ -48,7 +48,7 @@ func newEngine(loops int, least uint64) (*Engine, error) {
 
 // Add hands a pair to a loop.
 func (e *Engine) Add(p Pair) (*Conn, error) {
-	l := e.loops[int(e.next.Add(1))%len(e.loops)]
+	l := e.loops[e.next.Add(1)%uint32(len(e.loops))]
 	c, err := l.add(p)
 	if err != nil {
 		Reset(p.LAN)

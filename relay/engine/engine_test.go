@@ -364,6 +364,38 @@ func dialogue(t *testing.T, lan, up *net.TCPConn, seed uint64, rounds int) {
 	}
 }
 
+// TestMoreConnectionsThanAnIntHolds: on 32 bits the number of the 2^31st is negative.
+func TestMoreConnectionsThanAnIntHolds(t *testing.T) {
+	e := start(t, 2)
+	e.next.Store(1<<31 - 2)
+	for range 4 {
+		join(t, e, false)
+	}
+}
+
+// TestAClosedEngineWritesNowhere: its descriptors may be somebody else's by then.
+func TestAClosedEngineWritesNowhere(t *testing.T) {
+	e := start(t, 2) // which closes it for the third time
+	_, _, c, _ := join(t, e, false)
+	e.Close()
+	for range 8 {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(ends[0])
+		defer unix.Close(ends[1])
+		defer func() {
+			var b [64]byte
+			if n, _ := unix.Read(ends[0], b[:]); n > 0 {
+				t.Errorf("% x was written to a stranger's file", b[:n])
+			}
+		}()
+	}
+	c.Abort()
+	e.Close()
+}
+
 func TestManyConnectionsLeaveNothingBehind(t *testing.T) {
 	files := func() int {
 		d, err := os.ReadDir("/proc/self/fd")
@@ -467,5 +499,45 @@ func TestFarEndPassesOnAsItComes(t *testing.T) {
 		if bulk == far {
 			t.Errorf("far end %v: a low-water mark %v", far, bulk)
 		}
+	}
+}
+
+// TestUrgentDataIsData: a read ends before urgent data, though more is there.
+func TestUrgentDataIsData(t *testing.T) {
+	for _, side := range []string{"lan", "up"} {
+		t.Run(side, func(t *testing.T) {
+			a, lan := pipe(t, false)
+			b, up := pipe(t, false)
+			near, from, to := a, lan, up
+			if side == "up" {
+				near, from, to = b, up, lan
+			}
+			if err := unix.SetsockoptInt(near, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1); err != nil { // as the door and mptcp's dialler do
+				t.Fatal(err)
+			}
+			rc, err := from.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			send := func(text string, flags int) {
+				rc.Control(func(fd uintptr) { err = errors.Join(err, unix.Send(int(fd), []byte(text), flags)) })
+			}
+			send("abc", 0)
+			send("d", unix.MSG_OOB)
+			send("ef", 0)
+			if _, err := start(t, 1).Add(Pair{LAN: a, Up: b}); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 9)
+			if n, err := io.ReadFull(to, got[:6]); err != nil {
+				t.Fatalf("%q, %v", got[:n], err)
+			}
+			send("g", 0)
+			send("h", unix.MSG_OOB)
+			send("i", 0)
+			if n, err2 := io.ReadFull(to, got[6:]); err != nil || err2 != nil || string(got) != "abcdefghi" {
+				t.Errorf("%q, %v, %v", got[:6+n], err2, err)
+			}
+		})
 	}
 }

@@ -19,12 +19,12 @@ const (
 	patience     = int64(9 * time.Millisecond) // of the runtime's monitor with a goroutine that does not yield
 	maxHold      = 10                          // ms, see wait
 	littleAtOnce = 4                           // events of one wake-up
-	interest     = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	interest     = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
 type loop struct {
-	epoll, event int
+	epoll, event int  // event is -1 after shut, for wake
 	hold         bool // short waits keep the runtime's processor, see wait
 	wakeups      atomic.Uint64
 	delivered    atomic.Uint64 // octets written to LAN sides
@@ -95,8 +95,16 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 	return l, nil
 }
 
+// wake has the loop look at what others have left for it, unless it is over: its descriptor may be another's by then.
+//
 //go:noinline
-func (l *loop) wake() { unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
+func (l *loop) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.event >= 0 {
+		unix.Write(l.event, []byte{1, 1, 1, 1, 1, 1, 1, 1})
+	}
+}
 
 // second is the clock of timeouts.
 func (l *loop) second() uint32 { return uint32(l.now / int64(time.Second)) }
@@ -325,10 +333,7 @@ func (l *loop) lookup(ev unix.EpollEvent) *Conn {
 func (l *loop) woken() bool {
 	var b [8]byte
 	unix.Read(l.event, b[:])
-	l.receive()
-	l.mu.Lock()
-	closed := l.closed
-	l.mu.Unlock()
+	closed := l.receive()
 	for _, c := range l.all() {
 		if closed || c.quit.Load() {
 			l.finish(c, Aborted)
@@ -342,8 +347,11 @@ func (l *loop) woken() bool {
 
 func (l *loop) shut() {
 	l.partAll()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	unix.Close(l.epoll)
 	unix.Close(l.event)
+	l.event = -1
 }
 
 // all lists the living connections.

@@ -339,13 +339,19 @@ func (c *Conn) Drop() {
 }
 
 // want adds writability to what wakes us for a socket. The kernel looks at once, so that nothing is missed.
+func (l *loop) want(c *Conn, side int) { l.tell(c, side, true) }
+
+// tell says whether a socket's writability is told from now on: with mu, for Nudge.
 //
 //go:noinline
-func (l *loop) want(c *Conn, side int) {
-	if !c.out[side] {
-		c.out[side] = true
-		l.watch(c, side)
+func (l *loop) tell(c *Conn, side int, out bool) {
+	if c.out[side] == out {
+		return
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.out[side] = out
+	l.watch(c, side)
 }
 
 // Want has an opening's Event called once a socket that took no more, after Hush, is writable again.
@@ -354,12 +360,7 @@ func (c *Conn) Want(side int) { c.loop.want(c, side) }
 // Hush ends the telling of a socket's writability, until it takes no more: the handshake is complete. TCP tells of it only after a write
 // that was refused, but MPTCP at each acknowledgement of its data (mptcp_write_space, net/mptcp/protocol.h), and so would wake us once for
 // each request and each answer.
-func (c *Conn) Hush(side int) {
-	if c.out[side] {
-		c.out[side] = false
-		c.loop.watch(c, side)
-	}
-}
+func (c *Conn) Hush(side int) { c.loop.tell(c, side, false) }
 
 // watch says anew what wakes us for a socket.
 func (l *loop) watch(c *Conn, side int) {

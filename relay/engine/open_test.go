@@ -256,3 +256,72 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 		}
 	})
 }
+
+// TestBeginSeesUrgentData: what waits behind it is read too, though the opening's last read was short.
+func TestBeginSeesUrgentData(t *testing.T) {
+	b, up := pipe(t, false)
+	sent := make(chan struct{})
+	lan := open(t, start(t, 1), func(a Arrival) {
+		<-sent
+		head, err := a.Read(scratchSize)
+		if string(head) != "abc" || err != nil {
+			t.Errorf("%q, %v", head, err)
+		}
+		var c *Conn
+		o := &opens{late: func() { t.Error("late") }, ended: func(End) {}, event: func(side int, _ uint32) {
+			if side == 0 {
+				c.Begin(Pair{}, Start{Drained: true}, true)
+			}
+		}}
+		if c, err = a.Open(b, o, false); err != nil {
+			t.Error(err)
+		}
+	})
+	rc, err := lan.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(fd uintptr) {
+		err = errors.Join(unix.Send(int(fd), []byte("abc"), 0), unix.Send(int(fd), []byte("d"), unix.MSG_OOB), unix.Send(int(fd), []byte("ef"), 0))
+	})
+	close(sent)
+	got := make([]byte, 2) // without the urgent one, as the socket does not have it inline
+	if n, err2 := io.ReadFull(up, got); err != nil || err2 != nil || string(got) != "ef" {
+		t.Errorf("%q, %v, %v", got[:n], err, err2)
+	}
+}
+
+// TestNudgeBesideHush: whoever nudges from outside changes nothing that the loop has just said.
+func TestNudgeBesideHush(t *testing.T) {
+	b, _ := pipe(t, false)
+	opened, ended := make(chan *Conn, 1), make(chan End, 1)
+	var c *Conn
+	turns := 0
+	o := &opens{late: func() { c.Drop(); ended <- Idle }, ended: func(x End) { ended <- x }, event: func(side int, _ uint32) {
+		switch turns++; {
+		case side == 1:
+		case turns < 1000:
+			c.Hush(0)
+			c.Want(0) // and so the next event
+		default:
+			c.Drop()
+			ended <- Closed
+		}
+	}}
+	open(t, start(t, 1), func(a Arrival) {
+		var err error
+		if c, err = a.Open(b, o, true); err != nil {
+			t.Error(err)
+		}
+		opened <- c
+	})
+	nudged := wait(t, "never opened", opened)
+	for {
+		select {
+		case <-ended:
+			return
+		default:
+			nudged.Nudge(0)
+		}
+	}
+}

@@ -122,11 +122,11 @@ func (l *loop) give(c *Conn, to *loop) {
 	to.wake()
 }
 
-// receive takes in what others have given.
-func (l *loop) receive() {
+// receive takes in what others have given, and tells whether the loop is closed: not before it has all that was given to it while it was open.
+func (l *loop) receive() (closed bool) {
 	l.mu.Lock()
 	given := l.given
-	l.given = nil
+	l.given, closed = nil, l.closed
 	l.mu.Unlock()
 	for _, c := range given {
 		l.mu.Lock()
@@ -146,4 +146,5 @@ func (l *loop) receive() {
 			l.buffers.held += cap(c.dir[d].buffer)
 		}
 	}
+	return closed
 }

@@ -177,3 +177,41 @@ func TestGivenToTheClosed(t *testing.T) {
 		t.Errorf("the host read %v, and no reset", err)
 	}
 }
+
+// TestGivenWhileItCloses: what is given while a loop looks at what it was given, just before it is closed, is not forgotten.
+func TestGivenWhileItCloses(t *testing.T) {
+	to, err := newLoop(false, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := pipe(t, false)
+	b, _ := pipe(t, false)
+	end := make(chan End, 2)
+	c := &Conn{fd: [2]int32{int32(a), int32(b)}, done: func(_ *Conn, x End) { end <- x }}
+	c.dir[0].place, c.dir[1].place = -1, -1
+	from := &loop{slots: []slot{{conn: c}}, count: 1}
+	c.home.Store(from)
+	to.mu.Lock() // who waits for it longer than 1 ms has it in the order of coming
+	for _, next := range []func(){
+		func() {
+			for !to.woken() {
+			}
+		},
+		func() { from.give(c, to) },
+		func() {
+			to.mu.Lock()
+			to.closed = true
+			to.mu.Unlock()
+		},
+	} {
+		go next()
+		time.Sleep(5 * time.Millisecond)
+	}
+	to.mu.Unlock()
+	to.mu.Lock() // before the first of them is awake: so it asks for the order
+	time.Sleep(5 * time.Millisecond)
+	to.mu.Unlock()
+	if x := wait(t, "nobody was told", end); x != Aborted {
+		t.Errorf("it ended so: %d", x)
+	}
+}

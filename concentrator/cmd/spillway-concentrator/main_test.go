@@ -181,3 +181,15 @@ func get(t *testing.T, ns *netns.NS) string {
 	}
 	return text
 }
+
+// An IPv4 network is the same, mapped to IPv6 or not: else -deny-destinations would close nothing.
+func TestMappedPrefixes(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.0/24": "192.0.2.0/24", "::ffff:192.0.2.0/120": "192.0.2.0/24", "::ffff:0:0/96": "0.0.0.0/0", "::ffff:192.0.2.1": "192.0.2.1/32",
+		"2001:db8::/32": "2001:db8::/32", "::/0": "::/0",
+	} {
+		if p, err := parsePrefix(text); err != nil || p.String() != want {
+			t.Errorf("%s: %v, not %s; %v", text, p, want, err)
+		}
+	}
+}

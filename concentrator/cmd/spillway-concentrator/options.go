@@ -52,7 +52,7 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&c.MaxSessions, "max-sessions", 0, "`connections` at once (default 20000)")
 	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64 (default 16384)")
 	f.IntVar(&c.MaxPending, "max-pending", 0, "`connections` of one client that wait for a message or a server (default 2048)")
-	f.IntVar(&c.ErrorRate, "error-rate", 0, "`errors` a second told to one client; above, it is reset (default 100)")
+	f.IntVar(&c.ErrorRate, "error-rate", 0, "`errors` a second told to one client, but for those of destinations; above, it is reset (default 100)")
 	f.DurationVar(&c.RetryAfter, "retry-after", 0, "`time` that a client is asked to stay away when limits are reached, 1s to 255s (default 5s)")
 	f.DurationVar(&c.DialTimeout, "dial-timeout", 0, "`time` for a server to accept (default 75s)")
 	f.DurationVar(&c.IdleTimeout, "idle-timeout", 0, "end connections in which nothing moved for this `time`, at least 2h4m (default 3h)")
@@ -130,7 +130,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	return at, nil
 }
 
-// parsePrefix takes an address alone as one host.
+// parsePrefix takes an address alone as one host, and IPv4 as such where it is mapped to IPv6.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -142,6 +142,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	if p != p.Masked() {
 		return p, fmt.Errorf("%s has bits behind its length: %s was meant?", s, p.Masked())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p, nil
 }
