@@ -17,6 +17,7 @@ import (
 	"spillway/mptcp"
 	"spillway/policy"
 	"spillway/relay"
+	"spillway/ubus/netifd"
 )
 
 // house is the daemon's rooms and what the control loop remembers. Everything in it but the rooms belongs to the loop's goroutine;
@@ -36,13 +37,14 @@ type house struct {
 	joins     chan mptcp.Event      // subflows that joined; with path_manager "user" also those that were lost
 	ear       mptcp.Ear             // what the kernel tells of subflows
 	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
-	resolved  chan [][]netip.AddrPort
+	resolved  chan resolved
 	probes    chan probeResult
 	calls     chan func()
 
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
+	network netifd.State       // as netifd told it last
 	numbers map[string]int     // of the relay's rules
 	// transparent: there may be connections with LAN hosts' own addresses. Once there were, their answers are always looked for.
 	transparent bool
@@ -112,6 +114,9 @@ func (h *house) control(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-h.snapshots:
+			if !h.ours(&s) {
+				continue
+			}
 			h.steady = steady(h.snap.Links, s.Links)
 			h.freeStuck(returned(h.snap.Links, s.Links))
 			h.snap = s
@@ -174,6 +179,17 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		return 2 * every, nil // the next snapshot comes before, and looks
 	}
 	return every + every/4, nil
+}
+
+// ours tells whether a snapshot is of the links as they are configured and named now. One from just before a change is not: a quota would be
+// charged with what another line has carried since the machine's start.
+func (h *house) ours(s *linkmon.Snapshot) bool {
+	for i := range s.Links {
+		if len(s.Links) != len(h.names) || s.Links[i].Name != h.cfg.Links[i].Name || s.Links[i].Device != h.names[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // steady tells whether no link carries less than half of what it did.

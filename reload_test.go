@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/config"
+	"spillway/journal"
+	"spillway/linkmon"
+	"spillway/policy"
+	"spillway/relay"
+	"spillway/ubus/netifd"
+)
+
+// houseOf is a house of a configuration, as far as a reload goes. No task runs.
+func houseOf(t *testing.T, text string) *house {
+	t.Helper()
+	c := configOf(t, text)
+	n := len(c.Links)
+	h := &house{cfg: c, log: journal.Discard(), addrs: literal(c.Concentrators), senses: make([]sense, n), paths: make([]pathState, n),
+		joined: make([]bool, n), repeats: make([]repeat, n), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1),
+		notHeld: errNotRead, machine: policy.New(policyConfig(c)), tell: func(event) {}}
+	for _, l := range c.Links {
+		h.names = append(h.names, l.Device)
+	}
+	h.shared.Store(c)
+	var err error
+	if h.relay, err = relay.New(h.relayConfig(), h.log); err != nil {
+		t.Fatal(err)
+	}
+	if h.monitor, err = linkmon.New(linkmonConfig(c, h.names), h.log); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// configOf is a configuration of links; the rest is the least there must be.
+func configOf(t *testing.T, links string) *config.Config {
+	t.Helper()
+	c, err := config.Parse("test.toml", links+`
+[lan]
+interfaces = ["br-lan"]
+[[concentrator]]
+name = "home"
+address = "concentrator.example.net"
+port = 5124
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const twoByName = `
+[[link]]
+name = "dsl"
+interface = "wan"
+[[link]]
+name = "lte"
+interface = "wwan"
+role = "overflow"
+`
+
+func said(devices ...string) netifd.State {
+	var s netifd.State
+	for i := 0; i < len(devices); i += 2 {
+		s.Interfaces = append(s.Interfaces, netifd.Interface{Name: devices[i], Up: true, Device: devices[i+1]})
+	}
+	return s
+}
+
+// TestAReloadKnowsWhatNetifdSaid: netifd tells of changes alone, so that a link which is new would wait for the next one.
+func TestAReloadKnowsWhatNetifdSaid(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.adoptNetifd(said("wan", "pppoe-wan", "wwan", "wwan0", "wwanb", "wwan1"))
+	more := strings.Replace(twoByName, `"wwan"`, `"wwanb"`, 1) + "[[link]]\nname = \"second\"\ninterface = \"wwan\"\nrole = \"backup\"\n"
+	if err := h.adopt(configOf(t, more)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"pppoe-wan", "wwan1", "wwan0"}; !slices.Equal(h.names, want) {
+		t.Errorf("devices %q, want %q", h.names, want)
+	}
+}
+
+// TestTwoLinksOfOneDevice: netifd may name one device for two interfaces (wan and wan6). That leaves out the second link, not all.
+func TestTwoLinksOfOneDevice(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.adoptNetifd(said("wan", "eth1", "wwan", "eth1"))
+	if want := []string{"eth1", ""}; !slices.Equal(h.names, want) {
+		t.Errorf("devices %q, want %q", h.names, want)
+	}
+	if err := linkmonConfig(h.cfg, h.names).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestARefusedReloadChangesNothing: what one room refuses, no other must have adopted.
+func TestARefusedReloadChangesNothing(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.adoptNetifd(said("wan", "pppoe-wan", "wwan", "wwan0"))
+	before := h.cfg
+	third := configOf(t, twoByName+"[[link]]\nname = \"fibre\"\ndevice = \"eth2\"\n")
+	third.Links[2].Device = "longer-than-the-kernel-allows"
+	if err := h.adopt(third); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if h.cfg != before || len(h.senses) != 2 || len(h.names) != 2 || len(h.joined) != 2 || len(h.paths) != 2 || len(h.repeats) != 2 {
+		t.Errorf("%d links, %d senses, %d names, %d joined, %d paths", len(h.cfg.Links), len(h.senses), len(h.names), len(h.joined), len(h.paths))
+	}
+}
+
+// TestAReloadSaysAgainWhatWaitsForTheNextStart, also when a second one changes nothing more.
+func TestAReloadSaysAgainWhatWaitsForTheNextStart(t *testing.T) {
+	h := houseOf(t, twoByName)
+	other := "[daemon]\ncontrol = \"/tmp/other.sock\"\nstate = \"/tmp/other.json\"\n[numbers]\ntable = 8000\n" + twoByName
+	for range 2 {
+		c := configOf(t, other)
+		got := needRestart(h.currentConfig(), c)
+		if want := []string{"daemon.control", "daemon.state", "numbers"}; !slices.Equal(got, want) {
+			t.Errorf("at the next start: %q, want %q", got, want)
+		}
+		if err := h.adopt(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.cfg.Daemon.Control != "/var/run/spillway.sock" {
+		t.Errorf("at its end it would remove %s, which is not its socket", h.cfg.Daemon.Control)
+	}
+}
+
+// TestAReloadKeepsAddressesWhileNoNameServerAnswers: its resolver begins anew, and knows nothing at first.
+func TestAReloadKeepsAddressesWhileNoNameServerAnswers(t *testing.T) {
+	h := houseOf(t, twoByName)
+	known := [][]netip.AddrPort{{netip.MustParseAddrPort("192.0.2.1:5124")}}
+	h.adoptAddresses(resolved{h.cfg, known})
+	if err := h.adopt(configOf(t, twoByName)); err != nil {
+		t.Fatal(err)
+	}
+	h.adoptAddresses(resolved{h.cfg, make([][]netip.AddrPort, 1)}) // as it fails to ask
+	if len(h.addrs[0]) != 1 {
+		t.Errorf("addresses %v", h.addrs)
+	}
+	h.adoptAddresses(resolved{configOf(t, twoByName), [][]netip.AddrPort{{netip.MustParseAddrPort("192.0.2.9:5124")}}})
+	if h.addrs[0][0] != known[0][0] {
+		t.Errorf("addresses %v are of another configuration", h.addrs)
+	}
+}
+
+// TestOthersLinksAreNotTakenForOurs: the monitor may have published a snapshot just before a reload has put the links into another order. A
+// quota would be charged with what the other line has carried since the machine's start.
+func TestOthersLinksAreNotTakenForOurs(t *testing.T) {
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n[[link]]\nname = \"lte\"\ndevice = \"wwan0\"\nrole = \"overflow\"\nquota = \"50GB\"\n")
+	old := linkmon.Snapshot{At: time.Now(), Links: []linkmon.Link{{Name: "dsl", Device: "eth1"}, {Name: "lte", Device: "wwan0"}}}
+	if !h.ours(&old) {
+		t.Fatal("its own snapshot is not taken")
+	}
+	turned := "[[link]]\nname = \"lte\"\ndevice = \"wwan0\"\nrole = \"overflow\"\nquota = \"50GB\"\n[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n"
+	if err := h.adopt(configOf(t, turned)); err != nil {
+		t.Fatal(err)
+	}
+	if h.ours(&old) {
+		t.Error("the snapshot before the reload is taken")
+	}
+}
