@@ -4,6 +4,7 @@ package netifd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"sync"
@@ -59,28 +60,26 @@ func (w *Watcher) ready(c *ubus.Conn) {
 		if err == nil {
 			s.Interfaces = ParseDump(dump)
 		}
-		s.Line = line
+		line(s)
 	})
 }
 
-// notified takes one interface's news, and asks the modem again: its line went up or down shortly before.
+// notified takes one interface's news, and asks the modem again: its line went up or down shortly before, and its daemon may have come since.
 func (w *Watcher) notified(_ string, data ubus.Msg) {
 	i, ok := ParseInterface(data)
 	if !ok {
 		return
 	}
 	w.mu.Lock()
-	c, present := w.conn, w.state.Line.Present
+	c := w.conn
 	w.mu.Unlock()
-	line := Line{}
-	if present && c != nil {
+	line := func(*State) {}
+	if c != nil {
 		line = readLine(c)
 	}
 	w.update(func(s *State) {
 		s.Interfaces = append(slices.DeleteFunc(s.Interfaces, func(o Interface) bool { return o.Name == i.Name }), i)
-		if present {
-			s.Line = line
-		}
+		line(s)
 	})
 }
 
@@ -92,20 +91,23 @@ func (w *Watcher) Refresh() {
 	c, present := w.conn, w.state.Line.Present
 	w.mu.Unlock()
 	if present && c != nil {
-		line := readLine(c)
-		w.update(func(s *State) { s.Line = line })
+		w.update(readLine(c))
 	}
 }
 
-// readLine asks the object `dsl`, which is there on routers with a modem of their own.
-func readLine(c *ubus.Conn) Line {
+// readLine asks the object `dsl`, which is there on routers with a modem of their own, and returns what its answer changes: nothing while it
+// is there and does not answer.
+func readLine(c *ubus.Conn) func(*State) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	m, err := c.Call(ctx, "dsl", "metrics", nil)
-	if err != nil {
-		return Line{}
+	return func(s *State) {
+		if err == nil {
+			s.Line = ParseLine(m)
+		} else if errors.Is(err, ubus.NotFound) {
+			s.Line = Line{}
+		}
 	}
-	return ParseLine(m)
 }
 
 // update changes the state and publishes it if that made a difference.
