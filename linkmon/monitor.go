@@ -137,7 +137,7 @@ type loop struct {
 	eager               time.Time // until then counters are read often
 	counted             time.Time // when counters were last read by a tick or poke
 
-	links  []Link // as last published
+	links  []Link  // as last published
 	of     *Config // whose links they are
 	meters []meter
 	begun  bool
