@@ -259,12 +259,9 @@ func (h *house) restoreUsage() {
 
 // saveUsage saves the counters at an orderly end: nothing will be used that is not in them.
 func (h *house) saveUsage() {
-	usages := h.machine.Usage()
+	usages := h.machine.Usage(true)
 	if len(usages) == 0 {
 		return
-	}
-	for i := range usages {
-		usages[i].Clean = true
 	}
 	if err := h.usage.write(usages); err != nil {
 		h.log.Warn("quota counters are not saved", "error", err)
