@@ -3,11 +3,17 @@
 package main
 
 import (
+	"context"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/config"
 	"spillway/journal"
@@ -165,5 +171,44 @@ func TestOthersLinksAreNotTakenForOurs(t *testing.T) {
 	}
 	if h.ours(&old) {
 		t.Error("the snapshot before the reload is taken")
+	}
+}
+
+// TestATakeoverThatComesToNothing leaves no promise that nothing was used since, and no hour to finish at the next stop.
+func TestATakeoverThatComesToNothing(t *testing.T) {
+	h := houseOf(t, "[[link]]\nname = \"lte\"\ndevice = \"wwan0\"\nquota = \"50GB\"\n")
+	h.usage = usageFile(filepath.Join(t.TempDir(), "usage.json"))
+	h.machine.Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true, UsedBytes: 5, UsedEpoch: 1}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case call := <-h.calls:
+				call()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := [2]net.Conn{}
+	for i, fd := range pair {
+		f := os.NewFile(uintptr(fd), "end")
+		if ends[i], err = net.FileConn(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		defer ends[i].Close()
+	}
+	if h.succeed(ctx, ends[0].(*net.UnixConn)) {
+		t.Fatal("the door, which is closed, was handed over")
+	}
+	us, err := h.usage.read()
+	if err != nil || len(us) != 1 || us[0].Clean {
+		t.Errorf("counters %+v, error %v", us, err)
 	}
 }

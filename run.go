@@ -149,8 +149,7 @@ func (h *house) run(ctx context.Context) error {
 		{"held SYNs", h.holdSYNs},
 		{"control socket", func(ctx context.Context) error {
 			return serveControl(ctx, l, h.handle, func(c *net.UnixConn) {
-				h.call(ctx, func() { h.saveUsage(); h.takeTime() })
-				if h.handOver(c) {
+				if h.succeed(ctx, c) {
 					h.succeeded.Store(true)
 					cancel(context.Canceled)
 				}
