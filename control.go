@@ -60,6 +60,7 @@ type house struct {
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
 	ruleset     kernel.Ruleset
+	rendered    time.Time                // when the ruleset was made, by the clock on the wall
 	edge        time.Time                // when a time window changes the ruleset
 	flows       []mptcp.Subflow          // of the last look, while somebody needs them all: see keepsFlows
 	losing      bool                     // a link that is dead, or not wanted any more, still has subflows
@@ -315,7 +316,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.features.MPTCP {
 		return
 	}
-	if !h.edge.IsZero() && !now.Before(h.edge) {
+	if h.windowsTurn(now) {
 		h.render()
 	}
 	w := want(kernelNumbers(h.cfg), inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
@@ -334,6 +335,11 @@ func (h *house) enforce(now time.Time) {
 			h.apply.again()
 		}
 	}
+}
+
+// windowsTurn tells whether a time window begins or ends, or may have as the clock was set back.
+func (h *house) windowsTurn(now time.Time) bool {
+	return !h.edge.IsZero() && (!now.Before(h.edge) || now.Before(h.rendered))
 }
 
 // changed records a transition and tells everybody, in the same sentence.

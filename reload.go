@@ -172,7 +172,7 @@ func (h *house) render() {
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
 	t.Conntrack, t.Transparent, t.Queue = kernel.HasConntrack(), h.transparent, h.notHeld == nil
 	now := time.Now()
-	h.edge = t.NextChange(now)
+	h.rendered, h.edge = now.Round(0), t.NextChange(now)
 	set, err := kernel.Render(t.At(now))
 	if err != nil {
 		h.log.Error("the rules do not make an nft table; keeping the one before", "error", err)

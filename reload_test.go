@@ -212,3 +212,26 @@ func TestATakeoverThatComesToNothing(t *testing.T) {
 		t.Errorf("counters %+v, error %v", us, err)
 	}
 }
+
+// TestAClockThatIsSetBack must not leave a rule of the evening in the table until the wrong clock's next edge has come, in years perhaps.
+func TestAClockThatIsSetBack(t *testing.T) {
+	noon := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	h := &house{rendered: noon, edge: noon.Add(8 * time.Hour)}
+	for _, tt := range []struct {
+		now  time.Time
+		want bool
+	}{
+		{noon.Add(time.Hour), false},
+		{noon.Add(8 * time.Hour), true},
+		{noon.AddDate(10, 0, 0), true},
+		{noon.AddDate(-10, 0, 0), true},
+	} {
+		if got := h.windowsTurn(tt.now); got != tt.want {
+			t.Errorf("at %v: %v", tt.now, got)
+		}
+	}
+	h.edge = time.Time{} // no rule has a window
+	if h.windowsTurn(noon.AddDate(-10, 0, 0)) {
+		t.Error("without windows")
+	}
+}
