@@ -69,8 +69,9 @@ func (p *parser) links(c *Config) {
 		p.fail("link", "missing: at least one [[link]] with a name and a device")
 		return
 	}
-	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Name })
-	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Device })
+	p.unique("link", "name", len(c.Links), func(i int) string { return c.Links[i].Name })
+	p.unique("link", "device", len(c.Links), func(i int) string { return c.Links[i].Device })
+	p.unique("link", "interface", len(c.Links), func(i int) string { return c.Links[i].Interface })
 	primary := slices.ContainsFunc(c.Links, func(l Link) bool { return l.Role == "primary" })
 	if !primary {
 		p.fail("link[0].role", "no link has role \"primary\"; give it to the line that is to be used first")
@@ -166,6 +167,9 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
 		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
 	}
+	if c.Password != "" && c.Protocol == "socks4a" {
+		p.fail(k("password"), "only protocol \"socks5\" has a password; socks4a has a user")
+	}
 	if c.Pipeline && c.Protocol != "socks5" {
 		p.fail(k("pipeline"), "only protocol \"socks5\" has several questions to send at once")
 	}
@@ -214,8 +218,8 @@ const mostRelayed = 63
 
 // rules checks what holds between rules.
 func (p *parser) rules(c *Config) {
-	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
-	p.unique("rule", len(c.Rules), func(i int) string { // as their nft sets are named
+	p.unique("rule", "name", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.unique("rule", "name", len(c.Rules), func(i int) string { // as their nft sets are named
 		if r := &c.Rules[i]; len(r.Domain) > 0 {
 			return strings.NewReplacer("-", "_", ".", "_").Replace(r.Name)
 		}
