@@ -150,6 +150,7 @@ func (h *house) warnings() []string {
 	if h.features.MPTCP && !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
 	}
+	out = append(out, sameAddresses(h.snap.Links)...)
 	if h.cfg.Relay.Faithful && h.notHeld != nil {
 		out = append(out, "relay.faithful: SYNs are not held: "+h.notHeld.Error())
 	}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"testing"
+
+	"spillway/kernel"
+	"spillway/linkmon"
+)
+
+// TestLinksOfOneAddress: two modems that each have a network of their own give the router the same address (192.168.8.100, Huawei). The
+// kernel has no two endpoints of one address, and what it refuses keeps the daemon in the state "starting".
+func TestLinksOfOneAddress(t *testing.T) {
+	a, b := netip.MustParseAddr("192.168.8.100"), netip.MustParseAddr("10.0.0.2")
+	snap := linkmon.Snapshot{Links: []linkmon.Link{
+		{Name: "dsl", Index: 2, Present: true, Addr4: b}, {Name: "one", Index: 3, Present: true, Addr4: a}, {Name: "two", Index: 4, Present: true, Addr4: a},
+	}}
+	if said := sameAddresses(snap.Links); len(said) != 1 {
+		t.Errorf("warnings %q", said)
+	}
+	for _, tt := range []struct {
+		wants [3]endpointWant
+		want  []int
+	}{
+		{[3]endpointWant{endpointActive, endpointActive, endpointActive}, []int{2, 3}},
+		{[3]endpointWant{endpointActive, endpointNone, endpointActive}, []int{2, 4}},
+		{[3]endpointWant{endpointActive, endpointBackup, endpointActive}, []int{2, 4}},
+	} {
+		paths := make([]pathState, 3)
+		for i := range paths {
+			paths[i].want = tt.wants[i]
+		}
+		var got []int
+		for _, e := range endpoints(kernel.Usual(), &snap, paths, families{true, true}) {
+			got = append(got, e.IfIndex)
+		}
+		if len(got) != len(tt.want) || got[0] != tt.want[0] || got[1] != tt.want[1] {
+			t.Errorf("%v: endpoints on the devices %v, want %v", tt.wants, got, tt.want)
+		}
+	}
+}
