@@ -5,9 +5,11 @@ package main
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"spillway/kernel"
 	"spillway/linkmon"
+	"spillway/relay"
 )
 
 // TestLinksOfOneAddress: two modems that each have a network of their own give the router the same address (192.168.8.100, Huawei). The
@@ -39,5 +41,13 @@ func TestLinksOfOneAddress(t *testing.T) {
 		if len(got) != len(tt.want) || got[0] != tt.want[0] || got[1] != tt.want[1] {
 			t.Errorf("%v: endpoints on the devices %v, want %v", tt.wants, got, tt.want)
 		}
+	}
+}
+
+// TestAFlowsFieldsAreFilled: idle_s was in every answer, and always 0.
+func TestAFlowsFieldsAreFilled(t *testing.T) {
+	x := flowStatus(relay.Flow{Since: time.Now().Add(-time.Minute), Idle: 7 * time.Second, Up: 1, Down: 2}, nil, nil)
+	if x.Idle != 7 || x.Age < 59 || x.Tx != 1 || x.Rx != 2 {
+		t.Errorf("%+v", x)
 	}
 }
