@@ -53,6 +53,7 @@ func (p *parser) build(raw *rawFile) *Config {
 	for i := range raw.Concentrator {
 		c.Concentrators = append(c.Concentrators, p.concentrator(i, &raw.Concentrator[i]))
 	}
+	p.names(c, raw)
 	if len(c.Concentrators) == 0 {
 		p.fail("concentrator", "missing: at least one [[concentrator]] with an address and a port")
 	}
@@ -177,6 +178,19 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
 	}
 	return c
+}
+
+// names tells concentrators at one address apart, and holds those apart that have names.
+func (p *parser) names(c *Config, raw *rawFile) {
+	taken := map[string]bool{}
+	for i := range c.Concentrators {
+		u := &c.Concentrators[i]
+		if taken[u.Name] && raw.Concentrator[i].Name == "" && u.Port > 0 {
+			u.Name += fmt.Sprintf(" port %d", u.Port)
+		}
+		taken[u.Name] = true
+	}
+	p.unique("concentrator", "name", len(c.Concentrators), func(i int) string { return c.Concentrators[i].Name })
 }
 
 func (p *parser) policy(raw *rawPolicy) Policy {

@@ -194,6 +194,21 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 	}
 }
 
+// TestConcentratorsAreToldApart: status knows them by their names, and Prometheus takes no two series of one.
+func TestConcentratorsAreToldApart(t *testing.T) {
+	c, err := Parse("x", minimal+"[[concentrator]]\naddress = \"198.51.100.10\"\nport = 1080\nprotocol = \"socks5\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := c.Concentrators[0].Name, c.Concentrators[1].Name; a != "198.51.100.10" || b != "198.51.100.10 port 1080" {
+		t.Errorf("names %q and %q", a, b)
+	}
+	named := "[[concentrator]]\nname = \"198.51.100.10\"\naddress = \"192.0.2.1\"\nport = 1\n"
+	if _, err := Parse("x", minimal+named); err == nil || !strings.Contains(err.Error(), `concentrator[1].name: "198.51.100.10" is used by concentrator 1 as well`) {
+		t.Errorf("two of one name: %v", err)
+	}
+}
+
 func TestAllErrorsAreFound(t *testing.T) {
 	text := strings.NewReplacer("port = 5124", "port = 0", `role = "overflow"`, `role = "x"`).Replace(minimal)
 	_, err := Parse("x.toml", text)
