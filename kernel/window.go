@@ -75,12 +75,14 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (from, to 
 	return at(d, w.From), at(end, w.To)
 }
 
-// At is the table without the rules whose window does not hold at now.
+// At is the table without the rules whose window does not hold at now. Their domain sets stay.
 func (t Table) At(now time.Time) Table {
 	var rules []TableRule
 	for _, r := range t.Rules {
 		if r.Window.Holds(now) {
 			rules = append(rules, r)
+		} else if r.DomainSet != "" {
+			t.Sets = append(t.Sets[:len(t.Sets):len(t.Sets)], r.DomainSet)
 		}
 	}
 	t.Rules = rules
