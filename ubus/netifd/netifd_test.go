@@ -189,3 +189,40 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	tell("false")
 	rate("it is there again", 94999000)
 }
+
+// TestADumpThatFailedIsAskedForAgain: netifd tells of changes alone, so that links would have no device until each changed.
+func TestADumpThatFailedIsAskedForAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "u")
+	s, err := fakeubusd.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, err := ubus.Dial(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status := make(chan ubus.Status, 2)
+	status <- ubus.Timeout
+	status <- ubus.OK
+	network := ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), <-status }}}}
+	if err := c.Publish(ctx, &network); err != nil {
+		t.Fatal(err)
+	}
+	states := make(chan State, 10)
+	w := Watch(func(s State) { states <- s })
+	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
+	<-states
+	w.Refresh() // as each minute
+	select {
+	case s := <-states:
+		if s.Device("wan") != "pppoe-wan" {
+			t.Errorf("%+v", s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it was not asked again")
+	}
+}

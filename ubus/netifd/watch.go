@@ -20,10 +20,11 @@ const callTimeout = 5 * time.Second
 type Watcher struct {
 	publish func(State)
 
-	mu    sync.Mutex
-	conn  *ubus.Conn
-	state State
-	told  bool
+	mu     sync.Mutex
+	conn   *ubus.Conn
+	state  State
+	told   bool
+	missed bool // the interfaces could not be read
 }
 
 // Watch makes a Watcher that calls publish with each State that differs from the one before. publish runs in the
@@ -57,7 +58,7 @@ func (w *Watcher) ready(c *ubus.Conn) {
 	dump, err := c.Call(ctx, Object, "dump", nil)
 	line := readLine(c)
 	w.update(func(s *State) {
-		if err == nil {
+		if w.missed = err != nil; !w.missed {
 			s.Interfaces = ParseDump(dump)
 		}
 		line(s)
@@ -85,12 +86,16 @@ func (w *Watcher) notified(_ string, data ubus.Msg) {
 
 // Refresh asks the DSL modem for its line rates, which it never tells by itself: a rate can change without the
 // interface going down (bit swapping, seamless rate adaptation). Once a minute is plenty. Without a modem it asks
-// nothing.
+// nothing, unless the interfaces could not be read before.
 func (w *Watcher) Refresh() {
 	w.mu.Lock()
-	c, present := w.conn, w.state.Line.Present
+	c, present, missed := w.conn, w.state.Line.Present, w.missed
 	w.mu.Unlock()
-	if present && c != nil {
+	switch {
+	case c == nil:
+	case missed:
+		w.ready(c)
+	case present:
 		w.update(readLine(c))
 	}
 }
