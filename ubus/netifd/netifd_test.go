@@ -5,6 +5,7 @@ package netifd
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -224,5 +225,34 @@ func TestADumpThatFailedIsAskedForAgain(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Error("it was not asked again")
+	}
+}
+
+// TestTheNewestStateIsPublishedLast: notifications and the look each minute come from two goroutines.
+func TestTheNewestStateIsPublishedLast(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	var last State
+	first := true
+	w := Watch(func(s State) {
+		if first {
+			first = false
+			close(enter)
+			<-leave
+		}
+		last = s
+	})
+	var both sync.WaitGroup
+	both.Go(func() { w.update(func(s *State) { s.Line.DownBit = 1 }) })
+	<-enter
+	second := make(chan struct{})
+	both.Go(func() { w.update(func(s *State) { s.Line.DownBit = 2 }); close(second) })
+	select {
+	case <-second: // it has overtaken the first
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(leave)
+	both.Wait()
+	if last.Line.DownBit != 2 {
+		t.Errorf("the last that was published is %+v", last)
 	}
 }

@@ -19,6 +19,7 @@ const callTimeout = 5 * time.Second
 // Watcher keeps a State true. Put its Subscription among a Bus's.
 type Watcher struct {
 	publish func(State)
+	telling sync.Mutex // one after the other, so that the newest is published last
 
 	mu     sync.Mutex
 	conn   *ubus.Conn
@@ -117,6 +118,8 @@ func readLine(c *ubus.Conn) func(*State) {
 
 // update changes the state and publishes it if that made a difference.
 func (w *Watcher) update(change func(*State)) {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	w.mu.Lock()
 	old := w.state.clone()
 	change(&w.state)
