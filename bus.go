@@ -77,13 +77,14 @@ const lineEvery = time.Minute
 
 // bus is the task that speaks over ubus, where there is one.
 func (h *house) bus(ctx context.Context) error {
-	path := h.cfg.Daemon.Ubus
+	c := h.currentConfig()
+	path := c.Daemon.Ubus
 	switch path {
 	case "off":
 		return nil
 	case "auto":
 		path = ubus.Socket
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !h.cfg.NeedsNetifd() {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !c.NeedsNetifd() {
 			return nil // not an OpenWrt machine
 		}
 	}

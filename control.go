@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,10 +97,11 @@ type house struct {
 	crowd     crowd
 	succeeded atomic.Bool // a successor has ours
 
-	features mptcp.Features
-	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
-	rehold   chan struct{}                 // relay.faithful changed
-	rename   chan struct{}                 // the concentrators changed: resolve anew
+	features  mptcp.Features
+	shared    atomic.Pointer[config.Config] // cfg, for other goroutines
+	reloading sync.Mutex
+	rehold    chan struct{} // relay.faithful changed
+	rename    chan struct{} // the concentrators changed: resolve anew
 }
 
 // waitingTurn is the loop's pace while a removal waits for others to join.

@@ -20,6 +20,8 @@ func (h *house) currentConfig() *config.Config { return h.shared.Load() }
 // reload reads the configuration anew and applies it. Established connections go on. A configuration that is not good is refused
 // whole, and the one in force stays.
 func (h *house) reload(ctx context.Context) (*Reloaded, error) {
+	h.reloading.Lock() // whoever reads later adopts later
+	defer h.reloading.Unlock()
 	c, err := config.Load(h.file)
 	if err != nil {
 		return nil, err

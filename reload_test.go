@@ -179,18 +179,7 @@ func TestATakeoverThatComesToNothing(t *testing.T) {
 	h := houseOf(t, "[[link]]\nname = \"lte\"\ndevice = \"wwan0\"\nquota = \"50GB\"\n")
 	h.usage = usageFile(filepath.Join(t.TempDir(), "usage.json"))
 	h.machine.Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true, UsedBytes: 5, UsedEpoch: 1}}})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() {
-		for {
-			select {
-			case call := <-h.calls:
-				call()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	h.serve(t)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +193,7 @@ func TestATakeoverThatComesToNothing(t *testing.T) {
 		f.Close()
 		defer ends[i].Close()
 	}
-	if h.succeed(ctx, ends[0].(*net.UnixConn)) {
+	if h.succeed(t.Context(), ends[0].(*net.UnixConn)) {
 		t.Fatal("the door, which is closed, was handed over")
 	}
 	us, err := h.usage.read()
@@ -233,5 +222,69 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	h.edge = time.Time{} // no rule has a window
 	if h.windowsTurn(noon.AddDate(-10, 0, 0)) {
 		t.Error("without windows")
+	}
+}
+
+// serve runs what is asked of the loop.
+func (h *house) serve(t *testing.T) {
+	go func() {
+		for {
+			select {
+			case call := <-h.calls:
+				call()
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+}
+
+// TestTheFileThatWasReadLastIsInForce: a signal and a command may ask for a reload at once, and the file be replaced between.
+func TestTheFileThatWasReadLastIsInForce(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.serve(t)
+	h.file = filepath.Join(t.TempDir(), "spillway.toml")
+	if err := unix.Mkfifo(h.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rest := "\n[lan]\ninterfaces = [\"br-lan\"]\n[[concentrator]]\naddress = \"192.0.2.1\"\nport = 5124\n[policy]\nmode = "
+	done := make(chan error, 2)
+	reload := func() { _, err := h.reload(t.Context()); done <- err }
+	go reload()
+	old, err := os.OpenFile(h.file, os.O_WRONLY, 0) // waits for the reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.file+".new", []byte(twoByName+rest+`"bond"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(h.file+".new", h.file); err != nil {
+		t.Fatal(err)
+	}
+	go reload()
+	time.Sleep(50 * time.Millisecond)
+	old.WriteString(twoByName + rest + `"backup"`)
+	old.Close()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if mode := h.currentConfig().Policy.Mode; mode != "bond" {
+		t.Errorf("mode %s is in force, which was read before it was replaced", mode)
+	}
+}
+
+// TestTheBusMeetsAReload is for the race detector.
+func TestTheBusMeetsAReload(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.serve(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- h.bus(ctx) }()
+	h.call(t.Context(), func() { h.adopt(configOf(t, twoByName)) })
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
