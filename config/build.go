@@ -81,6 +81,9 @@ func (p *parser) links(c *Config) {
 		p.fail("link[8]", "%d links; the kernel's path manager takes 8 at most", len(c.Links))
 	}
 	for i, l := range c.Links {
+		if l.Interface != "" && c.Daemon.Ubus == "off" {
+			p.fail(key("link", i, "interface"), "netifd is asked over ubus, which daemon.ubus = \"off\" forbids; give the kernel's device")
+		}
 		if l.Device != "" && slices.Contains(c.LAN.Interfaces, l.Device) {
 			p.fail(key("link", i, "device"), "%q is a LAN interface too; a link is a line to the Internet", l.Device)
 		}

@@ -167,6 +167,7 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"lan by a pattern", `interfaces = ["br-lan"]`, `interfaces = ["br-*"]`, `"br-*" is not a device name`},
 		{"one interface twice", "device = \"eth1\"\n", "interface = \"wwan0\"\n[[link]]\nname = \"two\"\ninterface = \"wwan0\"\n", `x.toml:8: link[1].interface: "wwan0" is used by link 1 as well`},
 		{"password of socks4a", `port = 5124`, "port = 5124\nprotocol = \"socks4a\"\npassword = \"x\"", `x.toml:14: concentrator[0].password: only protocol "socks5" has a password`},
+		{"interface without a bus", "[lan]", "[daemon]\nubus = \"off\"\n[[link]]\nname = \"x\"\ninterface = \"wan\"\n[lan]", `x.toml:5: link[0].interface: netifd is asked over ubus, which daemon.ubus = "off" forbids`},
 		{"no lan", `interfaces = ["br-lan"]`, ``, `x.toml:1: lan.interfaces: missing`},
 		{"idle", `[lan]`, "[relay]\nidle_timeout = \"1h\"\n[lan]", `x.toml:2: relay.idle_timeout: 1h0m0s is out of range; write a duration from 2h4m0s`},
 		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.95)`},
