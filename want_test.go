@@ -9,6 +9,7 @@ import (
 
 	"spillway/kernel"
 	"spillway/linkmon"
+	"spillway/policy"
 	"spillway/relay"
 )
 
@@ -49,5 +50,16 @@ func TestAFlowsFieldsAreFilled(t *testing.T) {
 	x := flowStatus(relay.Flow{Since: time.Now().Add(-time.Minute), Idle: 7 * time.Second, Up: 1, Down: 2}, nil, nil)
 	if x.Idle != 7 || x.Age < 59 || x.Tx != 1 || x.Rx != 2 {
 		t.Errorf("%+v", x)
+	}
+}
+
+// TestMeteredIsAsConfigured: by role unless it is said.
+func TestMeteredIsAsConfigured(t *testing.T) {
+	for said, want := range map[string]bool{"": true, "metered = true\n": true, "metered = false\n": false} {
+		c := configOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n[[link]]\nname = \"cable\"\ndevice = \"eth2\"\nrole = \"overflow\"\n"+said)
+		p := policy.New(policyConfig(c)).Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true}, {Usable: true}}})
+		if p.Links[0].Metered || p.Links[1].Metered != want {
+			t.Errorf("%q: metered %v and %v", said, p.Links[0].Metered, p.Links[1].Metered)
+		}
 	}
 }

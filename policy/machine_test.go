@@ -11,7 +11,7 @@ import (
 
 // household is DSL 20/5 and LTE 40/20 Mbit/s, both working and quiet.
 func household() (Config, Observation) {
-	c := Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow, DownBit: 40e6, UpBit: 20e6}}}
+	c := Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow, Metered: true, DownBit: 40e6, UpBit: 20e6}}}
 	return c, Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}}}
 }
 

@@ -94,7 +94,7 @@ func (s *step) linkPlan(i int) LinkPlan {
 		Primary:   s.primary[i],
 		Down:      s.primary[i] || l.over[down],
 		Up:        s.primary[i] || l.over[up],
-		Metered:   s.cfg.Links[i].Metered || s.role[i] != RolePrimary,
+		Metered:   s.cfg.Links[i].Metered,
 	}
 	if s.mem.yield.on && s.primary[i] {
 		lp.Why += "; it rests while others carry so much more that it would hold them up"
