@@ -87,8 +87,9 @@ type house struct {
 
 	notHeld error // why no SYN is held (relay.faithful); nil: they are
 
-	state      string // as last told
+	state      string // of the daemon
 	stateSince time.Time
+	noted      time.Time // when that was looked at
 
 	inherited []*os.File // listening sockets of a predecessor
 	opened    bool       // the door was, once
@@ -129,6 +130,7 @@ func (h *house) control(ctx context.Context) error {
 				continue // every connection says so, and nothing follows
 			}
 		case <-h.poked:
+			h.noted = time.Time{}
 			h.apply.again()
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
@@ -172,6 +174,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	h.stayVerified(now)
 	h.watchWindow(now)
 	h.tidyUp(now)
+	h.noteState(now)
 	if h.hurried(now) {
 		return waitingTurn, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"spillway/linkmon"
 	"spillway/policy"
 	"spillway/relay"
+	"spillway/testbed/netns"
 )
 
 // TestLinksOfOneAddress: two modems that each have a network of their own give the router the same address (192.168.8.100, Huawei). The
@@ -61,5 +62,31 @@ func TestMeteredIsAsConfigured(t *testing.T) {
 		if p.Links[0].Metered || p.Links[1].Metered != want {
 			t.Errorf("%q: metered %v and %v", said, p.Links[0].Metered, p.Links[1].Metered)
 		}
+	}
+}
+
+// TestAStateIsSinceItBegan, and not since somebody asked first.
+func TestAStateIsSinceItBegan(t *testing.T) {
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply = newApplier(nil, h.log)
+	began := time.Now()
+	h.noteState(began) // as each turn of the loop does
+	if s := h.status(began.Add(2*time.Hour), nil); s.State != "direct" || !s.Since.Equal(began) {
+		t.Errorf("state %s since %v, %v after it began", s.State, s.Since, s.Since.Sub(began))
+	}
+}
+
+// TestAClosedDoorSaysWhy, also while the relay listens and the kernel leads nobody there yet.
+func TestAClosedDoorSaysWhy(t *testing.T) {
+	netns.Require(t)
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply, h.features.MPTCP = newApplier(nil, h.log), true
+	h.adoptAddresses(resolved{h.cfg, [][]netip.AddrPort{{netip.MustParseAddrPort("192.0.2.1:5124")}}})
+	if err := h.relay.OpenDoor(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer h.relay.CloseDoor()
+	if s := h.status(time.Now(), nil); s.Doors.Open || s.Doors.Why == "" || !h.relay.Stats().DoorOpen {
+		t.Errorf("%+v, listening %v", s.Doors, h.relay.Stats().DoorOpen)
 	}
 }
