@@ -238,3 +238,16 @@ func TestNames(t *testing.T) {
 		t.Error("role x")
 	}
 }
+
+// TestALinkThatIsAddedIsOffSinceThen, not since the year 1.
+func TestALinkThatIsAddedIsOffSinceThen(t *testing.T) {
+	c, o := household()
+	m := New(Config{Links: c.Links[:1]})
+	m.Step(Observation{Now: o.Now, Links: o.Links[:1]})
+	m.Reconfigure(c)
+	o.Now = o.Now.Add(time.Second)
+	o.Links[1].Usable = false
+	if p := m.Step(o); !p.Links[1].Since.Equal(o.Now) {
+		t.Errorf("since %v", p.Links[1].Since)
+	}
+}

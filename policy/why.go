@@ -63,7 +63,7 @@ func (s *step) tell() Plan {
 			if from != s.state[i] {
 				l.state, l.at = s.state[i], s.now
 				p.Changed = append(p.Changed, Transition{At: s.now, Link: s.cfg.Links[i].Name, From: from, To: l.state, Why: l.why})
-			} else if !s.mem.begun {
+			} else if l.at.IsZero() {
 				l.at = s.now
 			}
 		}
