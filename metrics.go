@@ -24,7 +24,9 @@ func writeMetrics(w io.Writer, s *Status) {
 			m.gauge("spillway_link_state", "State of the link: 1 for the one it is in.", boolean(l.State == state), "link", l.Name, "state", state)
 		}
 		m.gauge("spillway_link_carrier", "Whether the link's device has carrier.", boolean(l.Carrier), "link", l.Name)
-		m.gauge("spillway_link_role", "Role of the link: 1 for the one it has.", 1, "link", l.Name, "role", l.Role)
+		for _, role := range []string{"primary", "overflow", "backup", "off"} {
+			m.gauge("spillway_link_role", "Role of the link: 1 for the one it has.", boolean(l.Role == role), "link", l.Name, "role", role)
+		}
 		m.gauge("spillway_link_state_since_seconds", "When the link came to its state, as Unix time.", float64(l.Since.Unix()), "link", l.Name)
 		m.gauge("spillway_link_usable_since_seconds", "When the link became usable, or ceased to be, as Unix time.", float64(l.UsableSince.Unix()), "link", l.Name)
 		m.counter("spillway_link_losses_total", "How often the link ceased to be usable.", l.Losses, "link", l.Name)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,5 +89,16 @@ func TestAClosedDoorSaysWhy(t *testing.T) {
 	defer h.relay.CloseDoor()
 	if s := h.status(time.Now(), nil); s.Doors.Open || s.Doors.Why == "" || !h.relay.Stats().DoorOpen {
 		t.Errorf("%+v, listening %v", s.Doors, h.relay.Stats().DoorOpen)
+	}
+}
+
+// TestMetricsHaveEveryRole, as the collectors have, and as docs/OPENWRT.md asks for them: spillway_link_role{role="off"} == 0.
+func TestMetricsHaveEveryRole(t *testing.T) {
+	var b strings.Builder
+	writeMetrics(&b, &Status{Links: []LinkStatus{{Name: "lte", Role: "overflow"}}})
+	for _, want := range []string{`{link="lte",role="overflow"} 1`, `{link="lte",role="off"} 0`, `{link="lte",role="primary"} 0`, `{link="lte",role="backup"} 0`} {
+		if !strings.Contains(b.String(), "\nspillway_link_role"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
 	}
 }
