@@ -161,10 +161,11 @@ func (h *house) adoptDevices(names []string) {
 	if len(names) != len(h.names) || slices.Equal(names, h.names) {
 		return
 	}
-	h.names = names
 	if err := h.monitor.SetConfig(linkmonConfig(h.cfg, names)); err != nil {
 		h.log.Warn("devices named by netifd", "error", err)
+		return
 	}
+	h.names = names
 	h.render()
 }
 

@@ -288,3 +288,13 @@ func TestTheBusMeetsAReload(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestADeviceThatCantBeChangesNothing: snapshots are known by their devices, so that names which the monitor has not would keep all out.
+func TestADeviceThatCantBeChangesNothing(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.adoptNetifd(said("wan", "pppoe-wan", "wwan", "wwan0"))
+	h.adoptNetifd(said("wan", "longer-than-the-kernel-allows", "wwan", "wwan0"))
+	if !slices.Equal(h.names, []string{"pppoe-wan", "wwan0"}) {
+		t.Errorf("devices %q", h.names)
+	}
+}
