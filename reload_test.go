@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -180,20 +179,8 @@ func TestATakeoverThatComesToNothing(t *testing.T) {
 	h.usage = usageFile(filepath.Join(t.TempDir(), "usage.json"))
 	h.machine.Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true, UsedBytes: 5, UsedEpoch: 1}}})
 	h.serve(t)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := [2]net.Conn{}
-	for i, fd := range pair {
-		f := os.NewFile(uintptr(fd), "end")
-		if ends[i], err = net.FileConn(f); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		defer ends[i].Close()
-	}
-	if h.succeed(t.Context(), ends[0].(*net.UnixConn)) {
+	end, _ := unixPair(t)
+	if h.succeed(t.Context(), end) {
 		t.Fatal("the door, which is closed, was handed over")
 	}
 	us, err := h.usage.read()
