@@ -109,7 +109,7 @@ func (h *house) flowsAnswer(ctx context.Context, p page) (*Flows, error) {
 
 func flowStatus(f relay.Flow, subflows []mptcp.Subflow, links []linkmon.Link) FlowStatus {
 	x := FlowStatus{ID: f.ID, Source: f.Src.String(), Destination: f.Dst.String(), Rule: f.Rule, Class: "interactive", Link: f.Link, Upstream: f.Upstream,
-		Age: time.Since(f.Since).Seconds(), Rx: f.Down, Tx: f.Up, MPTCP: f.MPTCP, Subflows: []SubflowStatus{}}
+		Age: time.Since(f.Since).Seconds(), Idle: f.Idle.Seconds(), Rx: f.Down, Tx: f.Up, MPTCP: f.MPTCP, Subflows: []SubflowStatus{}}
 	if f.Bulk {
 		x.Class = "bulk"
 	}

@@ -51,7 +51,7 @@ func newApplier(k *kernel.Reconciler, log *journal.Logger) *applier {
 // want sets the wanted state.
 func (a *applier) want(s kernel.State) {
 	a.mu.Lock()
-	same := a.applied && sameState(a.state, s)
+	same := a.asked && sameState(a.state, s)
 	a.state, a.asked = s, true
 	a.mu.Unlock()
 	if !same {

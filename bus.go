@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
+	"spillway/config"
 	"spillway/json"
 	"spillway/ubus"
 	"spillway/ubus/netifd"
@@ -75,13 +77,14 @@ const lineEvery = time.Minute
 
 // bus is the task that speaks over ubus, where there is one.
 func (h *house) bus(ctx context.Context) error {
-	path := h.cfg.Daemon.Ubus
+	c := h.currentConfig()
+	path := c.Daemon.Ubus
 	switch path {
 	case "off":
 		return nil
 	case "auto":
 		path = ubus.Socket
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !h.cfg.NeedsNetifd() {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !c.NeedsNetifd() {
 			return nil // not an OpenWrt machine
 		}
 	}
@@ -132,17 +135,42 @@ func (h *house) tellBus(b *ubus.Bus, e event) {
 
 // netifd takes what netifd and the DSL modem said: the links' devices and the line's rates.
 func (h *house) netifd(ctx context.Context, s netifd.State) {
-	h.call(ctx, func() {
-		names := append([]string(nil), h.names...)
-		for i, l := range h.cfg.Links {
-			if l.Interface != "" {
-				names[i] = s.Device(l.Interface)
-			}
-			h.senses[i].down.Modem, h.senses[i].up.Modem = 0, 0
-			if found, ok := s.Find(l.Interface); ok && found.Kind == netifd.DSL || l.Role == "primary" && onlyPrimary(h.cfg.Links) {
-				h.senses[i].down.Modem, h.senses[i].up.Modem = float64(s.Line.DownBit), float64(s.Line.UpBit)
-			}
+	h.call(ctx, func() { h.adoptNetifd(s) })
+}
+
+// adoptNetifd keeps it for a reload: netifd tells of changes alone.
+func (h *house) adoptNetifd(s netifd.State) {
+	h.network = s
+	h.setModems()
+	names := devicesOf(h.cfg.Links, s)
+	for i, l := range h.cfg.Links {
+		if names[i] == "" && s.Device(l.Interface) != "" && !slices.Equal(names, h.names) {
+			h.log.Warn("a link is left out, as another one has its device", "link", l.Name, "interface", l.Interface, "device", s.Device(l.Interface))
 		}
-		h.adoptDevices(names)
-	})
+	}
+	h.adoptDevices(names)
+}
+
+// setModems tells the learners what the modem says of its line.
+func (h *house) setModems() {
+	for i, l := range h.cfg.Links {
+		h.senses[i].down.Modem, h.senses[i].up.Modem = 0, 0
+		if found, ok := h.network.Find(l.Interface); ok && found.Kind == netifd.DSL || l.Role == "primary" && onlyPrimary(h.cfg.Links) {
+			h.senses[i].down.Modem, h.senses[i].up.Modem = float64(h.network.Line.DownBit), float64(h.network.Line.UpBit)
+		}
+	}
+}
+
+// devicesOf are the links' devices: as configured, or as netifd names them. A second link with the same one gets none.
+func devicesOf(links []config.Link, said netifd.State) []string {
+	names, taken := make([]string, len(links)), map[string]bool{}
+	for i, l := range links {
+		names[i], taken[l.Device] = l.Device, true
+	}
+	for i, l := range links {
+		if device := said.Device(l.Interface); l.Device == "" && !taken[device] {
+			names[i], taken[device] = device, true
+		}
+	}
+	return names
 }

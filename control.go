@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"spillway/mptcp"
 	"spillway/policy"
 	"spillway/relay"
+	"spillway/ubus/netifd"
 )
 
 // house is the daemon's rooms and what the control loop remembers. Everything in it but the rooms belongs to the loop's goroutine;
@@ -36,13 +38,14 @@ type house struct {
 	joins     chan mptcp.Event      // subflows that joined; with path_manager "user" also those that were lost
 	ear       mptcp.Ear             // what the kernel tells of subflows
 	poked     chan struct{}         // somebody changed the kernel, or the relay's door or an upstream changed
-	resolved  chan [][]netip.AddrPort
+	resolved  chan resolved
 	probes    chan probeResult
 	calls     chan func()
 
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
+	network netifd.State       // as netifd told it last
 	numbers map[string]int     // of the relay's rules
 	// transparent: there may be connections with LAN hosts' own addresses. Once there were, their answers are always looked for.
 	transparent bool
@@ -58,6 +61,7 @@ type house struct {
 	plan        policy.Plan
 	given       relay.Plan // what the relay was last told
 	ruleset     kernel.Ruleset
+	rendered    time.Time                // when the ruleset was made, by the clock on the wall
 	edge        time.Time                // when a time window changes the ruleset
 	flows       []mptcp.Subflow          // of the last look, while somebody needs them all: see keepsFlows
 	losing      bool                     // a link that is dead, or not wanted any more, still has subflows
@@ -83,8 +87,9 @@ type house struct {
 
 	notHeld error // why no SYN is held (relay.faithful); nil: they are
 
-	state      string // as last told
+	state      string // of the daemon
 	stateSince time.Time
+	noted      time.Time // when that was looked at
 
 	inherited []*os.File // listening sockets of a predecessor
 	opened    bool       // the door was, once
@@ -93,10 +98,11 @@ type house struct {
 	crowd     crowd
 	succeeded atomic.Bool // a successor has ours
 
-	features mptcp.Features
-	shared   atomic.Pointer[config.Config] // cfg, for other goroutines
-	rehold   chan struct{}                 // relay.faithful changed
-	rename   chan struct{}                 // the concentrators changed: resolve anew
+	features  mptcp.Features
+	shared    atomic.Pointer[config.Config] // cfg, for other goroutines
+	reloading sync.Mutex
+	rehold    chan struct{} // relay.faithful changed
+	rename    chan struct{} // the concentrators changed: resolve anew
 }
 
 // waitingTurn is the loop's pace while a removal waits for others to join.
@@ -112,6 +118,9 @@ func (h *house) control(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-h.snapshots:
+			if !h.ours(&s) {
+				continue
+			}
 			h.steady = steady(h.snap.Links, s.Links)
 			h.freeStuck(returned(h.snap.Links, s.Links))
 			h.snap = s
@@ -121,6 +130,7 @@ func (h *house) control(ctx context.Context) error {
 				continue // every connection says so, and nothing follows
 			}
 		case <-h.poked:
+			h.noted = time.Time{}
 			h.apply.again()
 		case a := <-h.resolved:
 			h.adoptAddresses(a)
@@ -164,6 +174,7 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 	h.stayVerified(now)
 	h.watchWindow(now)
 	h.tidyUp(now)
+	h.noteState(now)
 	if h.hurried(now) {
 		return waitingTurn, nil
 	}
@@ -174,6 +185,17 @@ func (h *house) turn(ctx context.Context, fresh bool) (time.Duration, error) {
 		return 2 * every, nil // the next snapshot comes before, and looks
 	}
 	return every + every/4, nil
+}
+
+// ours tells whether a snapshot is of the links as they are configured and named now. One from just before a change is not: a quota would be
+// charged with what another line has carried since the machine's start.
+func (h *house) ours(s *linkmon.Snapshot) bool {
+	for i := range s.Links {
+		if len(s.Links) != len(h.names) || s.Links[i].Name != h.cfg.Links[i].Name || s.Links[i].Device != h.names[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // steady tells whether no link carries less than half of what it did.
@@ -299,7 +321,7 @@ func (h *house) enforce(now time.Time) {
 	if !h.features.MPTCP {
 		return
 	}
-	if !h.edge.IsZero() && !now.Before(h.edge) {
+	if h.windowsTurn(now) {
 		h.render()
 	}
 	w := want(kernelNumbers(h.cfg), inward(h.cfg.LAN.Interfaces, h.names, h.transparent), h.ruleset, h.sysctls(), &h.snap, h.paths, familiesOf(h.addrs), h.v6)
@@ -318,6 +340,11 @@ func (h *house) enforce(now time.Time) {
 			h.apply.again()
 		}
 	}
+}
+
+// windowsTurn tells whether a time window begins or ends, or may have as the clock was set back.
+func (h *house) windowsTurn(now time.Time) bool {
+	return !h.edge.IsZero() && (!now.Before(h.edge) || now.Before(h.rendered))
 }
 
 // changed records a transition and tells everybody, in the same sentence.

@@ -67,7 +67,7 @@ func (d domains) run(ctx context.Context, rules []config.Rule) error {
 		pause := max(domainLeast, time.Duration(names)*domainEach)
 		if stored {
 			wait = resolveFirst
-		} else { // the table comes with the first state, or a time window holds it back
+		} else { // the table comes with the first state
 			pause, wait = wait, min(2*wait, resolveMost)
 		}
 		select {

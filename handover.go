@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -125,13 +126,30 @@ func (h *house) handOver(c *net.UnixConn) bool {
 	return true
 }
 
+// succeed saves the counters for a successor, lets connections take their time, and hands over. Where that fails all goes on as before.
+func (h *house) succeed(ctx context.Context, c *net.UnixConn) bool {
+	h.call(ctx, func() { h.saveUsage(); h.finishWithin(max(finishMost, h.cfg.Relay.StopWithin)) })
+	if h.handOver(c) {
+		return true
+	}
+	h.call(ctx, func() {
+		h.finishWithin(h.cfg.Relay.StopWithin)
+		if usages := h.machine.Usage(false); len(usages) > 0 { // the file promises that nothing is used any more
+			if err := h.usage.write(usages); err != nil {
+				h.log.Warn("quota counters are not saved", "error", err)
+			}
+		}
+	})
+	return false
+}
+
 // finishMost is how long the connections of a process that has handed over may go on.
 const finishMost = time.Hour
 
-// takeTime lets connections finish for finishMost instead of relay.stop_within.
-func (h *house) takeTime() {
+// finishWithin sets how long connections may take at the end.
+func (h *house) finishWithin(d time.Duration) {
 	c := h.relayConfig()
-	c.DrainTimeout = max(c.DrainTimeout, finishMost)
+	c.DrainTimeout = d
 	if err := h.relay.SetConfig(c); err != nil {
 		h.log.Warn("time to finish", "error", err)
 	}

@@ -3,14 +3,18 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/journal"
 	"spillway/json"
@@ -364,4 +368,43 @@ func TestUCIImport(t *testing.T) {
 	if code != 2 || !strings.Contains(stderr, "home") || !strings.Contains(stderr, "port") || !strings.Contains(stderr, "70000") {
 		t.Errorf("exit %d, want 2 and an error that names section and option: %s", code, stderr)
 	}
+}
+
+// TestAnExaminationMayTakeItsTime: on the sick router that it is for, each probe waits for its end.
+func TestAnExaminationMayTakeItsTime(t *testing.T) {
+	const moment = 100 * time.Millisecond
+	near, far := unixPair(t)
+	slow := func(context.Context, string, []byte) (any, error) {
+		time.Sleep(3 * moment)
+		return &Doctor{OK: true}, nil
+	}
+	go answer(t.Context(), far, moment, slow, nil)
+	c := client{near, bufio.NewReader(near), moment}
+	if err := c.call("doctor", nil, &Doctor{}); err != nil {
+		t.Error(err)
+	}
+	if err := c.call("status", nil, &Status{}); err == nil {
+		t.Error("status waited longer than it may")
+	}
+}
+
+// unixPair is a connection's two ends.
+func unixPair(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range pair {
+		f := os.NewFile(uintptr(fd), "end")
+		c, err := net.FileConn(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		t.Cleanup(func() { c.Close() })
+		ends[i] = c.(*net.UnixConn)
+	}
+	return ends[0], ends[1]
 }

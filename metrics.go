@@ -24,12 +24,14 @@ func writeMetrics(w io.Writer, s *Status) {
 			m.gauge("spillway_link_state", "State of the link: 1 for the one it is in.", boolean(l.State == state), "link", l.Name, "state", state)
 		}
 		m.gauge("spillway_link_carrier", "Whether the link's device has carrier.", boolean(l.Carrier), "link", l.Name)
-		m.gauge("spillway_link_role", "Role of the link: 1 for the one it has.", 1, "link", l.Name, "role", l.Role)
+		for _, role := range []string{"primary", "overflow", "backup", "off"} {
+			m.gauge("spillway_link_role", "Role of the link: 1 for the one it has.", boolean(l.Role == role), "link", l.Name, "role", role)
+		}
 		m.gauge("spillway_link_state_since_seconds", "When the link came to its state, as Unix time.", float64(l.Since.Unix()), "link", l.Name)
 		m.gauge("spillway_link_usable_since_seconds", "When the link became usable, or ceased to be, as Unix time.", float64(l.UsableSince.Unix()), "link", l.Name)
 		m.counter("spillway_link_losses_total", "How often the link ceased to be usable.", l.Losses, "link", l.Name)
-		m.gauge("spillway_link_receive_bits_per_second", "Rate towards the LAN, smoothed over half a second.", l.Down, "link", l.Name)
-		m.gauge("spillway_link_transmit_bits_per_second", "Rate from the LAN, smoothed over half a second.", l.Up, "link", l.Name)
+		m.gauge("spillway_link_receive_bits_per_second", "Rate towards the LAN, mean of the last quarter second.", l.Down, "link", l.Name)
+		m.gauge("spillway_link_transmit_bits_per_second", "Rate from the LAN, mean of the last quarter second.", l.Up, "link", l.Name)
 		m.gauge("spillway_link_loss_ratio", "Share of octets that had to be sent again.", l.Loss, "link", l.Name)
 		m.gauge("spillway_link_subflows", "Subflows on the link.", float64(l.Subflows), "link", l.Name)
 		m.counter("spillway_link_receive_bytes_total", "Octets received on the link's device.", l.Rx, "link", l.Name)

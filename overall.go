@@ -27,37 +27,21 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
 	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
-	alive := 0
 	for _, u := range up {
 		c := concentratorStatus(u)
 		c.RTTms = ms(h.rtts[u.Name])
 		s.Concentrators = append(s.Concentrators, c)
-		if u.Up {
-			alive++
-		}
 	}
 	for i, a := range h.addrs {
 		if c := h.cfg.Concentrators[i]; len(a) == 0 && c.Protocol != "transparent" {
 			s.Concentrators = append(s.Concentrators, ConcentratorStatus{Name: c.Name, Address: c.Address, Protocol: c.Protocol, State: "waiting", Why: "its name is not resolved yet"})
 		}
 	}
-	switch {
-	case !h.features.MPTCP:
-		s.State, s.Why = "direct", noMPTCP
-	case !h.apply.ready():
-		s.State, s.Why = "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
-	case alive == 0 && h.cfg.Policy.OnConcentratorDown == "block":
-		s.State, s.Why = "blocked", "no concentrator answers, so connections are refused: "+reasons(up)
-	case alive == 0:
-		s.State, s.Why = "direct", "no concentrator answers, so connections are forwarded natively: "+reasons(up)
-	case h.plan.First < 0:
-		s.State = "waiting"
-	case !st.DoorOpen:
-		s.State = "direct"
-	default:
-		s.State = "running"
+	why := ""
+	if s.State, why = h.stateOf(st, up); why != "" {
+		s.Why = why
 	}
-	if !st.DoorOpen {
+	if !s.Doors.Open {
 		s.Doors.Why = s.Why
 		switch {
 		case st.Full:
@@ -66,11 +50,47 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 			s.Doors.Why = fmt.Sprintf("memory is nearly out with %d connections: more are forwarded natively", st.Sessions)
 		}
 	}
-	if s.State != h.state {
-		h.state, h.stateSince = s.State, now
-	}
+	h.enterState(now, s.State)
 	s.Since = h.stateSince
 	return s
+}
+
+// stateOf is the daemon's state, and why, where the plan's sentence is not the reason.
+func (h *house) stateOf(st relay.Stats, up []relay.UpstreamStatus) (state, why string) {
+	alive := slices.ContainsFunc(up, func(u relay.UpstreamStatus) bool { return u.Up })
+	switch {
+	case !h.features.MPTCP:
+		return "direct", noMPTCP
+	case !h.apply.ready():
+		return "starting", "the kernel does not hold yet what it should; until then connections are forwarded natively"
+	case !alive && h.cfg.Policy.OnConcentratorDown == "block":
+		return "blocked", "no concentrator answers, so connections are refused: " + reasons(up)
+	case !alive:
+		return "direct", "no concentrator answers, so connections are forwarded natively: " + reasons(up)
+	case h.plan.First < 0:
+		return "waiting", ""
+	case !st.DoorOpen:
+		return "direct", ""
+	}
+	return "running", ""
+}
+
+// noteEvery is how often the state is looked at though nothing of the relay's has changed.
+const noteEvery = time.Second
+
+// noteState notes since when the daemon is in its state, whether somebody asks or not.
+func (h *house) noteState(now time.Time) {
+	if now.Sub(h.noted) >= noteEvery {
+		h.noted = now
+		state, _ := h.stateOf(h.relay.Stats(), h.relay.Upstreams())
+		h.enterState(now, state)
+	}
+}
+
+func (h *house) enterState(now time.Time, state string) {
+	if state != h.state {
+		h.state, h.stateSince = state, now
+	}
 }
 
 func reasons(up []relay.UpstreamStatus) string {
@@ -150,6 +170,7 @@ func (h *house) warnings() []string {
 	if h.features.MPTCP && !h.apply.ready() {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
 	}
+	out = append(out, sameAddresses(h.snap.Links)...)
 	if h.cfg.Relay.Faithful && h.notHeld != nil {
 		out = append(out, "relay.faithful: SYNs are not held: "+h.notHeld.Error())
 	}

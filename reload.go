@@ -20,6 +20,8 @@ func (h *house) currentConfig() *config.Config { return h.shared.Load() }
 // reload reads the configuration anew and applies it. Established connections go on. A configuration that is not good is refused
 // whole, and the one in force stays.
 func (h *house) reload(ctx context.Context) (*Reloaded, error) {
+	h.reloading.Lock() // whoever reads later adopts later
+	defer h.reloading.Unlock()
 	c, err := config.Load(h.file)
 	if err != nil {
 		return nil, err
@@ -55,53 +57,41 @@ func needRestart(old, new *config.Config) []string {
 	return keys
 }
 
-// adopt makes a configuration the one in force. Links keep what is known of them, by name.
+// adopt makes a configuration the one in force, or returns an error and changes nothing. Links keep what is known of them, by name.
 func (h *house) adopt(c *config.Config) error {
-	old := h.cfg
-	c.Numbers = old.Numbers // at the next start: under these our things are in the kernel
+	old, addrs, numbers := h.cfg, h.addrs, h.numbers
+	c.Daemon, c.Numbers = old.Daemon, old.Numbers // at the next start: under these our things are in the kernel
 	c.Policy.PathManager = old.Policy.PathManager
-	before := struct {
-		senses []sense
-		paths  []pathState
-		names  []string
-		addrs  [][]netip.AddrPort
-		rules  map[string]int
-	}{h.senses, h.paths, h.names, h.addrs, h.numbers}
+	names := devicesOf(c.Links, h.network)
+	watched := linkmonConfig(c, names)
+	if err := watched.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", h.file, err)
+	}
+	h.cfg, h.addrs, h.numbers = c, addressesOf(c, old, addrs), numberRules(c.Rules, numbers)
+	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
+		h.cfg, h.addrs, h.numbers = old, addrs, numbers
+		return fmt.Errorf("%s: %w", h.file, err)
+	}
 	if !sameLinks(old, c) {
-		h.senses, h.paths, h.names = make([]sense, len(c.Links)), make([]pathState, len(c.Links)), make([]string, len(c.Links))
+		senses := make([]sense, len(c.Links))
+		for i, l := range c.Links {
+			if j := slices.IndexFunc(old.Links, func(o config.Link) bool { return o.Name == l.Name }); j >= 0 {
+				senses[i] = h.senses[j]
+			}
+		}
+		h.senses, h.paths = senses, make([]pathState, len(c.Links))
 		h.joined, h.repeats, h.reached = make([]bool, len(c.Links)), make([]repeat, len(c.Links)), make([]bool, len(c.Links))
 		if h.steering != nil {
 			clear(h.steering.conns) // of other links
 		}
-		for i, l := range c.Links {
-			h.names[i] = l.Device
-			if j := slices.IndexFunc(old.Links, func(o config.Link) bool { return o.Name == l.Name }); j >= 0 {
-				h.senses[i] = before.senses[j]
-				if l.Device == "" {
-					h.names[i] = before.names[j]
-				}
-			}
-		}
+		h.snap.Links = nil // until the monitor has looked at the new ones
 	}
-	h.addrs = literal(c.Concentrators) // names are the resolver's task; the loop doesn't wait for it
-	for i, u := range c.Concentrators {
-		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool {
-			return o.Address == u.Address && o.Port == u.Port && o.Learn == u.Learn
-		}); j >= 0 {
-			h.addrs[i] = before.addrs[j]
-		}
-	}
-	h.cfg, h.numbers = c, numberRules(c.Rules, h.numbers)
-	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
-		h.cfg, h.senses, h.paths, h.names, h.addrs, h.numbers = old, before.senses, before.paths, before.names, before.addrs, before.rules
-		return fmt.Errorf("%s: %w", h.file, err)
-	}
+	h.names = names
+	h.monitor.SetConfig(watched) // is valid
 	h.transparent = h.transparent || transparent(c)
-	if err := h.monitor.SetConfig(linkmonConfig(c, h.names)); err != nil {
-		return fmt.Errorf("%s: %w", h.file, err)
-	}
 	h.machine.Reconfigure(policyConfig(c))
 	h.setCapacities()
+	h.setModems()
 	h.shared.Store(c)
 	if old.Relay.Faithful != c.Relay.Faithful {
 		select {
@@ -112,10 +102,20 @@ func (h *house) adopt(c *config.Config) error {
 	h.log.SetLevel(logLevel(c.LogLevel))
 	h.sysctl = sysctlCache{}
 	h.render()
-	if !sameLinks(old, c) {
-		h.snap.Links = nil // until the monitor has looked at the new ones
-	}
 	return nil
+}
+
+// addressesOf are those that the concentrators had before. Names are the resolver's task; the loop doesn't wait for it.
+func addressesOf(c, old *config.Config, before [][]netip.AddrPort) [][]netip.AddrPort {
+	addrs := literal(c.Concentrators)
+	for i, u := range c.Concentrators {
+		if j := slices.IndexFunc(old.Concentrators, func(o config.Concentrator) bool {
+			return o.Address == u.Address && o.Port == u.Port && o.Learn == u.Learn
+		}); j >= 0 {
+			addrs[i] = before[j]
+		}
+	}
+	return addrs
 }
 
 // sameLinks tells whether the links are the same ones in the same order; then nothing about them is forgotten.
@@ -133,12 +133,23 @@ func (h *house) setCapacities() {
 	}
 }
 
-// adoptAddresses takes the concentrators' newly resolved addresses.
-func (h *house) adoptAddresses(addrs [][]netip.AddrPort) {
-	if len(addrs) != len(h.cfg.Concentrators) {
+// resolved are the addresses of a configuration's concentrators.
+type resolved struct {
+	of    *config.Config
+	addrs [][]netip.AddrPort
+}
+
+// adoptAddresses takes the concentrators' newly resolved addresses. Where there is no answer those before it stay.
+func (h *house) adoptAddresses(r resolved) {
+	if r.of != h.cfg {
 		return // of the configuration before
 	}
-	h.addrs = addrs
+	h.addrs = slices.Clone(h.addrs)
+	for i, addrs := range r.addrs {
+		if len(addrs) > 0 {
+			h.addrs[i] = addrs
+		}
+	}
 	if err := h.relay.SetConfig(h.relayConfig()); err != nil {
 		h.log.Warn("concentrators' addresses", "error", err)
 	}
@@ -150,10 +161,11 @@ func (h *house) adoptDevices(names []string) {
 	if len(names) != len(h.names) || slices.Equal(names, h.names) {
 		return
 	}
-	h.names = names
 	if err := h.monitor.SetConfig(linkmonConfig(h.cfg, names)); err != nil {
 		h.log.Warn("devices named by netifd", "error", err)
+		return
 	}
+	h.names = names
 	h.render()
 }
 
@@ -163,7 +175,7 @@ func (h *house) render() {
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
 	t.Conntrack, t.Transparent, t.Queue = kernel.HasConntrack(), h.transparent, h.notHeld == nil
 	now := time.Now()
-	h.edge = t.NextChange(now)
+	h.rendered, h.edge = now.Round(0), t.NextChange(now)
 	set, err := kernel.Render(t.At(now))
 	if err != nil {
 		h.log.Error("the rules do not make an nft table; keeping the one before", "error", err)

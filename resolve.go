@@ -171,7 +171,7 @@ func (h *house) resolveNames(ctx context.Context) error {
 		tasks.Go(func() {
 			resolver{systemLookup(), h.log, func(a [][]netip.AddrPort) {
 				select {
-				case h.resolved <- a:
+				case h.resolved <- resolved{c, a}:
 				case <-round.Done():
 				}
 			}}.run(round, c.Concentrators)

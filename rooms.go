@@ -58,7 +58,7 @@ func policyConfig(c *config.Config) policy.Config {
 	spread := p.Mode == "bond" && p.PathManager != "user" && slices.ContainsFunc(c.Links, func(l config.Link) bool { return l.Weight > 1 })
 	for _, l := range c.Links {
 		role, _ := policy.ParseRole(l.Role)
-		link := policy.LinkConfig{Name: l.Name, Role: role, DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered,
+		link := policy.LinkConfig{Name: l.Name, Role: role, DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered, Line: l.Device + " " + l.Interface,
 			Quota: policy.Quota{Limit: l.Quota.Limit, Soft: uint64(l.Quota.SoftShare * float64(l.Quota.Limit)), Daily: l.Quota.Daily, BillingDay: l.Quota.BillingDay}}
 		if spread {
 			link.Weight = float64(l.Weight)

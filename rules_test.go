@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"spillway/config"
@@ -82,5 +83,19 @@ action = "no-lte"
 	}
 	if _, err := kernel.Render(n); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDevicesThatAreTakenMakeATable: what config takes and nft does not would leave the table as it was, and say so in the log alone.
+func TestDevicesThatAreTakenMakeATable(t *testing.T) {
+	for c := range 256 {
+		name := "a" + string(rune(c)) + "b"
+		parsed, err := config.Parse("x", "[lan]\ninterfaces = ["+strconv.Quote(name)+"]\n[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n[[concentrator]]\naddress = \"192.0.2.1\"\nport = 1\n")
+		if err != nil {
+			continue
+		}
+		if _, err := kernel.Render(nftTable(parsed, []string{"eth1"}, nil, nil, 1, 1)); err != nil {
+			t.Errorf("%q is taken: %v", name, err)
+		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -75,7 +74,7 @@ func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	h := &house{
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), memory: memory(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan mptcp.Event, 64), poked: make(chan struct{}, 1),
-		resolved: make(chan [][]netip.AddrPort), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
+		resolved: make(chan resolved), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
 		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
 	h.shared.Store(c)
@@ -150,8 +149,7 @@ func (h *house) run(ctx context.Context) error {
 		{"held SYNs", h.holdSYNs},
 		{"control socket", func(ctx context.Context) error {
 			return serveControl(ctx, l, h.handle, func(c *net.UnixConn) {
-				h.call(ctx, func() { h.saveUsage(); h.takeTime() })
-				if h.handOver(c) {
+				if h.succeed(ctx, c) {
 					h.succeeded.Store(true)
 					cancel(context.Canceled)
 				}
@@ -262,12 +260,9 @@ func (h *house) restoreUsage() {
 
 // saveUsage saves the counters at an orderly end: nothing will be used that is not in them.
 func (h *house) saveUsage() {
-	usages := h.machine.Usage()
+	usages := h.machine.Usage(true)
 	if len(usages) == 0 {
 		return
-	}
-	for i := range usages {
-		usages[i].Clean = true
 	}
 	if err := h.usage.write(usages); err != nil {
 		h.log.Warn("quota counters are not saved", "error", err)

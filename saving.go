@@ -47,7 +47,7 @@ func (h *house) persist(now time.Time) {
 	if !h.plan.Persist || !h.saving.due(now) {
 		return
 	}
-	err := h.usage.write(h.machine.Usage())
+	err := h.usage.write(h.machine.Usage(false))
 	if err == nil {
 		h.machine.Persisted()
 	}

@@ -85,16 +85,23 @@ func serveControl(ctx context.Context, l *net.UnixListener, handle handler, hand
 			}
 			continue
 		}
-		go answer(ctx, c, handle, handOver)
+		go answer(ctx, c, quietMost, handle, handOver)
 	}
 }
 
-// answer serves one client until it leaves, is silent for a minute, or says something that is no request.
-func answer(ctx context.Context, c *net.UnixConn, handle handler, handOver func(*net.UnixConn)) {
+const (
+	quietMost = time.Minute // for which a client may say nothing, or not read
+	patience  = 30 * time.Second
+	// examineTimes as long a client waits for the method doctor, which itself waits 3 s for each thing that does not answer.
+	examineTimes = 20
+)
+
+// answer serves one client until it leaves, is quiet for so long, or says something that is no request.
+func answer(ctx context.Context, c *net.UnixConn, quiet time.Duration, handle handler, handOver func(*net.UnixConn)) {
 	defer c.Close()
 	in := bufio.NewReaderSize(io.LimitReader(c, 1<<62), 4096)
 	for ctx.Err() == nil {
-		c.SetDeadline(time.Now().Add(time.Minute))
+		c.SetDeadline(time.Now().Add(quiet))
 		line, err := readLine(in, maxRequest)
 		if err != nil {
 			return
@@ -103,7 +110,9 @@ func answer(ctx context.Context, c *net.UnixConn, handle handler, handOver func(
 			handOver(c)
 			return
 		}
-		if _, err := c.Write(append(respond(ctx, line, handle), '\n')); err != nil {
+		response := append(respond(ctx, line, handle), '\n')
+		c.SetDeadline(time.Now().Add(quiet)) // an examination may take longer than that
+		if _, err := c.Write(response); err != nil {
 			return
 		}
 	}
@@ -152,6 +161,7 @@ func readLine(in *bufio.Reader, limit int) ([]byte, error) {
 type client struct {
 	conn net.Conn
 	in   *bufio.Reader
+	wait time.Duration // for an answer
 }
 
 // dialControl connects to the daemon's control socket.
@@ -163,7 +173,7 @@ func dialControl(path string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no daemon answers at %s (%w); is it running? start it with: spillway run", path, err)
 	}
-	return &client{c, bufio.NewReader(c)}, nil
+	return &client{c, bufio.NewReader(c), patience}, nil
 }
 
 // call asks one method and decodes the answer into result, a pointer, which may be a *json.Raw.
@@ -173,7 +183,11 @@ func (c *client) call(method string, args, result any) error {
 		req.Args, _ = json.Encode(args)
 	}
 	line, _ := json.Encode(req)
-	c.conn.SetDeadline(time.Now().Add(30 * time.Second))
+	wait := c.wait
+	if method == "doctor" {
+		wait *= examineTimes
+	}
+	c.conn.SetDeadline(time.Now().Add(wait))
 	if _, err := c.conn.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"spillway/kernel"
 	"spillway/linkmon"
@@ -61,23 +62,35 @@ func want(n kernel.Numbers, inward []string, ruleset kernel.Ruleset, sysctls map
 	return s
 }
 
-// endpoints are the links' MPTCP endpoints.
+// endpoints are the links' MPTCP endpoints. The kernel has no two of one address, which two modems with a network of their own may give the
+// router: then there is that of the link that carries, of several the first.
 func endpoints(n kernel.Numbers, snap *linkmon.Snapshot, paths []pathState, f families) []mptcp.Endpoint {
 	var out []mptcp.Endpoint
-	for i := range snap.Links {
-		l, p := &snap.Links[i], &paths[i]
-		if p.want == endpointNone || !l.Present {
-			continue
+	for _, want := range []endpointWant{endpointActive, endpointBackup} {
+		for i := range snap.Links {
+			l := &snap.Links[i]
+			if paths[i].want != want || !l.Present {
+				continue
+			}
+			for _, addr := range []netip.Addr{l.Addr4, l.Addr6} {
+				taken := slices.ContainsFunc(out, func(e mptcp.Endpoint) bool { return e.Addr == addr })
+				if addr.IsValid() && !taken && (addr.Is4() && f.v4 || addr.Is6() && f.v6) {
+					out = append(out, n.LinkEndpoint(i, l.Index, addr, want == endpointBackup))
+				}
+			}
 		}
-		flags := mptcp.FlagSubflow
-		if p.want == endpointBackup {
-			flags |= mptcp.FlagBackup
-		}
-		if l.Addr4.IsValid() && f.v4 {
-			out = append(out, mptcp.Endpoint{ID: n.EndpointID(i, false), Addr: l.Addr4, Flags: flags, IfIndex: l.Index})
-		}
-		if l.Addr6.IsValid() && f.v6 {
-			out = append(out, mptcp.Endpoint{ID: n.EndpointID(i, true), Addr: l.Addr6, Flags: flags, IfIndex: l.Index})
+	}
+	return out
+}
+
+// sameAddresses tells of links that have one address, a sentence each.
+func sameAddresses(links []linkmon.Link) (out []string) {
+	for i := range links {
+		for j := range i {
+			if a := links[i].Addr4; a.IsValid() && a == links[j].Addr4 {
+				out = append(out, "the links "+links[j].Name+" and "+links[i].Name+" have the same address "+a.String()+
+					", so that a connection can't be on both: give one of the modems another network")
+			}
 		}
 	}
 	return out

@@ -53,6 +53,7 @@ func (p *parser) build(raw *rawFile) *Config {
 	for i := range raw.Concentrator {
 		c.Concentrators = append(c.Concentrators, p.concentrator(i, &raw.Concentrator[i]))
 	}
+	p.names(c, raw)
 	if len(c.Concentrators) == 0 {
 		p.fail("concentrator", "missing: at least one [[concentrator]] with an address and a port")
 	}
@@ -69,8 +70,9 @@ func (p *parser) links(c *Config) {
 		p.fail("link", "missing: at least one [[link]] with a name and a device")
 		return
 	}
-	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Name })
-	p.unique("link", len(c.Links), func(i int) string { return c.Links[i].Device })
+	p.unique("link", "name", len(c.Links), func(i int) string { return c.Links[i].Name })
+	p.unique("link", "device", len(c.Links), func(i int) string { return c.Links[i].Device })
+	p.unique("link", "interface", len(c.Links), func(i int) string { return c.Links[i].Interface })
 	primary := slices.ContainsFunc(c.Links, func(l Link) bool { return l.Role == "primary" })
 	if !primary {
 		p.fail("link[0].role", "no link has role \"primary\"; give it to the line that is to be used first")
@@ -79,6 +81,9 @@ func (p *parser) links(c *Config) {
 		p.fail("link[8]", "%d links; the kernel's path manager takes 8 at most", len(c.Links))
 	}
 	for i, l := range c.Links {
+		if l.Interface != "" && c.Daemon.Ubus == "off" {
+			p.fail(key("link", i, "interface"), "netifd is asked over ubus, which daemon.ubus = \"off\" forbids; give the kernel's device")
+		}
 		if l.Device != "" && slices.Contains(c.LAN.Interfaces, l.Device) {
 			p.fail(key("link", i, "device"), "%q is a LAN interface too; a link is a line to the Internet", l.Device)
 		}
@@ -166,6 +171,9 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	if (c.User != "" || c.Password != "") && c.Protocol != "socks5" && c.Protocol != "socks4a" {
 		p.fail(k("user"), "user and password belong to protocol \"socks5\" or \"socks4a\"")
 	}
+	if c.Password != "" && c.Protocol == "socks4a" {
+		p.fail(k("password"), "only protocol \"socks5\" has a password; socks4a has a user")
+	}
 	if c.Pipeline && c.Protocol != "socks5" {
 		p.fail(k("pipeline"), "only protocol \"socks5\" has several questions to send at once")
 	}
@@ -173,6 +181,19 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
 	}
 	return c
+}
+
+// names tells concentrators at one address apart, and holds those apart that have names.
+func (p *parser) names(c *Config, raw *rawFile) {
+	taken := map[string]bool{}
+	for i := range c.Concentrators {
+		u := &c.Concentrators[i]
+		if taken[u.Name] && raw.Concentrator[i].Name == "" && u.Port > 0 {
+			u.Name += fmt.Sprintf(" port %d", u.Port)
+		}
+		taken[u.Name] = true
+	}
+	p.unique("concentrator", "name", len(c.Concentrators), func(i int) string { return c.Concentrators[i].Name })
 }
 
 func (p *parser) policy(raw *rawPolicy) Policy {
@@ -214,8 +235,8 @@ const mostRelayed = 63
 
 // rules checks what holds between rules.
 func (p *parser) rules(c *Config) {
-	p.unique("rule", len(c.Rules), func(i int) string { return c.Rules[i].Name })
-	p.unique("rule", len(c.Rules), func(i int) string { // as their nft sets are named
+	p.unique("rule", "name", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	p.unique("rule", "name", len(c.Rules), func(i int) string { // as their nft sets are named
 		if r := &c.Rules[i]; len(r.Domain) > 0 {
 			return strings.NewReplacer("-", "_", ".", "_").Replace(r.Name)
 		}

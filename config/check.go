@@ -95,20 +95,20 @@ func (p *parser) name(key, value string) {
 	}
 }
 
-// device checks the kernel's rule for interface names (IFNAMSIZ, net/core/dev.c dev_valid_name).
+// device checks the kernel's rule for interface names (IFNAMSIZ, net/core/dev.c dev_valid_name), and that nft can name it: a * is a pattern there.
 func (p *parser) device(key, value string) {
-	if value == "" || len(value) > 15 || value == "." || value == ".." || strings.ContainsAny(value, "/: \t\n\"") {
+	if value == "" || len(value) > 15 || value == "." || value == ".." || strings.ContainsAny(value, "/: \t\n\"\\*") {
 		p.fail(key, "%q is not a device name; see `ip link` for those that exist", value)
 	}
 }
 
-// unique holds the n names of a table's sections apart.
-func (p *parser) unique(table string, n int, name func(int) string) {
+// unique holds the n values of a key in a table's sections apart.
+func (p *parser) unique(table, option string, n int, name func(int) string) {
 	seen := map[string]int{}
 	for i := range n {
 		s := name(i)
 		if j, dup := seen[s]; dup && s != "" {
-			p.fail(key(table, i, "name"), "%q is used by %s %d as well; each needs its own", s, table, j+1)
+			p.fail(key(table, i, option), "%q is used by %s %d as well; each needs its own", s, table, j+1)
 		}
 		seen[s] = i
 	}

@@ -164,6 +164,10 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"size", `role = "overflow"`, "role = \"overflow\"\nquota = \"50XB\"", `x.toml:10: link[1].quota: "50XB" is not a size`},
 		{"hours", `role = "overflow"`, "role = \"overflow\"\nhours = \"25:00-26:00\"", `"25:00-26:00" is not a time window`},
 		{"lan device", `interfaces = ["br-lan"]`, `interfaces = ["eth1"]`, `"eth1" is a LAN interface too`},
+		{"lan by a pattern", `interfaces = ["br-lan"]`, `interfaces = ["br-*"]`, `"br-*" is not a device name`},
+		{"one interface twice", "device = \"eth1\"\n", "interface = \"wwan0\"\n[[link]]\nname = \"two\"\ninterface = \"wwan0\"\n", `x.toml:8: link[1].interface: "wwan0" is used by link 1 as well`},
+		{"password of socks4a", `port = 5124`, "port = 5124\nprotocol = \"socks4a\"\npassword = \"x\"", `x.toml:14: concentrator[0].password: only protocol "socks5" has a password`},
+		{"interface without a bus", "[lan]", "[daemon]\nubus = \"off\"\n[[link]]\nname = \"x\"\ninterface = \"wan\"\n[lan]", `x.toml:5: link[0].interface: netifd is asked over ubus, which daemon.ubus = "off" forbids`},
 		{"no lan", `interfaces = ["br-lan"]`, ``, `x.toml:1: lan.interfaces: missing`},
 		{"idle", `[lan]`, "[relay]\nidle_timeout = \"1h\"\n[lan]", `x.toml:2: relay.idle_timeout: 1h0m0s is out of range; write a duration from 2h4m0s`},
 		{"hysteresis", `[lan]`, "[policy]\noverflow_leave = 0.95\n[lan]", `x.toml:2: policy.overflow_leave: 0.95 is not below overflow_enter (0.95)`},
@@ -188,6 +192,21 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 				t.Errorf("error:\n%v\nwant:\n%s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestConcentratorsAreToldApart: status knows them by their names, and Prometheus takes no two series of one.
+func TestConcentratorsAreToldApart(t *testing.T) {
+	c, err := Parse("x", minimal+"[[concentrator]]\naddress = \"198.51.100.10\"\nport = 1080\nprotocol = \"socks5\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := c.Concentrators[0].Name, c.Concentrators[1].Name; a != "198.51.100.10" || b != "198.51.100.10 port 1080" {
+		t.Errorf("names %q and %q", a, b)
+	}
+	named := "[[concentrator]]\nname = \"198.51.100.10\"\naddress = \"192.0.2.1\"\nport = 1\n"
+	if _, err := Parse("x", minimal+named); err == nil || !strings.Contains(err.Error(), `concentrator[1].name: "198.51.100.10" is used by concentrator 1 as well`) {
+		t.Errorf("two of one name: %v", err)
 	}
 }
 

@@ -20,7 +20,8 @@ func someRules() []Rule {
 
 func someRoutes() []Route {
 	return append(Usual().LocalRoutes(true), Usual().LinkRoute(0, 3, netip.MustParseAddr("10.1.1.1"), dsl), Usual().LinkRoute(1, 1<<30, netip.Addr{}, lte),
-		Usual().LinkRoute(31, 4, netip.MustParseAddr("fe80::1"), lte6))
+		Usual().LinkRoute(31, 4, netip.MustParseAddr("fe80::1"), lte6),
+		Usual().LinkRoute(2, 5, netip.MustParseAddr("fe80::1"), dsl))
 }
 
 func TestRuleCodec(t *testing.T) {

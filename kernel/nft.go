@@ -38,6 +38,7 @@ type Table struct {
 	Queue   bool
 	Numbers Numbers     // zero: Usual
 	Rules   []TableRule // first match wins
+	Sets    []string    // domain sets besides those of Rules
 }
 
 // Action is what happens to a connection that a TableRule matches.

@@ -11,6 +11,9 @@ import (
 
 // rules is the user's rules: a chain of its own, left by accept (natively), reset, or return (to the relay).
 func (w *writer) rules(t Table) error {
+	for _, stem := range t.Sets {
+		w.domainSets(stem)
+	}
 	rules := t.Rules
 	if len(rules) == 0 {
 		return nil
@@ -32,8 +35,17 @@ func (w *writer) rules(t Table) error {
 		for _, match := range w.matches(id, r) {
 			c.add("%scounter name %s %s", match, id, verdict)
 		}
+		if r.DomainSet != "" {
+			w.domainSets(r.DomainSet)
+		}
 	}
 	return nil
+}
+
+// domainSets declares the sets of both families: whoever fills them does not know that a rule is for hosts of one.
+func (w *writer) domainSets(stem string) {
+	w.domainSet(stem, false)
+	w.domainSet(stem, true)
 }
 
 // matches is one nft condition per family that the rule can match, and per kind of destination.

@@ -85,6 +85,7 @@ func TestRouteChanges(t *testing.T) {
 	v4 := []Route{
 		Usual().LinkRoute(0, d, a("10.1.1.1"), a("10.1.1.2")), Usual().LinkRoute(0, d, a("10.1.1.254"), a("10.1.1.2")), Usual().LinkRoute(0, d, netip.Addr{}, a("10.1.1.2")),
 		Usual().LinkRoute(0, d, netip.Addr{}, a("10.1.1.3")), Usual().LinkRoute(0, l, a("10.2.2.1"), a("10.2.2.2")), Usual().LinkRoute(0, d, a("172.31.0.1"), a("10.1.1.3")),
+		Usual().LinkRoute(0, d, a("fe80::1"), a("10.1.1.2")), // IPv4 by an IPv6 gateway
 	}
 	v6 := []Route{
 		Usual().LinkRoute(0, d, a("fd01::1"), a("fd01::2")), Usual().LinkRoute(0, d, a("fe80::1"), a("fd01::2")), Usual().LinkRoute(0, d, netip.Addr{}, a("fd01::2")),

@@ -128,8 +128,10 @@ func encodeRoute(r Route) ([]byte, error) {
 	ae := new(netlink.Encoder)
 	ae.Uint32(unix.RTA_TABLE, r.Table)
 	ae.Uint32(unix.RTA_OIF, uint32(r.Index))
-	if r.Gateway.IsValid() {
-		ae.Bytes(unix.RTA_GATEWAY, r.Gateway.WithZone("").AsSlice())
+	if gateway := r.Gateway.WithZone("").AsSlice(); r.Gateway.Is6() && !r.V6 {
+		ae.Bytes(unix.RTA_VIA, append(binary.NativeEndian.AppendUint16(nil, unix.AF_INET6), gateway...))
+	} else if r.Gateway.IsValid() {
+		ae.Bytes(unix.RTA_GATEWAY, gateway)
 	}
 	if r.Src.IsValid() {
 		ae.Bytes(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
@@ -171,6 +173,10 @@ func (n Numbers) decodeRoute(b []byte) (routes []Route, ours bool, err error) {
 			r.Index = int(ad.Uint32())
 		case unix.RTA_GATEWAY:
 			r.Gateway, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.RTA_VIA: // struct rtvia: a family and an address, of an IPv4 route by an IPv6 gateway
+			if b := ad.Bytes(); len(b) > 2 {
+				r.Gateway, _ = netip.AddrFromSlice(b[2:])
+			}
 		case unix.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(ad.Bytes())
 		case unix.RTA_METRICS:

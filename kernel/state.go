@@ -72,7 +72,11 @@ func (r Route) String() string {
 	}
 	b.WriteString("default")
 	if r.Gateway.IsValid() {
-		fmt.Fprintf(&b, " via %v", r.Gateway)
+		b.WriteString(" via ")
+		if r.Gateway.Is6() && !r.V6 {
+			b.WriteString("inet6 ")
+		}
+		b.WriteString(r.Gateway.String())
 	}
 	fmt.Fprintf(&b, " dev %d", r.Index)
 	if r.Src.IsValid() {

@@ -418,3 +418,26 @@ func TestSubflowsFollowTheEndpoints(t *testing.T) {
 	h.must(h.rec.AddEndpoint(want.Endpoints[2]))
 	carried("resumed", "10.2.2.2 backup")
 }
+
+// TestDomainSetsAreThereForBothFamilies, also of a rule for hosts of one, and while its hours are over: whoever fills them does so in one transaction,
+// and dnsmasq only when it asks its own name server.
+func TestDomainSetsAreThereForBothFamilies(t *testing.T) {
+	h := newHouse(t)
+	table := lanTable()
+	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+	table.Rules = []TableRule{
+		{Name: "tv", Action: ActionBypass, Src: prefixes("192.168.77.2/32"), DomainSet: "tv"},
+		{Name: "night", Action: ActionBypass, DomainSet: "night", Window: Window{From: 22 * time.Hour, To: 23 * time.Hour}},
+	}
+	h.apply(h.want(table.At(noon)))
+	for _, set := range []string{"tv", "night"} {
+		addrs := []netip.Addr{netip.MustParseAddr(server4), netip.MustParseAddr(server6)}
+		if err := h.cpe.Do(func() error { return h.rec.AddDomain(context.Background(), set, addrs, time.Hour) }); err != nil {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+	h.apply(h.want(table.At(noon.Add(10 * time.Hour))))
+	if elements, err := readElements(h.rec.nfnl, "night6"); len(elements) != 1 || err != nil {
+		t.Errorf("as its hours begin there are %v, error %v", elements, err)
+	}
+}

@@ -15,11 +15,10 @@ type Window struct {
 func (w Window) Holds(now time.Time) bool {
 	y, m, d := now.Date()
 	for _, day := range []int{d - 1, d} { // a window may have begun yesterday
-		midnight := time.Date(y, m, day, 0, 0, 0, 0, now.Location())
-		if !w.on(midnight.Weekday()) {
+		from, to := w.edges(y, m, day, now.Location())
+		if !w.on(noon(y, m, day, now.Location()).Weekday()) {
 			continue
 		}
-		from, to := w.edges(y, m, day, now.Location())
 		if !now.Before(from) && now.Before(to) {
 			return true
 		}
@@ -36,7 +35,7 @@ func (w Window) Next(now time.Time) time.Time {
 	var next time.Time
 	for day := d - 1; day <= d+7; day++ {
 		from, to := w.edges(y, m, day, now.Location())
-		if !w.on(time.Date(y, m, day, 12, 0, 0, 0, now.Location()).Weekday()) {
+		if !w.on(noon(y, m, day, now.Location()).Weekday()) {
 			continue
 		}
 		for _, edge := range []time.Time{from, to} {
@@ -50,10 +49,24 @@ func (w Window) Next(now time.Time) time.Time {
 
 func (w Window) on(day time.Weekday) bool { return w.Days == [7]bool{} || w.Days[day] }
 
+// noon is of every day, as midnight is not: in some places summer time begins then.
+func noon(y int, m time.Month, d int, loc *time.Location) time.Time {
+	return time.Date(y, m, d, 12, 0, 0, 0, loc)
+}
+
 // edges are those of the window that begins on this day: wall clock, whatever summer time does in between.
 func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (from, to time.Time) {
 	at := func(d int, t time.Duration) time.Time {
-		return time.Date(y, m, d, int(t/time.Hour), int(t/time.Minute)%60, int(t/time.Second)%60, 0, loc)
+		if t >= 24*time.Hour {
+			d, t = d+1, t-24*time.Hour
+		}
+		e := time.Date(y, m, d, int(t/time.Hour), int(t/time.Minute)%60, int(t/time.Second)%60, 0, loc)
+		if day := noon(y, m, d, loc); e.Day() != day.Day() { // a time that is not, told as one before
+			_, before := e.Zone()
+			_, after := day.Zone()
+			e = e.Add(time.Duration(after-before) * time.Second)
+		}
+		return e
 	}
 	end := d
 	if w.To <= w.From {
@@ -62,12 +75,14 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (from, to 
 	return at(d, w.From), at(end, w.To)
 }
 
-// At is the table without the rules whose window does not hold at now.
+// At is the table without the rules whose window does not hold at now. Their domain sets stay.
 func (t Table) At(now time.Time) Table {
 	var rules []TableRule
 	for _, r := range t.Rules {
 		if r.Window.Holds(now) {
 			rules = append(rules, r)
+		} else if r.DomainSet != "" {
+			t.Sets = append(t.Sets[:len(t.Sets):len(t.Sets)], r.DomainSet)
 		}
 	}
 	t.Rules = rules

@@ -88,3 +88,24 @@ func TestTableAtTime(t *testing.T) {
 		t.Errorf("counters: %v by day, %v by night", day.names, dark.names)
 	}
 }
+
+// TestDaysWithoutMidnight: where summer time begins at midnight there is none on that day (Cuba, 8 March 2026, a Sunday).
+func TestDaysWithoutMidnight(t *testing.T) {
+	cuba, err := time.LoadLocation("America/Havana")
+	if err != nil {
+		t.Skip(err)
+	}
+	at := func(hour int) time.Time { return time.Date(2026, 3, 8, hour, 30, 0, 0, cuba) }
+	sunday, saturday := Window{}, Window{From: 20 * time.Hour, To: 24 * time.Hour}
+	sunday.Days[time.Sunday], saturday.Days[time.Saturday] = true, true
+	for hour, want := range map[int][2]bool{-2: {false, true}, -1: {false, true}, 1: {true, false}, 12: {true, false}, 23: {true, false}, 24: {false, false}} {
+		if got := [2]bool{sunday.Holds(at(hour)), saturday.Holds(at(hour))}; got != want {
+			t.Errorf("%v: on Sunday, on Saturday evening %v, want %v", at(hour), got, want)
+		}
+	}
+	for _, w := range []Window{sunday, saturday} {
+		if next := w.Next(at(-1)); next.Hour() != 1 || next.Day() != 8 {
+			t.Errorf("%v begins or ends at %v", w, next)
+		}
+	}
+}

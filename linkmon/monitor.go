@@ -137,7 +137,8 @@ type loop struct {
 	eager               time.Time // until then counters are read often
 	counted             time.Time // when counters were last read by a tick or poke
 
-	links  []Link // as last published
+	links  []Link  // as last published
+	of     *Config // whose links they are
 	meters []meter
 	begun  bool
 }
@@ -265,7 +266,10 @@ func (l *loop) read(force bool) {
 	}
 	l.troubled = false
 	now := time.Now()
-	links := look(*l.cfg.Load(), w, l.links)
+	cfg := l.cfg.Load()
+	force = force || cfg != l.of // whoever gets a snapshot knows links by their place
+	l.of = cfg
+	links := look(*cfg, w, l.links)
 	l.meter(now, links)
 	if l.settled(now, links) || force || !l.begun {
 		l.debounced = debounce

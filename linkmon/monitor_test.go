@@ -369,3 +369,16 @@ func TestSnapshotsAreNeverChangedAfterwards(t *testing.T) {
 		}
 	})
 }
+
+// TestLinksInAnotherOrderArePublished though none of them has changed: whoever gets a snapshot knows links by their place.
+func TestLinksInAnotherOrderArePublished(t *testing.T) {
+	s := newStage(t, twoLinks(), twoConfigs...)
+	s.play(t, func() {
+		if err := s.SetConfig(Config{Links: []LinkConfig{twoConfigs[1], twoConfigs[0]}}); err != nil {
+			t.Fatal(err)
+		}
+		if n, snap := s.heard(); n != 2 || snap.Links[0].Name != "lte" || snap.Links[1].Name != "dsl" {
+			t.Errorf("%d snapshots, the last of %+v", n, snap.Links)
+		}
+	})
+}

@@ -125,6 +125,7 @@ type LinkConfig struct {
 	DownBit float64 // capacity towards the home, bit/s; 0: as observed
 	UpBit   float64 // capacity from the home, bit/s; 0: as observed
 	Metered bool    // volume costs money; a quota implies it
+	Line    string  // whose counter is read: another one has counted before what is not of this link
 	Quota   Quota
 }
 

@@ -20,8 +20,9 @@ type Memory struct {
 	now   time.Time     // of the newest observation
 	clock time.Duration // the machine's own time: what has passed between observations, never going back
 
-	links [MaxLinks]linkMemory
-	dirs  [2]dirMemory // towards the home, from the home
+	links  [MaxLinks]linkMemory
+	others []Usage      // of links that are not configured now; never changed in place
+	dirs   [2]dirMemory // towards the home, from the home
 
 	busyUntil time.Duration // traffic flowed lately
 	first     int
@@ -62,6 +63,7 @@ type linkMemory struct {
 	usage     Usage
 	counted   bool   // a counter was seen
 	restored  bool   // usage comes from before a restart
+	foreign   bool   // the next reading is of another line's counter
 	unwritten uint64 // octets since Persisted
 	writtenAt time.Duration
 	dirty     bool // write soon whatever unwritten is
@@ -202,7 +204,7 @@ func (m *Machine) Memory() Memory { return m.mem }
 func (m *Machine) SetMemory(mem Memory) { m.mem = mem }
 
 // Reconfigure changes the configuration and keeps the memories of the links that stay, by name: what they carried, their falls,
-// their quota counters and overrides.
+// their quota counters and overrides. Of links that go, the quota counters are kept for when they come back.
 func (m *Machine) Reconfigure(cfg Config) {
 	next := Machine{cfg: cfg.withDefaults(), mem: m.mem}
 	next.mem.links = [MaxLinks]linkMemory{}
@@ -210,12 +212,22 @@ func (m *Machine) Reconfigure(cfg Config) {
 	if cfg.Mode != m.cfg.Mode {
 		next.mem.dirs = [2]dirMemory{}
 	}
+	for j := range m.cfg.Links {
+		l := &m.mem.links[j]
+		if _, stays := next.index(m.cfg.Links[j].Name); !stays && (l.counted || l.restored) {
+			l.usage.Clean = l.usage.Clean || l.counted
+			next.mem.keep(l.usage)
+		}
+	}
 	for i := range next.cfg.Links {
 		j, ok := m.index(next.cfg.Links[i].Name)
 		if !ok {
+			l := &next.mem.links[i]
+			l.usage, l.restored = next.mem.take(next.cfg.Links[i].Name)
 			continue
 		}
 		next.mem.links[i] = m.mem.links[j]
+		next.mem.links[i].foreign = m.mem.links[j].foreign || next.cfg.Links[i].Line != m.cfg.Links[j].Line
 		next.mem.links[i].cause = causeNone // say again why, under the new rules
 		if cfg.Mode != m.cfg.Mode {
 			next.mem.links[i].over = [2]bool{}

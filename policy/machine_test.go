@@ -11,7 +11,7 @@ import (
 
 // household is DSL 20/5 and LTE 40/20 Mbit/s, both working and quiet.
 func household() (Config, Observation) {
-	c := Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow, DownBit: 40e6, UpBit: 20e6}}}
+	c := Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow, Metered: true, DownBit: 40e6, UpBit: 20e6}}}
 	return c, Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}}}
 }
 
@@ -236,5 +236,18 @@ func TestNames(t *testing.T) {
 	}
 	if _, err := ParseRole("x"); err == nil {
 		t.Error("role x")
+	}
+}
+
+// TestALinkThatIsAddedIsOffSinceThen, not since the year 1.
+func TestALinkThatIsAddedIsOffSinceThen(t *testing.T) {
+	c, o := household()
+	m := New(Config{Links: c.Links[:1]})
+	m.Step(Observation{Now: o.Now, Links: o.Links[:1]})
+	m.Reconfigure(c)
+	o.Now = o.Now.Add(time.Second)
+	o.Links[1].Usable = false
+	if p := m.Step(o); !p.Links[1].Since.Equal(o.Now) {
+		t.Errorf("since %v", p.Links[1].Since)
 	}
 }

@@ -112,7 +112,7 @@ const (
 	Bulk                     // moves volume: may use whatever carries
 	Pinned                   // rule "primary": the primaries, or what stands in for them when they are down
 	Bonded                   // rule "bond": all available links at once, full or not
-	Unmetered                // rule "block-lte": only links whose volume costs nothing, none if none works
+	Unmetered                // rule "no-lte": only links whose volume costs nothing, none if none works
 )
 
 // Allowed returns the links that a connection of a class may use, the one to start on first. None: -1 applies, wait.

@@ -19,7 +19,7 @@ type Usage struct {
 	LastBytes uint64    `json:"last_bytes"`      // used in it
 	Counter   uint64    `json:"counter"`         // LinkObs.UsedBytes at that time
 	Epoch     uint64    `json:"epoch"`           // LinkObs.UsedEpoch at that time
-	Clean     bool      `json:"clean,omitempty"` // set by the writer at an orderly stop: nothing was used since
+	Clean     bool      `json:"clean,omitempty"` // an orderly stop: nothing was used since
 }
 
 // QuotaStatus is a quota as people want to see it.
@@ -67,15 +67,15 @@ func (s *step) count(i int) {
 // charge takes a reading of the link's counter.
 func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) {
 	u := &l.usage
-	same := epoch == u.Epoch && bytes >= u.Counter
-	var used uint64
+	used, same := grown(u.Counter, bytes)
+	same = same && epoch == u.Epoch
 	switch {
-	case same && (l.counted || l.restored):
-		used = bytes - u.Counter
-	case l.counted || l.restored:
+	case l.foreign || !l.counted && !l.restored:
+		used = 0
+	case !same:
 		used = bytes // the counter began anew, and all it has counted since is ours
 	}
-	if !l.counted && l.restored && !u.Clean && !(same && epoch != 0) {
+	if !l.counted && l.restored && !l.foreign && !u.Clean && !(same && epoch != 0) {
 		// The router stopped without a word. What was used after the last write is not known: assume the worst, which is what
 		// may be used between two writes.
 		used += q.PersistEach
@@ -83,7 +83,7 @@ func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) 
 	if !l.counted {
 		l.writtenAt = clock
 	}
-	l.counted = true
+	l.counted, l.foreign = true, false
 	if epoch != u.Epoch || u.Clean {
 		l.dirty = true // the file must not promise a clean stop while the link is used
 	}
@@ -91,6 +91,16 @@ func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) 
 	u.Bytes += used
 	u.DayBytes += used
 	l.unwritten += used
+}
+
+// grown is how far a sum of two counters has moved; false: they began anew. Each may have 32 bits (drivers on 32-bit routers) and wrap, which takes
+// 2^32 from the sum, so that it is right modulo that. Between two readings a line carries much less.
+func grown(before, now uint64) (uint64, bool) {
+	const wrap, most = 1 << 32, 1 << 28
+	if n := (now - before) % wrap; now < before && before < 2*wrap && n < most {
+		return n, true
+	}
+	return now - before, now >= before
 }
 
 // turn begins a new month or day when the clock says so. A clock that is set back never frees volume: while it is back in the month
@@ -210,16 +220,18 @@ func (s *step) whyLimit(i int) string {
 	return c.Name + " is outside its hours at " + s.wall.Format("Mon 15:04") + ": only when nothing else works"
 }
 
-// Usage returns the counters to be persisted, one per link with a quota, in the order of the configuration. At an orderly stop
-// the writer sets Clean.
-func (m *Machine) Usage() []Usage {
+// Usage returns the counters to be persisted, one per link that has or had a quota, in the order of the configuration, and then those of links that
+// are not configured now. end is set at an orderly stop.
+func (m *Machine) Usage(end bool) []Usage {
 	var us []Usage
 	for i := range m.cfg.Links {
-		if l := &m.mem.links[i]; m.cfg.Links[i].Quota.limited() && l.counted {
-			us = append(us, l.usage)
+		if l := &m.mem.links[i]; l.counted || l.restored {
+			u := l.usage
+			u.Clean = u.Clean || end && l.counted
+			us = append(us, u)
 		}
 	}
-	return us
+	return append(us, m.mem.others...)
 }
 
 // Persisted tells the machine that the counters that Usage returned after the last Step were written.
@@ -230,13 +242,33 @@ func (m *Machine) Persisted() {
 	}
 }
 
-// Restore puts persisted counters back before the first Step. Counters of unknown links are ignored.
+// Restore puts persisted counters back before the first Step. Those of links that are not configured are kept for when they are.
 func (m *Machine) Restore(usages []Usage) {
+	m.mem.others = nil
 	for _, u := range usages {
 		if i, ok := m.index(u.Link); ok {
 			m.mem.links[i].usage, m.mem.links[i].restored = u, true
+		} else {
+			m.mem.keep(u)
 		}
 	}
+}
+
+// keep keeps the counters of a link that is not configured, and forgets the oldest when there are too many.
+func (mem *Memory) keep(u Usage) {
+	others := append([]Usage{}, mem.others...) // of which there may be copies
+	mem.others = append(others[max(0, len(others)+1-MaxLinks):], u)
+}
+
+// take takes the counters of a link that is configured again.
+func (mem *Memory) take(link string) (Usage, bool) {
+	for i, u := range mem.others {
+		if u.Link == link {
+			mem.others = append(append([]Usage{}, mem.others[:i]...), mem.others[i+1:]...)
+			return u, true
+		}
+	}
+	return Usage{}, false
 }
 
 // Quota returns the quota of a link; false: it has none. Wall as in Observation.

@@ -108,7 +108,7 @@ func TestMonthWithPowerCuts(t *testing.T) {
 			}
 			p := m.Step(Observation{Now: wall, Links: []LinkObs{{}, {Usable: true, UsedBytes: counter, UsedEpoch: epoch}}})
 			if p.Persist {
-				file = m.Usage()
+				file = m.Usage(false)
 				m.Persisted()
 				writes++
 			}
@@ -235,5 +235,88 @@ func TestForecast(t *testing.T) {
 	}
 	if got := forecast(1e9, from, to, date(2026, 5, 1, 1)); got != 1e9 {
 		t.Errorf("after the end: %d", got)
+	}
+}
+
+// TestCountersOfLinksThatAreAway: a link without its device since the start, or not configured for a while, is no link that has used nothing.
+func TestCountersOfLinksThatAreAway(t *testing.T) {
+	q := Quota{Limit: 100e6, BillingDay: 1}
+	dsl := LinkConfig{Name: "dsl", Role: RolePrimary, Quota: q}
+	lte := LinkConfig{Name: "lte", Role: RoleOverflow, Quota: q}
+	now := date(2026, 3, 10, 0)
+	before := []Usage{
+		{Link: "dsl", Period: date(2026, 3, 1, 0), Bytes: 10e6, Epoch: 7, Clean: true},
+		{Link: "lte", Period: date(2026, 3, 1, 0), Bytes: 60e6, Counter: 60e6, Epoch: 7, Clean: true},
+	}
+	kept := func(m *Machine, when string) {
+		t.Helper()
+		for _, u := range m.Usage(false) {
+			if u.Link == "lte" {
+				if u.Bytes != 60e6 || !u.Clean {
+					t.Errorf("%s: %+v", when, u)
+				}
+				return
+			}
+		}
+		t.Errorf("%s: not among %+v", when, m.Usage(false))
+	}
+	away := []LinkObs{{Usable: true, UsedEpoch: 7}, {}}
+
+	m := New(Config{Links: []LinkConfig{dsl, lte}})
+	m.Restore(before)
+	m.Step(Observation{Now: now, Links: away})
+	kept(m, "no device")
+	m.Reconfigure(Config{Links: []LinkConfig{dsl}})
+	m.Step(Observation{Now: now.Add(time.Second), Links: away[:1]})
+	kept(m, "not configured after a reload")
+
+	m = New(Config{Links: []LinkConfig{dsl}})
+	m.Restore(before)
+	m.Step(Observation{Now: now, Links: away[:1]})
+	kept(m, "not configured since the start")
+	m.Reconfigure(Config{Links: []LinkConfig{dsl, lte}})
+	m.Step(Observation{Now: now.Add(time.Second), Links: []LinkObs{away[0], {Usable: true, UsedBytes: 65e6, UsedEpoch: 7}}})
+	if st, _ := m.Quota(1, now); st.Used != 65e6 {
+		t.Errorf("configured again: %d used, want what it had and has carried since", st.Used)
+	}
+	if us := m.Usage(false); len(us) != 2 {
+		t.Errorf("counters %+v", us)
+	}
+}
+
+// TestAnotherDeviceByConfiguration has carried before, but not by this link; one that is made anew has carried by it alone.
+func TestAnotherDeviceByConfiguration(t *testing.T) {
+	m := metered(Quota{Limit: 1e12, BillingDay: 1})
+	now := date(2026, 3, 10, 0)
+	step := func(counter, epoch uint64) {
+		now = now.Add(time.Second)
+		m.Step(Observation{Now: now, Links: []LinkObs{{}, {Usable: true, UsedBytes: counter, UsedEpoch: epoch}}})
+	}
+	step(5e6, 1)
+	step(7e6, 1)
+	step(1e6, 3) // made anew
+	c := m.cfg
+	c.Links = append([]LinkConfig{}, c.Links...)
+	c.Links[1].Line = "eth2"
+	m.Reconfigure(c)
+	step(300e9, 5)
+	step(300e9+4e6, 5)
+	if st, _ := m.Quota(1, now); st.Used != 7e6 {
+		t.Errorf("%d used, want 2 MB, 1 MB and 4 MB", st.Used)
+	}
+}
+
+// TestCountersOf32Bits: some drivers count so on 32-bit routers. The sum of both directions falls each time that one wraps.
+func TestCountersOf32Bits(t *testing.T) {
+	m := metered(Quota{Limit: 1e12, BillingDay: 1})
+	now := date(2026, 3, 10, 0)
+	var rx, tx uint64
+	for range 2000 {
+		rx, tx, now = rx+50e6, tx+5e6, now.Add(5*time.Second)
+		m.Step(Observation{Now: now, Links: []LinkObs{{}, {Usable: true, UsedBytes: uint64(uint32(rx)) + uint64(uint32(tx)), UsedEpoch: 1}}})
+	}
+	want := rx + tx - 55e6 // what was there at the start is nobody's
+	if st, _ := m.Quota(1, now); st.Used != want {
+		t.Errorf("%.1f GB charged, want %.1f", float64(st.Used)/1e9, float64(want)/1e9)
 	}
 }

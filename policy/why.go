@@ -63,7 +63,7 @@ func (s *step) tell() Plan {
 			if from != s.state[i] {
 				l.state, l.at = s.state[i], s.now
 				p.Changed = append(p.Changed, Transition{At: s.now, Link: s.cfg.Links[i].Name, From: from, To: l.state, Why: l.why})
-			} else if !s.mem.begun {
+			} else if l.at.IsZero() {
 				l.at = s.now
 			}
 		}
@@ -94,7 +94,7 @@ func (s *step) linkPlan(i int) LinkPlan {
 		Primary:   s.primary[i],
 		Down:      s.primary[i] || l.over[down],
 		Up:        s.primary[i] || l.over[up],
-		Metered:   s.cfg.Links[i].Metered || s.role[i] != RolePrimary,
+		Metered:   s.cfg.Links[i].Metered,
 	}
 	if s.mem.yield.on && s.primary[i] {
 		lp.Why += "; it rests while others carry so much more that it would hold them up"

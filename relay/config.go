@@ -80,7 +80,7 @@ type Action uint8
 
 const (
 	Bond    Action = iota // all links, as the plan says
-	Primary               // the primary link alone; reset while that is out
+	Primary               // the link that serves as the primary now, alone; reset while there is none
 	NoLTE                 // any link that is not metered; reset while all of these are out
 	Block                 // reset at once
 )

@@ -204,6 +204,7 @@ func (f *flow) status() Flow {
 	}
 	st.Up, st.Down = c.Moved()
 	st.Up += uint64(f.head)
+	st.Idle = c.Idle()
 	st.Bulk = st.Up+st.Down >= bulkFlow
 	c.Control(func(_, up int) { st.Local = engine.LocalAddr(up) })
 	f.askToken(c)

@@ -19,7 +19,8 @@ type Flow struct {
 	Index    int            `json:"-"`     // of that link's device then; 0: not known
 	Local    netip.AddrPort `json:"local"` // our end towards the upstream
 	Since    time.Time      `json:"since"`
-	Up       uint64         `json:"up"` // octets from the LAN host
+	Idle     time.Duration  `json:"idle"` // whole seconds
+	Up       uint64         `json:"up"`   // octets from the LAN host
 	Down     uint64         `json:"down"`
 	Token    uint32         `json:"token,omitempty"` // the kernel's MPTCP token, as in sock_diag; 0: plain TCP
 	MPTCP    bool           `json:"mptcp"`           // not fallen back at set-up

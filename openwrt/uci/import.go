@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -136,8 +137,12 @@ func (w *writer) open(s *Section, t table) {
 	}
 }
 
-// global holds what concerns the process: the log level is the daemon's, the rest the init script's.
+// global holds what concerns the process: the log level is the daemon's, the rest the init script's, which looks for it by the section's name.
 func (w *writer) global(s *Section, t table) {
+	if s.Name != "global" {
+		w.fail(s, "", s.Line, "the init script reads the section of this name alone: config global 'global'")
+		return
+	}
 	for _, o := range s.Options {
 		if o.Name == "log_level" {
 			fmt.Fprintf(&w.head, "\n[log] # %s\n", w.label(s, ""))
@@ -145,12 +150,28 @@ func (w *writer) global(s *Section, t table) {
 			continue
 		}
 		w.option(&w.head, s, t, o)
-	}
-	if v := s.Get("enabled"); v != "" {
-		if _, ok := ParseBool(v); !ok {
-			w.fail(s, "enabled", s.Line, "%q is no flag; write 0 or 1", v)
+		if o.Name == "memory_limit" && !isLimit(o.Values[0]) {
+			w.fail(s, o.Name, o.Line, "%q is no limit of memory; write e.g. 24MiB", o.Values[0])
 		}
 	}
+	for _, name := range []string{"enabled", "jail"} {
+		if _, ok := ParseBool(s.Get(name)); !ok {
+			w.fail(s, name, s.Line, "%q is no flag; write 0 or 1", s.Get(name))
+		}
+	}
+}
+
+// isLimit tells what the Go runtime takes for GOMEMLIMIT, in whole units; it ends a program that is given anything else.
+func isLimit(s string) bool {
+	number := s
+	for _, unit := range []string{"KiB", "MiB", "GiB", "B"} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			number = n
+			break
+		}
+	}
+	_, err := strconv.ParseUint(number, 10, 32)
+	return err == nil || s == "" || s == "off"
 }
 
 func (w *writer) line(out *strings.Builder, s *Section, o Option, key, value string) {

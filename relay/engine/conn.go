@@ -102,6 +102,13 @@ func (c *Conn) allow(p *Pair) {
 // Moved gives the octets copied so far, LAN to upstream and back.
 func (c *Conn) Moved() (up, down uint64) { return c.dir[0].moved.Load(), c.dir[1].moved.Load() }
 
+// Idle is for how long no octet has come, in whole seconds.
+func (c *Conn) Idle() time.Duration {
+	l := c.lock()
+	defer l.mu.Unlock()
+	return max(0, time.Since(l.origin).Truncate(time.Second)-time.Duration(c.last)*time.Second)
+}
+
 // Control runs fn with the descriptors while they are certain to be open; it returns false when they are closed.
 // The loop waits meanwhile: read an option, no more.
 func (c *Conn) Control(fn func(lan, up int)) bool {

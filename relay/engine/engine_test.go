@@ -127,6 +127,22 @@ func TestOctetsCrossBothWaysAtOnce(t *testing.T) {
 	})
 }
 
+// TestIdleIsSinceTheLastOctet, of either side.
+func TestIdleIsSinceTheLastOctet(t *testing.T) {
+	lan, up, c, _ := join(t, start(t, 1), false)
+	time.Sleep(2100 * time.Millisecond)
+	if idle := c.Idle(); idle < 2*time.Second || idle > time.Minute {
+		t.Errorf("idle for %v after 2.1 s", idle)
+	}
+	up.Write([]byte("x"))
+	if _, err := io.ReadFull(lan, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if idle := c.Idle(); idle > time.Second {
+		t.Errorf("idle for %v after an octet", idle)
+	}
+}
+
 func TestSlowReaderGetsAll(t *testing.T) {
 	kinds(t, func(t *testing.T, mptcp bool) {
 		lan, up, _, _ := join(t, start(t, 1), mptcp)

@@ -5,6 +5,7 @@ package netifd
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,5 +136,123 @@ func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 	w.Refresh()
 	if len(states) != 0 {
 		t.Error("the same state was published twice")
+	}
+}
+
+// TestTheModemsDaemonMayComeLate, after ours at the router's start, and be started anew: the line comes up after it, which netifd tells.
+func TestTheModemsDaemonMayComeLate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "u")
+	s, err := fakeubusd.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	client := func(o ubus.Object) *ubus.Conn {
+		c, err := ubus.Dial(ctx, path)
+		if err == nil {
+			err = c.Publish(ctx, &o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	modem := ubus.Object{Name: "dsl", Methods: []ubus.Method{{Name: "metrics", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, metrics), ubus.OK }}}}
+	network := client(ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), ubus.OK }}}})
+	states := make(chan State, 10)
+	rate := func(when string, want int64) {
+		t.Helper()
+		select {
+		case s := <-states:
+			if s.Line.DownBit != want {
+				t.Errorf("%s: %d bit/s, want %d", when, s.Line.DownBit, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: no state came", when)
+		}
+	}
+	w := Watch(func(s State) { states <- s })
+	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
+	rate("before the modem's daemon", 0)
+	daemon := client(modem)
+	tell := func(up string) {
+		network.Notify(Object, "interface.update", parse(t, `{"interface":"wan","up":`+up+`,"l3_device":"pppoe-wan","device":"dsl0","proto":"pppoe"}`))
+	}
+	tell("false")
+	rate("the modem's daemon is there", 94999000)
+	daemon.Close()
+	tell("true")
+	rate("it is started anew", 0)
+	client(modem)
+	tell("false")
+	rate("it is there again", 94999000)
+}
+
+// TestADumpThatFailedIsAskedForAgain: netifd tells of changes alone, so that links would have no device until each changed.
+func TestADumpThatFailedIsAskedForAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "u")
+	s, err := fakeubusd.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, err := ubus.Dial(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status := make(chan ubus.Status, 2)
+	status <- ubus.Timeout
+	status <- ubus.OK
+	network := ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), <-status }}}}
+	if err := c.Publish(ctx, &network); err != nil {
+		t.Fatal(err)
+	}
+	states := make(chan State, 10)
+	w := Watch(func(s State) { states <- s })
+	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
+	<-states
+	w.Refresh() // as each minute
+	select {
+	case s := <-states:
+		if s.Device("wan") != "pppoe-wan" {
+			t.Errorf("%+v", s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it was not asked again")
+	}
+}
+
+// TestTheNewestStateIsPublishedLast: notifications and the look each minute come from two goroutines.
+func TestTheNewestStateIsPublishedLast(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	var last State
+	first := true
+	w := Watch(func(s State) {
+		if first {
+			first = false
+			close(enter)
+			<-leave
+		}
+		last = s
+	})
+	var both sync.WaitGroup
+	both.Go(func() { w.update(func(s *State) { s.Line.DownBit = 1 }) })
+	<-enter
+	second := make(chan struct{})
+	both.Go(func() { w.update(func(s *State) { s.Line.DownBit = 2 }); close(second) })
+	select {
+	case <-second: // it has overtaken the first
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(leave)
+	both.Wait()
+	if last.Line.DownBit != 2 {
+		t.Errorf("the last that was published is %+v", last)
 	}
 }

@@ -4,6 +4,7 @@ package netifd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"sync"
@@ -18,11 +19,13 @@ const callTimeout = 5 * time.Second
 // Watcher keeps a State true. Put its Subscription among a Bus's.
 type Watcher struct {
 	publish func(State)
+	telling sync.Mutex // one after the other, so that the newest is published last
 
-	mu    sync.Mutex
-	conn  *ubus.Conn
-	state State
-	told  bool
+	mu     sync.Mutex
+	conn   *ubus.Conn
+	state  State
+	told   bool
+	missed bool // the interfaces could not be read
 }
 
 // Watch makes a Watcher that calls publish with each State that differs from the one before. publish runs in the
@@ -56,60 +59,67 @@ func (w *Watcher) ready(c *ubus.Conn) {
 	dump, err := c.Call(ctx, Object, "dump", nil)
 	line := readLine(c)
 	w.update(func(s *State) {
-		if err == nil {
+		if w.missed = err != nil; !w.missed {
 			s.Interfaces = ParseDump(dump)
 		}
-		s.Line = line
+		line(s)
 	})
 }
 
-// notified takes one interface's news, and asks the modem again: its line went up or down shortly before.
+// notified takes one interface's news, and asks the modem again: its line went up or down shortly before, and its daemon may have come since.
 func (w *Watcher) notified(_ string, data ubus.Msg) {
 	i, ok := ParseInterface(data)
 	if !ok {
 		return
 	}
 	w.mu.Lock()
-	c, present := w.conn, w.state.Line.Present
+	c := w.conn
 	w.mu.Unlock()
-	line := Line{}
-	if present && c != nil {
+	line := func(*State) {}
+	if c != nil {
 		line = readLine(c)
 	}
 	w.update(func(s *State) {
 		s.Interfaces = append(slices.DeleteFunc(s.Interfaces, func(o Interface) bool { return o.Name == i.Name }), i)
-		if present {
-			s.Line = line
-		}
+		line(s)
 	})
 }
 
 // Refresh asks the DSL modem for its line rates, which it never tells by itself: a rate can change without the
 // interface going down (bit swapping, seamless rate adaptation). Once a minute is plenty. Without a modem it asks
-// nothing.
+// nothing, unless the interfaces could not be read before.
 func (w *Watcher) Refresh() {
 	w.mu.Lock()
-	c, present := w.conn, w.state.Line.Present
+	c, present, missed := w.conn, w.state.Line.Present, w.missed
 	w.mu.Unlock()
-	if present && c != nil {
-		line := readLine(c)
-		w.update(func(s *State) { s.Line = line })
+	switch {
+	case c == nil:
+	case missed:
+		w.ready(c)
+	case present:
+		w.update(readLine(c))
 	}
 }
 
-// readLine asks the object `dsl`, which is there on routers with a modem of their own.
-func readLine(c *ubus.Conn) Line {
+// readLine asks the object `dsl`, which is there on routers with a modem of their own, and returns what its answer changes: nothing while it
+// is there and does not answer.
+func readLine(c *ubus.Conn) func(*State) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	m, err := c.Call(ctx, "dsl", "metrics", nil)
-	if err != nil {
-		return Line{}
+	return func(s *State) {
+		if err == nil {
+			s.Line = ParseLine(m)
+		} else if errors.Is(err, ubus.NotFound) {
+			s.Line = Line{}
+		}
 	}
-	return ParseLine(m)
 }
 
 // update changes the state and publishes it if that made a difference.
 func (w *Watcher) update(change func(*State)) {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	w.mu.Lock()
 	old := w.state.clone()
 	change(&w.state)

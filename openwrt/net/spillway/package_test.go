@@ -162,6 +162,10 @@ func TestInvalidConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 	if err := os.WriteFile(dir+"/run/spillway.toml", []byte("good"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	out = script(t, procd+"start_service || echo failed", "DIR="+dir, "UCI_enabled=1", "UCI_memory_limit=24M")
+	if !strings.Contains(out, "param command") || strings.Contains(out, "24M") && !strings.Contains(out, "24MiB") {
+		t.Errorf("start with a wrong file, and a good one from before; what is wrong may be the limit, with which the daemon does not start:\n%s", out)
+	}
 	out = script(t, procd+"reload_service || echo failed", "DIR="+dir, "UCI_enabled=1")
 	if !strings.Contains(out, "log: /etc/config/spillway: spillway.lte.quota: wrong") || !strings.Contains(out, "failed") || strings.Contains(out, "param") {
 		t.Errorf("reload with a wrong file:\n%s", out)

@@ -180,7 +180,7 @@ function rules(m) {
 	};
 	choice(s, 'match', 'action', _('Action'), null, [
 		[ 'bypass', _('Go out directly') ], [ 'primary', _('Primary link only') ], [ 'bond', _('All links at once') ],
-		[ 'no-lte', _('Never on overflow or backup links') ], [ 'block', _('Refuse') ]
+		[ 'no-lte', _('Never on metered links') ], [ 'block', _('Refuse') ]
 	]);
 	flag(s, 'match', 'enabled', _('Enabled'), null, '1').editable = true;
 	list(s, 'match', 'src', _('Source'), _('Hosts or networks at home.'), '192.168.1.20', 'or(cidr,ipaddr)');

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/kernel"
+	"spillway/linkmon"
+	"spillway/policy"
+	"spillway/relay"
+	"spillway/testbed/netns"
+)
+
+// TestLinksOfOneAddress: two modems that each have a network of their own give the router the same address (192.168.8.100, Huawei). The
+// kernel has no two endpoints of one address, and what it refuses keeps the daemon in the state "starting".
+func TestLinksOfOneAddress(t *testing.T) {
+	a, b := netip.MustParseAddr("192.168.8.100"), netip.MustParseAddr("10.0.0.2")
+	snap := linkmon.Snapshot{Links: []linkmon.Link{
+		{Name: "dsl", Index: 2, Present: true, Addr4: b}, {Name: "one", Index: 3, Present: true, Addr4: a}, {Name: "two", Index: 4, Present: true, Addr4: a},
+	}}
+	if said := sameAddresses(snap.Links); len(said) != 1 {
+		t.Errorf("warnings %q", said)
+	}
+	for _, tt := range []struct {
+		wants [3]endpointWant
+		want  []int
+	}{
+		{[3]endpointWant{endpointActive, endpointActive, endpointActive}, []int{2, 3}},
+		{[3]endpointWant{endpointActive, endpointNone, endpointActive}, []int{2, 4}},
+		{[3]endpointWant{endpointActive, endpointBackup, endpointActive}, []int{2, 4}},
+	} {
+		paths := make([]pathState, 3)
+		for i := range paths {
+			paths[i].want = tt.wants[i]
+		}
+		var got []int
+		for _, e := range endpoints(kernel.Usual(), &snap, paths, families{true, true}) {
+			got = append(got, e.IfIndex)
+		}
+		if len(got) != len(tt.want) || got[0] != tt.want[0] || got[1] != tt.want[1] {
+			t.Errorf("%v: endpoints on the devices %v, want %v", tt.wants, got, tt.want)
+		}
+	}
+}
+
+// TestAFlowsFieldsAreFilled: idle_s was in every answer, and always 0.
+func TestAFlowsFieldsAreFilled(t *testing.T) {
+	x := flowStatus(relay.Flow{Since: time.Now().Add(-time.Minute), Idle: 7 * time.Second, Up: 1, Down: 2}, nil, nil)
+	if x.Idle != 7 || x.Age < 59 || x.Tx != 1 || x.Rx != 2 {
+		t.Errorf("%+v", x)
+	}
+}
+
+// TestMeteredIsAsConfigured: by role unless it is said.
+func TestMeteredIsAsConfigured(t *testing.T) {
+	for said, want := range map[string]bool{"": true, "metered = true\n": true, "metered = false\n": false} {
+		c := configOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n[[link]]\nname = \"cable\"\ndevice = \"eth2\"\nrole = \"overflow\"\n"+said)
+		p := policy.New(policyConfig(c)).Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true}, {Usable: true}}})
+		if p.Links[0].Metered || p.Links[1].Metered != want {
+			t.Errorf("%q: metered %v and %v", said, p.Links[0].Metered, p.Links[1].Metered)
+		}
+	}
+}
+
+// TestAStateIsSinceItBegan, and not since somebody asked first.
+func TestAStateIsSinceItBegan(t *testing.T) {
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply = newApplier(nil, h.log)
+	began := time.Now()
+	h.noteState(began) // as each turn of the loop does
+	if s := h.status(began.Add(2*time.Hour), nil); s.State != "direct" || !s.Since.Equal(began) {
+		t.Errorf("state %s since %v, %v after it began", s.State, s.Since, s.Since.Sub(began))
+	}
+}
+
+// TestAClosedDoorSaysWhy, also while the relay listens and the kernel leads nobody there yet.
+func TestAClosedDoorSaysWhy(t *testing.T) {
+	netns.Require(t)
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply, h.features.MPTCP = newApplier(nil, h.log), true
+	h.adoptAddresses(resolved{h.cfg, [][]netip.AddrPort{{netip.MustParseAddrPort("192.0.2.1:5124")}}})
+	if err := h.relay.OpenDoor(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer h.relay.CloseDoor()
+	if s := h.status(time.Now(), nil); s.Doors.Open || s.Doors.Why == "" || !h.relay.Stats().DoorOpen {
+		t.Errorf("%+v, listening %v", s.Doors, h.relay.Stats().DoorOpen)
+	}
+}
+
+// TestMetricsHaveEveryRole, as the collectors have, and as docs/OPENWRT.md asks for them: spillway_link_role{role="off"} == 0.
+func TestMetricsHaveEveryRole(t *testing.T) {
+	var b strings.Builder
+	writeMetrics(&b, &Status{Links: []LinkStatus{{Name: "lte", Role: "overflow"}}})
+	for _, want := range []string{`{link="lte",role="overflow"} 1`, `{link="lte",role="off"} 0`, `{link="lte",role="primary"} 0`, `{link="lte",role="backup"} 0`} {
+		if !strings.Contains(b.String(), "\nspillway_link_role"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
+	}
+}
