@@ -270,7 +270,7 @@ func TestBeginSeesUrgentData(t *testing.T) {
 		var c *Conn
 		o := &opens{late: func() { t.Error("late") }, ended: func(End) {}, event: func(side int, _ uint32) {
 			if side == 0 {
-				c.Begin(Pair{}, Start{Drained: true}, true)
+				c.Begin(Pair{}, Start{Drained: [2]bool{0: true}}, true)
 			}
 		}}
 		if c, err = a.Open(b, o, false); err != nil {
