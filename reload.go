@@ -173,7 +173,7 @@ func (h *house) adoptDevices(names []string) {
 func (h *house) render() {
 	port4, port6 := h.relay.Ports()
 	t := nftTable(h.cfg, h.names, h.addrs, h.numbers, port4, port6)
-	t.Conntrack, t.Transparent, t.Queue = kernel.HasConntrack(), h.transparent, h.notHeld == nil
+	t.Conntrack, t.Transparent, t.Queue, t.Burst = kernel.HasConntrack(), h.transparent, h.notHeld == nil, h.relay.Queue()
 	now := time.Now()
 	h.rendered, h.edge = now.Round(0), t.NextChange(now)
 	set, err := kernel.Render(t.At(now))

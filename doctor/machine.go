@@ -260,7 +260,7 @@ const tproxyRuleset = `table inet spillway_doctor {
 		meta l4proto tcp fib daddr type local return
 		meta l4proto tcp tcp option mptcp subtype 0 return
 		meta l4proto tcp socket transparent 1 accept
-		meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:1
+		meta nfproto ipv4 meta l4proto tcp limit rate 8/second burst 1 packets tproxy ip to 127.0.0.1:1
 		meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:1
 	}
 }
@@ -271,7 +271,7 @@ func checkTproxy(w *World) Result {
 		return skip("nft is not asked in this run")
 	}
 	if err := w.NftCheck(tproxyRuleset); err != nil {
-		return fail(fmt.Sprintf("the kernel refuses a rule with tproxy, socket, fib or the MPTCP option: %v", err),
+		return fail(fmt.Sprintf("the kernel refuses a rule with tproxy, socket, fib, limit or the MPTCP option: %v", err),
 			"Install the kernel modules for nft's tproxy, socket and fib.", "opkg install kmod-nft-tproxy kmod-nft-socket kmod-nft-fib || apk add kmod-nft-tproxy kmod-nft-socket kmod-nft-fib")
 	}
 	return ok("the kernel takes tproxy rules")

@@ -19,6 +19,10 @@ type Table struct {
 	// Door4 and Door6 are the ports of the relay's transparent listeners on 127.0.0.1 and ::1; 0: closed, the kernel
 	// forwards that family natively.
 	Door4, Door6 uint16
+	// Burst is how many connections each listener's queue holds; 0: not known. Of SYNs that come faster than it can be emptied the kernel forwards
+	// what is too much natively. A full queue would drop them, and conntrack know them as the router's own: when they are repeated and the
+	// door is closed, nobody translates their address.
+	Burst int
 	// Transparent takes answers from the links for the relay that are addressed to LAN hosts: of connections that it made
 	// with a LAN host's own address.
 	Transparent bool
@@ -103,6 +107,7 @@ const (
 	// that, which is hardly ever for more than a day.
 	domainTimeout = "1d"
 	domainSize    = 16384 // elements; what a LAN host can make us resolve is bounded
+	burstsASecond = 8     // so often the daemon surely empties the door's queue
 	isNotSYN      = "tcp flags & (fin | syn | rst | ack) != syn"
 	reset         = "reject with tcp reset"
 )
@@ -154,6 +159,8 @@ func (w *writer) prerouting(t Table) {
 	}
 	c.add("%s return", isNotSYN)
 	if t.Conntrack && !t.Refuse {
+		// A SYN that was forwarded natively and comes again goes the same way: NAT would translate its address on its way to the door too.
+		c.add("ct status snat,dnat return")
 		// A SYN that was given to the door and dropped there, as it was about to close, may go natively when it comes again: its ACKs are not
 		// the door's then.
 		c.add("ct mark & %#[1]x == %#[1]x ct mark set ct mark & %#[2]x", local, ^local)
@@ -178,11 +185,15 @@ func (w *writer) prerouting(t Table) {
 		c.add("counter name %s %s", CounterRefused, reset)
 		return
 	}
-	was := "meta mark"
+	was, most := "meta mark", ""
+	if t.Burst > 0 {
+		most = fmt.Sprintf("limit rate %d/second burst %d packets ", t.Burst*burstsASecond, t.Burst)
+	}
 	if t.Queue {
 		for _, d := range t.doors() {
-			c.add("meta nfproto %s meta mark set meta mark | %#x queue num %d bypass", d.family, t.Numbers.MarkDial(), QueueNumber)
+			c.add("meta nfproto %s %smeta mark set meta mark | %#x queue num %d bypass", d.family, most, t.Numbers.MarkDial(), QueueNumber)
 		}
+		most = ""
 		c, was = w.held(t), fmt.Sprintf("meta mark & %#x", ^t.Numbers.MarkDial())
 	}
 	// Without a listener tproxy ends the rule and the kernel forwards natively: the listening socket is the switch.
@@ -192,8 +203,8 @@ func (w *writer) prerouting(t Table) {
 	}
 	for _, d := range t.doors() {
 		w.counter(CounterRelayed)
-		c.add("meta nfproto %s meta l4proto tcp tproxy %s:%d meta mark set %s | %#x %scounter name %s accept",
-			d.family, d.target, d.port, was, local, track, CounterRelayed)
+		c.add("meta nfproto %s meta l4proto tcp %stproxy %s:%d meta mark set %s | %#x %scounter name %s accept",
+			d.family, most, d.target, d.port, was, local, track, CounterRelayed)
 	}
 	if t.Queue {
 		c.add("meta mark set meta mark & %#x", ^(t.Numbers.MarkDial() | local))

@@ -27,6 +27,7 @@ func household() Table {
 		Links:         []string{"pppoe-wan", "wwan0"},
 		Door4:         5000,
 		Door6:         5001,
+		Burst:         128,
 		Concentrators: []netip.AddrPort{netip.MustParseAddrPort("198.51.100.10:5124"), netip.MustParseAddrPort("[2001:db8:c::10]:5124")},
 		Rules: []TableRule{
 			{Name: "work laptop", Number: 17, Action: ActionRelay, MAC: []MAC{{0, 0x11, 0x22, 0x33, 0x44, 0x55}}},

@@ -89,6 +89,60 @@ func TestInterception(t *testing.T) {
 	h.expect("stopped", http6, "server "+http6)
 }
 
+// TestRepeatedSYNGoesItsWay: one that was forwarded while the door was closed does not come to the door when it is repeated.
+func TestRepeatedSYNGoesItsWay(t *testing.T) {
+	h := newHouse(t)
+	h.server()
+	l4, l6 := h.doors()
+	table := lanTable()
+	table.Conntrack = true
+	h.apply(h.want(table))
+	h.must(h.cpe.Run("nft", "table ip provider { chain out { type nat hook postrouting priority 100; oifname != br-lan masquerade; }; }"))
+	h.must(h.net.Run("nft", "table inet lost { chain in { type filter hook input priority 0; tcp flags & (syn | ack) == syn counter drop; }; }"))
+	addr, answer := net.JoinHostPort(server4, port), make(chan string, 1)
+	go func() { answer <- h.who(addr, false) }()
+	for lost, began := "", time.Now(); !strings.Contains(lost, "packets 1 "); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("no SYN came: %s", lost)
+		}
+		var err error
+		lost, err = h.net.Output("nft", "list", "table", "inet", "lost")
+		h.must(err)
+	}
+	table.Door4, table.Door6 = portOf(l4), portOf(l6)
+	h.apply(h.want(table))
+	h.must(h.net.Run("nft", "delete", "table", "inet", "lost"))
+	if got := <-answer; !strings.HasPrefix(got, "server") {
+		t.Errorf("answered by %q, want the server", got)
+	}
+	h.expect("a new one", addr, "relay")
+}
+
+// TestMoreThanTheDoorHolds: what comes faster than the door's queue holds goes natively, at once.
+func TestMoreThanTheDoorHolds(t *testing.T) {
+	h := newHouse(t)
+	h.server()
+	l4, _ := h.doors()
+	table := lanTable()
+	table.Door4, table.Burst, table.Conntrack = portOf(l4), 2, true
+	h.apply(h.want(table))
+	addr := net.JoinHostPort(server4, port)
+	began, relayed, native := time.Now(), 0, 0
+	for range 64 {
+		switch got := h.who(addr, false); {
+		case strings.HasPrefix(got, "relay"):
+			relayed++
+		case strings.HasPrefix(got, "server"):
+			native++
+		default:
+			t.Errorf("answered by %q", got)
+		}
+	}
+	if most := 2 + int(time.Since(began).Seconds()*2*burstsASecond) + 1; relayed < 2 || relayed > most {
+		t.Errorf("%d of 64 connections are relayed, %d not; want 2 to %d", relayed, native, most)
+	}
+}
+
 func TestRulesAct(t *testing.T) {
 	h := newHouse(t)
 	h.server()

@@ -68,6 +68,9 @@ func (r *Relay) Ports() (port4, port6 uint16) {
 	return r.door.ports[0], r.door.ports[1]
 }
 
+// Queue is how many connections each of the door's listeners lets wait to be accepted.
+func (r *Relay) Queue() int { return r.settings.Load().Queue }
+
 // reconsider opens or closes the door as things stand now.
 func (r *Relay) reconsider() {
 	r.door.mu.Lock()

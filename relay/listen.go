@@ -38,7 +38,8 @@ func listen(a netip.AddrPort, s *settings) (fd int, err error) {
 	err = os.NewSyscallError("bind", unix.Bind(fd, mptcp.Sockaddr(a, v6)))
 	if err == nil {
 		// Each that waits was promised to be served: what the kernel's own thousands would hold when the house is full could not be. SYNs that find
-		// no place come again after a second. (If the door is closed by then they are lost: see hide.) A flood of them is answered with SYN cookies.
+		// no place come again after a second. (If the door is closed by then they are lost: see hide. So nft lets no more in than find one:
+		// Table.Burst in kernel.) A flood of them is answered with SYN cookies.
 		err = os.NewSyscallError("listen", unix.Listen(fd, s.Queue))
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,10 @@ const outage = 5 * time.Second
 // round trips of the other link, and the peer repeats there what it has not had acknowledged.
 const joinGrace = 3 * time.Second
 
+// swapMost is how long two links may take to change names or addresses: meanwhile an address may seem gone that another link has in the end, and
+// with it all that was said goes on.
+const swapMost = 500 * time.Millisecond
+
 // quietMost is how long a connection waits for its answer on a link that others do not begin on any more, while its LAN host has said nothing. A
 // line that loses its packets makes TCP's handshake last for seconds, which pass for its round trip then, and the answer, lost once, is
 // repeated after three times as long. What was not said can be said on another link.
@@ -37,7 +42,7 @@ type planned struct {
 	changed chan struct{}    // closed at the next one
 	lost    [Block]time.Time // by action: since when no link serves it; zero: one does
 	pending map[*pending]struct{}
-	grace   time.Duration // instead of joinGrace, for tests
+	grace   time.Duration // instead of joinGrace and swapMost, for tests
 	quiet   time.Duration // instead of quietMost, for tests
 	unready time.Duration // instead of unready, for tests
 }
@@ -48,7 +53,8 @@ type pending struct {
 	up    *net.TCPConn
 	link  PlanLink
 	local netip.Addr
-	grace *time.Timer // runs when the address was replaced after something was said; nil: not so
+	since time.Time   // when the address or device was replaced, after something was said; zero: it is not
+	grace *time.Timer // until that is looked at again
 	quiet *time.Timer // until the answer is late
 	late  bool        // and it is
 }
@@ -136,17 +142,22 @@ func (w *planned) enter(s *session, up *net.TCPConn, link *PlanLink) (leave func
 
 // look ends the wait if no answer can come, or a better way is there: the connection's address or device was replaced, or its link is
 // lost, another serves, and neither was its handshake completed nor has its LAN host said anything yet. What was said on a link
-// that is merely gone may still be answered, there or by another subflow. Where all that was said has arrived and the address was replaced,
-// the kernel has joinGrace to make that subflow.
+// that is merely gone may still be answered, there or by another subflow. Where the address was replaced after something
+// was said, it may be another link's within swapMost; and where all of that has arrived, the kernel has joinGrace to make that subflow.
 func (w *planned) look(d *pending, p *Plan) {
 	said := d.s.early.sent.Load()
+	replaced := p.replaced(&d.link, d.local)
+	if d.grace != nil {
+		d.grace.Stop()
+	}
+	if !replaced {
+		d.since = time.Time{}
+	}
 	switch {
-	case p.replaced(&d.link, d.local):
-		if !said || !heard(d.up) {
-			d.giveUp()
-		} else if d.grace == nil {
-			d.grace = time.AfterFunc(cmp.Or(w.grace, joinGrace), func() { w.graceOver(d) })
-		}
+	case replaced && !said:
+		d.giveUp()
+	case replaced:
+		w.await(d)
 	case !said && p.lost(d.link.Name) && len(p.links(d.s.act)) > 0 && !shaken(d.up):
 		d.giveUp()
 	case !said && d.late && p.left(d.link.Name, d.s.act):
@@ -154,11 +165,34 @@ func (w *planned) look(d *pending, p *Plan) {
 	}
 }
 
+// await gives up a connection whose host has said something once its address has been replaced for long enough.
+func (w *planned) await(d *pending) {
+	if d.since.IsZero() {
+		d.since = time.Now()
+	}
+	most := swapMost
+	if heard(d.up) {
+		most = joinGrace
+	}
+	left := time.Until(d.since.Add(cmp.Or(w.grace, most)))
+	if left <= 0 {
+		d.giveUp()
+		return
+	}
+	d.grace = time.AfterFunc(left, func() { w.lookAgain(d) })
+}
+
 func (w *planned) quietOver(d *pending) {
+	w.mu.Lock()
+	d.late = true
+	w.mu.Unlock()
+	w.lookAgain(d)
+}
+
+func (w *planned) lookAgain(d *pending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, waits := w.pending[d]; waits {
-		d.late = true
 		w.look(d, d.s.r.plan.Load())
 	}
 }
@@ -167,14 +201,6 @@ func (w *planned) quietOver(d *pending) {
 func (p *Plan) left(name string, a Action) bool {
 	links := p.links(a)
 	return len(links) > 0 && links[0].Name != name
-}
-
-func (w *planned) graceOver(d *pending) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, waits := w.pending[d]; waits {
-		d.giveUp()
-	}
 }
 
 // giveUp has whoever waits for the connection see errMoved.
@@ -198,6 +224,16 @@ func (p *Plan) lost(name string) bool {
 		}
 	}
 	return true
+}
+
+// loses tells whether a link that could be used can't any more, or has another device or address.
+func (p *Plan) loses(was *Plan) bool {
+	return slices.ContainsFunc(was.Links, func(l PlanLink) bool {
+		return l.Usable && !slices.ContainsFunc(p.Links, func(now PlanLink) bool {
+			now.Metered, now.Weight = l.Metered, l.Weight
+			return now == l
+		})
+	})
 }
 
 // replaced tells whether a link as it was, with an address, has another device, or another address of the family while no link has that

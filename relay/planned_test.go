@@ -151,6 +151,34 @@ func TestLostAddressIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Nor does it end the wait of one who has said something that no link has the address for the moment in which two links change names.
+func TestSwappedLinksAreWaitedFor(t *testing.T) {
+	answer := make(chan struct{})
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		<-answer
+		accepted(c, m)
+	})
+	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute})
+	r.planned.grace = time.Hour // as long as this test may take
+	r.SetPlan(at("127.0.0.1"))
+	c := lanDial(t, r, server)
+	c.Write([]byte("x"))
+	until(t, "it waits", func() bool { return waiting(r) == 1 })
+	half := at("127.0.0.2")
+	r.SetPlan(half)
+	swapped := at("127.0.0.2")
+	swapped.Links = append(swapped.Links, PlanLink{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.1"), Usable: true})
+	r.SetPlan(swapped)
+	r.planned.mu.Lock()
+	r.planned.grace = time.Nanosecond // over, had it not begun anew
+	r.planned.mu.Unlock()
+	r.SetPlan(swapped)
+	close(answer)
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // One whose SYN went out by a link that is lost by now, and who has said nothing to anybody, goes by another link at once.
 func TestUnansweredSYNDoesNotWaitForALostLink(t *testing.T) {
 	l := full(t)
@@ -175,6 +203,57 @@ func TestUnansweredSYNDoesNotWaitForALostLink(t *testing.T) {
 	}
 	if from.Load() != "127.0.0.3" {
 		t.Errorf("it went by %v, want LTE's address", from.Load())
+	}
+}
+
+// One on the lane does not wait for the lane's end either, where its SYN-ACK might still come and its LAN host speak to nobody.
+func TestLostLinkEndsTheLane(t *testing.T) {
+	l := full(t)
+	plan := at("127.0.0.2")
+	plan.Links = append(plan.Links, PlanLink{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.3"), Usable: true, Metered: true})
+	lost := Plan{First: 1, Primary: -1, Links: []PlanLink{{Name: "dsl"}, plan.Links[1]}}
+	for range 20 { // on a busy machine all may take longer
+		r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}, FastOpen: "never"}},
+			ConnectTimeout: 2 * time.Minute, ServerTimeout: 2 * time.Minute, Race: "off"})
+		r.SetPlan(plan)
+		began := time.Now()
+		lanDial(t, r, server).Write([]byte("x"))
+		until(t, "it has begun", func() bool { return r.Stats().Accepted == 1 })
+		time.Sleep(10 * time.Millisecond) // it is on the lane by now, or nothing is shown
+		r.SetPlan(lost)
+		until(t, "another try", func() bool { return r.Stats().Retried == 1 })
+		if time.Since(began) < 150*time.Millisecond { // the lane ends after 200
+			return
+		}
+	}
+	t.Error("it waits until the lane ends")
+}
+
+func TestLosses(t *testing.T) {
+	dsl := PlanLink{Name: "dsl", Device: "dsl", Index: 3, Addr4: netip.MustParseAddr("192.0.2.1"), Usable: true}
+	lte := PlanLink{Name: "lte", Device: "lte", Index: 4, Addr4: netip.MustParseAddr("192.0.2.2"), Usable: true, Metered: true}
+	off, anew, elsewhere, swapped, heavy := dsl, dsl, dsl, dsl, dsl
+	off.Usable, anew.Index, elsewhere.Addr4, swapped.Device, heavy.Weight = false, 5, netip.MustParseAddr("192.0.2.3"), "lte", 2
+	for _, tt := range []struct {
+		name     string
+		was, now []PlanLink
+		loses    bool
+	}{
+		{"as it was", []PlanLink{dsl, lte}, []PlanLink{dsl, lte}, false},
+		{"another order", []PlanLink{dsl, lte}, []PlanLink{lte, dsl}, false},
+		{"another weight", []PlanLink{dsl, lte}, []PlanLink{heavy, lte}, false},
+		{"one comes", []PlanLink{dsl}, []PlanLink{dsl, lte}, false},
+		{"one returns", []PlanLink{off, lte}, []PlanLink{dsl, lte}, false},
+		{"one goes", []PlanLink{dsl, lte}, []PlanLink{lte}, true},
+		{"one is down", []PlanLink{dsl, lte}, []PlanLink{off, lte}, true},
+		{"made anew", []PlanLink{dsl, lte}, []PlanLink{anew, lte}, true},
+		{"another address", []PlanLink{dsl, lte}, []PlanLink{elsewhere, lte}, true},
+		{"another device", []PlanLink{dsl, lte}, []PlanLink{swapped, lte}, true},
+		{"none was there", nil, []PlanLink{dsl}, false},
+	} {
+		if p := (&Plan{Links: tt.now}); p.loses(&Plan{Links: tt.was}) != tt.loses {
+			t.Errorf("%s: want %v", tt.name, tt.loses)
+		}
 	}
 }
 

@@ -104,8 +104,11 @@ func (r *Relay) Run(ctx context.Context) error {
 // SetPlan tells on which links new connections go. Established ones are not touched.
 func (r *Relay) SetPlan(p Plan) {
 	r.room.Store(int32(bondedRoom(p.Room)))
-	r.plan.Store(&p)
+	was := r.plan.Swap(&p)
 	r.planned.follow(&p, time.Now())
+	if was != nil && p.loses(was) {
+		r.engine.Hasten() // nobody on the lane knows of plans
+	}
 	r.warmSoon()
 }
 

@@ -66,6 +66,18 @@ func (e *Engine) OnBulk(fn func()) {
 	}
 }
 
+// Hasten has the loops call Late for all openings that there are by now.
+func (e *Engine) Hasten() {
+	for _, l := range e.loops {
+		l.mu.Lock()
+		if !l.closed {
+			l.hasten = true
+			l.wake()
+		}
+		l.mu.Unlock()
+	}
+}
+
 // Wakeups counts how often loops woke since New.
 func (e *Engine) Wakeups() uint64 {
 	var n uint64

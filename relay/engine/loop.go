@@ -62,6 +62,7 @@ type loop struct {
 	doors  []*Listener
 	given  []*Conn // by other loops, see share.go
 	closed bool
+	hasten bool // all openings are late
 }
 
 type slot struct {
@@ -329,11 +330,18 @@ func (l *loop) lookup(ev unix.EpollEvent) *Conn {
 	return nil
 }
 
-// woken answers Abort, Close and give; true: the loop is over.
+// woken answers Abort, Close, Hasten and give; true: the loop is over.
 func (l *loop) woken() bool {
 	var b [8]byte
 	unix.Read(l.event, b[:])
 	closed := l.receive()
+	l.mu.Lock()
+	hasten := l.hasten
+	l.hasten = false
+	l.mu.Unlock()
+	if hasten && !closed {
+		l.late(l.now + openFor)
+	}
 	for _, c := range l.all() {
 		if closed || c.quit.Load() {
 			l.finish(c, Aborted)

@@ -166,7 +166,7 @@ func (l *loop) accept(id int32, little bool) {
 // Opening is what becomes of a pair before it is copied. All are called by the loop, and must not block.
 type Opening interface {
 	Event(side int, events uint32) // something came from a socket (0: LAN, 1: upstream), which is to be read until it is empty
-	Late()                         // it has been here for 200 ms: it must begin, end or leave now
+	Late()                         // it has been here for 200 ms, or Hasten was called: it must begin, end or leave now
 	Soon()                         // 10 ms have passed since Conn.Soon
 	Ended(End)                     // the engine closes
 }
@@ -395,7 +395,12 @@ func (l *loop) lateOnes() {
 	for o := l.soon.due(l.now); o != nil; o = l.soon.due(l.now) {
 		o.Soon()
 	}
-	for o := l.openings.due(l.now); o != nil; o = l.openings.due(l.now) {
+	l.late(l.now)
+}
+
+// late tells openings whose time comes until then.
+func (l *loop) late(until int64) {
+	for o := l.openings.due(until); o != nil; o = l.openings.due(until) {
 		o.Late()
 	}
 }

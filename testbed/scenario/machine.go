@@ -161,19 +161,14 @@ func memoryShort() Scenario {
 		},
 		events: []Event{
 			do(happens-time.Second, "count", func(w *world.World) (err error) { before, err = w.Router.Usage(); return err }),
-			do(happens, "3000 connections", crowd(3000, 3*time.Second)),
-			do(happens, "count", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
+			do(happens+4*time.Second, "count", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
+			do(9*time.Second, "count", func(w *world.World) (err error) {
+				after, err = w.Router.Usage()
+				peak, kills = group.peak()
+				return err
+			}),
 		}}.scenario()
-	s.Events[1].Act = func(w *world.World) error { // it lasts; what is counted is the midst of it
-		go crowd(3000, 5*time.Second)(w)
-		time.Sleep(4 * time.Second)
-		return nil
-	}
-	s.Events = append(s.Events, do(9*time.Second, "count", func(w *world.World) (err error) {
-		after, err = w.Router.Usage()
-		peak, kills = group.peak()
-		return err
-	}))
+	s = crowded(s, 5*time.Second)
 	s.Expect = append(s.Expect,
 		Expectation{What: "daemons killed or started again", Measure: func(*Run) float64 { return float64(after.Pid - before.Pid + kills) }, Is: AtMost, Aim: 0, Bound: 0},
 		Expectation{What: "connections relayed in the midst of it", Measure: func(*Run) float64 { return float64(full.Sessions) }, Is: AtMost, Aim: 1200, Bound: none},
@@ -202,10 +197,10 @@ func tooMany(name, what string, seen bool) (f fault, group *memoryGroup) {
 	}, group
 }
 
-// crowded has 3,000 connections come, and counts those of them that fail.
-func crowded(s Scenario) Scenario {
+// crowded has 3,000 connections come, which stay for hold, and counts those of them that fail.
+func crowded(s Scenario, hold time.Duration) Scenario {
 	s.Demands = append(s.Demands, Demand{Name: "crowd", Start: happens,
-		Demand: traffic.Demand{Kind: traffic.Get, Octets: 100, Connections: 3000, Parallel: 3000, Hold: 4 * time.Second, Timeout: 8 * time.Second}})
+		Demand: traffic.Demand{Kind: traffic.Get, Octets: 100, Connections: 3000, Parallel: 3000, Hold: hold, Timeout: 8 * time.Second}})
 	s.Expect = append(s.Expect, Expectation{What: "of the 3000 failed", Unit: "%", Measure: FailedShare("crowd"), Is: AtMost, Aim: 5, Bound: none})
 	return s
 }
@@ -220,7 +215,7 @@ func memoryOut() Scenario {
 		do(happens+3*time.Second, "count", func(w *world.World) (err error) { full, err = w.Router.Usage(); return err }),
 		do(12*time.Second, "count", func(*world.World) error { peak, kills = group.peak(); return nil }),
 	}
-	s := crowded(f.scenario())
+	s := crowded(f.scenario(), 4*time.Second)
 	s.Expect = append(s.Expect,
 		Expectation{What: "times that the kernel killed it", Measure: func(*Run) float64 { return float64(kills) }, Is: AtMost, Aim: 0, Bound: 0},
 		Expectation{What: "connections relayed in the midst of it", Measure: func(*Run) float64 { return float64(full.Sessions) }, Is: AtLeast, Aim: 200, Bound: none},
@@ -246,7 +241,7 @@ func memoryKilled() Scenario {
 		}),
 		do(12*time.Second, "count", func(w *world.World) (err error) { last, err = w.Router.Usage(); return err }),
 	}
-	s := crowded(f.scenario())
+	s := crowded(f.scenario(), 4*time.Second)
 	s.Expect = append(s.Expect,
 		Expectation{What: "times that the kernel killed it", Measure: func(*Run) float64 { return float64(kills) }, Is: AtLeast, Aim: 1, Bound: 1},
 		Expectation{What: "objects in the kernel more than before", Measure: func(*Run) float64 {
