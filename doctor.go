@@ -129,7 +129,7 @@ func (h *house) tableInPlace() error {
 
 // fillWorld tells doctor what is configured and sensed, and how to probe.
 func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
-	w.MarkMask, w.PathManager = kernelNumbers(c).Mark, c.Policy.PathManager
+	w.MarkMask, w.MarkLocal, w.PathManager = kernelNumbers(c).Mark, kernelNumbers(c).MarkLocal(), c.Policy.PathManager
 	w.StateDir, w.LAN, w.Faithful = filepath.Dir(c.Daemon.State), c.LAN.Interfaces, c.Relay.Faithful
 	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
 		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Apart: f.Apart, Diag: f.Diag}

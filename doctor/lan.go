@@ -17,6 +17,7 @@ func lan(w *World) []Node {
 	nodes = append(nodes,
 		Node{"lan/nft table", "machine/tproxy", checkTable},
 		Node{"lan/door", "lan/nft table", checkDoor},
+		Node{"lan/firewall", "machine/nft", checkFirewall},
 	)
 	if w.Faithful {
 		nodes = append(nodes, Node{"lan/held SYNs", "machine/queue", checkHeld})
@@ -46,6 +47,28 @@ func checkTable(w *World) Result {
 		return fail(fmt.Sprintf("the table inet spillway is not as it should be: %v", err), "Somebody has changed or flushed it; Spillway restores it within seconds. If it stays away, reload.", "nft list table inet spillway")
 	}
 	return ok("the table inet spillway is in place")
+}
+
+// checkFirewall looks for OpenWrt's limit of SYNs to the router itself: relayed ones pass the same chain, and must be let in before.
+func checkFirewall(w *World) Result {
+	if w.Run == nil {
+		return skip("nft is not asked in this run")
+	}
+	chain, err := w.Run("nft", "list", "chain", "inet", "fw4", "input")
+	if err != nil {
+		return ok("OpenWrt's firewall is not there")
+	}
+	ours := fmt.Sprintf("meta mark & 0x%08x == 0x%08[1]x", w.MarkLocal)
+	for line := range strings.Lines(chain) {
+		switch {
+		case strings.Contains(line, ours) && strings.Contains(line, "accept"):
+			return ok("OpenWrt's firewall lets relayed connections in")
+		case strings.Contains(line, "jump syn_flood"):
+			return fail("OpenWrt's firewall takes more than some dozens of relayed connections a second for a flood: each that is too much waits for a second",
+				"Let it read the package's file. With a mark_mask of your own, write "+ours+" in that file.", "fw4 reload; cat /usr/share/nftables.d/chain-pre/input/spillway.nft")
+		}
+	}
+	return ok("OpenWrt's firewall does not count SYNs")
 }
 
 func checkHeld(w *World) Result {

@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -22,6 +23,22 @@ type healthy struct {
 }
 
 var errTest = errors.New("connection timed out")
+
+// fw4Input is the chain of OpenWrt's firewall as `nft list chain` has it, and ourAccept what the package puts into it.
+const (
+	fw4Input = `table inet fw4 {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iifname "lo" accept comment "!fw4: Accept traffic from loopback"
+%s		ct state established,related accept comment "!fw4: Allow inbound established and related flows"
+		tcp flags & (fin | syn | rst | ack) == syn jump syn_flood comment "!fw4: Rate limit TCP syn packets"
+		iifname "br-lan" jump input_lan comment "!fw4: Handle lan IPv4/IPv6 input traffic"
+		jump handle_reject
+	}
+}
+`
+	ourAccept = "\t\tmeta mark & 0x10000000 == 0x10000000 tcp flags & (fin | syn | rst | ack) == syn accept comment \"!spillway: relayed connections\"\n"
+)
 
 func newHealthy() *healthy {
 	dsl := Link{Name: "dsl", Device: "pppoe-wan", Role: "primary", Present: true, Up: true, Carrier: true, Joins: true, PointToPoint: true, MTU: 1492,
@@ -239,6 +256,23 @@ var scenarios = []struct {
 		h.rc = []string{"sqm"}
 		h.files["/etc/config/sqm"] = "config queue\n\toption enabled '1'\n"
 	}, "others/sqm", Warn, "shapes"},
+	{"a firewall that counts relayed SYNs", func(h *healthy) {
+		h.Run = func(string, ...string) (string, error) { return fmt.Sprintf(fw4Input, ""), nil }
+	}, "lan/firewall", Fail, "flood"},
+	{"a firewall that lets them in by another mark", func(h *healthy) {
+		h.MarkLocal = 0x80
+		h.Run = func(string, ...string) (string, error) { return fmt.Sprintf(fw4Input, ourAccept), nil }
+	}, "lan/firewall", Fail, "flood"},
+	{"a firewall that lets them in", func(h *healthy) {
+		h.MarkLocal = 0x10000000
+		h.Run = func(string, ...string) (string, error) { return fmt.Sprintf(fw4Input, ourAccept), nil }
+	}, "lan/firewall", OK, "lets relayed"},
+	{"a firewall that counts none", func(h *healthy) {
+		h.Run = func(string, ...string) (string, error) { return "table inet fw4 {\n\tchain input {\n\t}\n}\n", nil }
+	}, "lan/firewall", OK, "does not count"},
+	{"no such firewall", func(h *healthy) {
+		h.Run = func(string, ...string) (string, error) { return "", errTest }
+	}, "lan/firewall", OK, "not there"},
 	{"offloading by UCI", func(h *healthy) { h.files["/etc/config/firewall"] = "config defaults\n\toption flow_offloading '1'\n" }, "others/flow offloading", Warn, "on"},
 	{"offloading by nft", func(h *healthy) {
 		h.Run = func(string, ...string) (string, error) {

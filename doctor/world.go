@@ -22,6 +22,7 @@ type World struct {
 	// Collisions tells, a sentence each, who uses our numbers in the kernel; MarkMask is our part of the firewall mark.
 	Collisions func() ([]string, error)
 	MarkMask   uint32
+	MarkLocal  uint32 // of it, the bit of what the relay's own sockets are to receive
 
 	PathManager string // as configured
 	Apart       bool   // subflows are made for each connection apart, by the daemon

@@ -39,6 +39,7 @@ var named = []struct {
 	{box(1, linkemu.Middlebox{StripJoin: true}), box(1, linkemu.Middlebox{}), "link lte/join", "fail", "second subflow", false},
 	{func(w *world.World) error { return w.Providers[0].Script("link set core mtu 1300\n") }, func(w *world.World) error { return w.Providers[0].Script("link set core mtu 1500\n") },
 		"link dsl/path mtu", "warn", "1300", false},
+	{firewall("", "accept"), firewall(ourLine(), "accept"), "lan/firewall", "fail", "flood", false},
 	{func(w *world.World) error { w.KillConcentrator(); return nil }, func(w *world.World) error { return w.StartConcentrator() }, "link dsl/concentrator reachable", "fail", "no TCP connection", false},
 	{func(w *world.World) error {
 		w.KillConcentrator()

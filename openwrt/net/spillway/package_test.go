@@ -190,6 +190,18 @@ func TestMemoryLimitByTheMemoryThereIs(t *testing.T) {
 	}
 }
 
+func TestDefaultsHaveTheFirewallReadOurLine(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"uci": "exit 1", "fw4": "echo fw4 $*; exit 1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := script(t, ". files/spillway.defaults", "PATH="+dir+":"+os.Getenv("PATH")); !strings.Contains(out, "fw4 -q reload") {
+		t.Errorf("installed, and the firewall was told nothing: %q", out)
+	}
+}
+
 func TestDefaultsGuessTheLines(t *testing.T) {
 	text, err := os.ReadFile("files/spillway.defaults")
 	if err != nil {
