@@ -70,11 +70,9 @@ func (e *Engine) OnBulk(fn func()) {
 func (e *Engine) Hasten() {
 	for _, l := range e.loops {
 		l.mu.Lock()
-		if !l.closed {
-			l.hasten = true
-			l.wake()
-		}
+		l.hasten = true
 		l.mu.Unlock()
+		l.wake()
 	}
 }
 
