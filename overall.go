@@ -171,8 +171,21 @@ func (h *house) warnings() []string {
 		out = append(out, "the kernel does not hold yet what it should; see the log")
 	}
 	out = append(out, sameAddresses(h.snap.Links)...)
+	out = append(out, elsewhere(h.cfg.Rules, h.cfg.LAN.Interfaces)...)
 	if h.cfg.Relay.Faithful && h.notHeld != nil {
 		out = append(out, "relay.faithful: SYNs are not held: "+h.notHeld.Error())
+	}
+	return out
+}
+
+// elsewhere tells of rules for interfaces that are not the LAN's, a sentence each.
+func elsewhere(rules []config.Rule, lan []string) (out []string) {
+	for _, r := range rules {
+		for _, name := range r.Interface {
+			if !slices.Contains(lan, name) {
+				out = append(out, fmt.Sprintf("rule %s: %s is none of lan.interfaces, and nothing that comes there is looked at", r.Name, name))
+			}
+		}
 	}
 	return out
 }

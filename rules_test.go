@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"spillway/config"
@@ -71,6 +72,9 @@ action = "no-lte"
 `)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if said := elsewhere(c.Rules, c.LAN.Interfaces); len(said) != 1 || !strings.Contains(said[0], "guests: br-guest") {
+		t.Errorf("of a rule for what is no LAN: %q", said)
 	}
 	numbers := numberRules(c.Rules, nil)
 	r := relayConfig(c, literal(c.Concentrators), numbers)
