@@ -21,6 +21,14 @@ func (w *World) AtRest() (u Usage, err error) {
 		return u, fmt.Errorf("%w\n%s\n%s\n%s", err, flows, sockets, plain)
 	}
 	time.Sleep(8 * time.Second) // hold-ups, probes and overflow come to rest
+	// The relay closes a socket when its end has been acknowledged, or after a minute: its address or the concentrator's program may be gone.
+	err = WaitFor("the end of what waits for an acknowledgement", 75*time.Second, func() bool {
+		sockets, err := w.CPE.Output("ss", "-HanM", "state", "last-ack")
+		return err == nil && sockets == ""
+	})
+	if err != nil {
+		return u, err
+	}
 	return w.Router.Usage()
 }
 
