@@ -21,6 +21,8 @@ const (
 	concat     = 6 // bits to shift by for each part of a concatenation
 )
 
+const translated = 1<<4 | 1<<5 // IPS_SRC_NAT, IPS_DST_NAT (include/uapi/linux/netfilter/nf_conntrack_common.h)
+
 // parse reads one statement of a rule.
 func (r *rule) parse(w *words) error {
 	switch {
@@ -45,6 +47,12 @@ func (r *rule) parse(w *words) error {
 		return r.setMark(w, func() { r.ct(true) })
 	case w.take("ct mark &"):
 		return r.ctMark(w)
+	case w.take("ct status snat , dnat"):
+		r.expr("ct", attributes{}.u32(unix.NFTA_CT_KEY, unix.NFT_CT_STATUS).u32(unix.NFTA_CT_DREG, unix.NFT_REG_1))
+		r.bitwise(mark(translated), mark(0))
+		r.compare(true, mark(0))
+	case w.take("limit rate"):
+		return r.limit(w)
 	case w.take("tcp flags & ( fin | syn | rst | ack )"):
 		return r.flags(w)
 	case w.take("tcp option mptcp subtype"):
@@ -158,6 +166,25 @@ func (r *rule) ctMark(w *words) error {
 	r.bitwise(mark(mask), mark(0))
 	r.compare(false, mark(value))
 	return err
+}
+
+// limit reads "N/second burst N packets".
+func (r *rule) limit(w *words) error {
+	rate, ok := strings.CutSuffix(w.next(), "/second")
+	n, err := strconv.ParseUint(rate, 10, 32)
+	if !ok || err != nil {
+		return fmt.Errorf("limit: want a number of packets a second")
+	}
+	if err := w.want("burst"); err != nil {
+		return err
+	}
+	burst, err := w.number()
+	if err != nil {
+		return err
+	}
+	r.expr("limit", attributes{}.u64(unix.NFTA_LIMIT_RATE, n).u64(unix.NFTA_LIMIT_UNIT, 1).u32(unix.NFTA_LIMIT_BURST, burst).
+		u32(unix.NFTA_LIMIT_TYPE, unix.NFT_LIMIT_PKTS).u32(unix.NFTA_LIMIT_FLAGS, 0))
+	return w.want("packets")
 }
 
 // setMark reads what a mark becomes: another mark, or the same with "& MASK" or "| BITS" or both.
