@@ -128,17 +128,13 @@ func (h *house) handOver(c *net.UnixConn) bool {
 
 // succeed saves the counters for a successor, lets connections take their time, and hands over. Where that fails all goes on as before.
 func (h *house) succeed(ctx context.Context, c *net.UnixConn) bool {
-	h.call(ctx, func() { h.saveUsage(); h.finishWithin(max(finishMost, h.cfg.Relay.StopWithin)) })
+	h.call(ctx, func() { h.saveUsage(true); h.finishWithin(max(finishMost, h.cfg.Relay.StopWithin)) })
 	if h.handOver(c) {
 		return true
 	}
 	h.call(ctx, func() {
 		h.finishWithin(h.cfg.Relay.StopWithin)
-		if usages := h.machine.Usage(false); len(usages) > 0 { // the file promises that nothing is used any more
-			if err := h.usage.write(usages); err != nil {
-				h.log.Warn("quota counters are not saved", "error", err)
-			}
-		}
+		h.saveUsage(false) // the file promises that nothing is used any more
 	})
 	return false
 }

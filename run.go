@@ -245,7 +245,7 @@ func (h *house) end() {
 	if h.diag != nil {
 		h.diag.Close()
 	}
-	h.saveUsage()
+	h.saveUsage(true)
 	h.log.Info("stopped")
 }
 
@@ -258,9 +258,9 @@ func (h *house) restoreUsage() {
 	h.machine.Restore(usages)
 }
 
-// saveUsage saves the counters at an orderly end: nothing will be used that is not in them.
-func (h *house) saveUsage() {
-	usages := h.machine.Usage(true)
+// saveUsage saves the counters. end: nothing will be used that is not in them.
+func (h *house) saveUsage(end bool) {
+	usages := h.machine.Usage(end)
 	if len(usages) == 0 {
 		return
 	}

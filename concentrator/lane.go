@@ -60,7 +60,7 @@ func (ses *session) onLane(a engine.Arrival) bool {
 		return false
 	}
 	q := &quick{session: ses, fd: a.FD, message: m, data: buf[used:], said: len(buf), dry: len(buf) < openingLen, began: ses.accepted}
-	q.holds = len(q.data) > 0 && q.said < openingLen
+	q.holds = q.dry && len(q.data) > 0
 	if q.server, _, err = ses.s.begin(m.Connect.Addr, mptcp.DialOptions{PlainTCP: true}, nil); err != nil {
 		ses.begun = &begun{head: buf}
 		return false // the goroutine will see the same, and knows what to say

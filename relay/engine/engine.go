@@ -69,9 +69,7 @@ func (e *Engine) OnBulk(fn func()) {
 // Hasten has the loops call Late for all openings that there are by now.
 func (e *Engine) Hasten() {
 	for _, l := range e.loops {
-		l.mu.Lock()
-		l.hasten = true
-		l.mu.Unlock()
+		l.hasten.Store(true)
 		l.wake()
 	}
 }

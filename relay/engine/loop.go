@@ -54,6 +54,7 @@ type loop struct {
 	load        atomic.Uint64 // see told
 	peers       []*loop       // all loops of the engine; set before run, as least is
 	least       uint64        // shareLeast
+	hasten      atomic.Bool   // all openings are late
 
 	mu     sync.Mutex
 	slots  []slot
@@ -62,7 +63,6 @@ type loop struct {
 	doors  []*Listener
 	given  []*Conn // by other loops, see share.go
 	closed bool
-	hasten bool // all openings are late
 }
 
 type slot struct {
@@ -335,11 +335,7 @@ func (l *loop) woken() bool {
 	var b [8]byte
 	unix.Read(l.event, b[:])
 	closed := l.receive()
-	l.mu.Lock()
-	hasten := l.hasten
-	l.hasten = false
-	l.mu.Unlock()
-	if hasten && !closed {
+	if l.hasten.Swap(false) && !closed {
 		l.late(l.now + openFor)
 	}
 	for _, c := range l.all() {
