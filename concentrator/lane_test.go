@@ -49,6 +49,21 @@ func onSocket(t *testing.T, l *net.TCPListener, fn func(fd int) error) {
 	}
 }
 
+// echoes tells whether the only session so far is answered, has its data echoed whole, and is counted.
+func (r *rig) echoes(c *net.TCPConn, data []byte) {
+	r.t.Helper()
+	if m := answer(r.t, c); m.Error != nil {
+		r.t.Fatal(m.Error)
+	}
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
+		r.t.Errorf("%d octets echoed, %v; want %d", len(got), err, len(data))
+	}
+	eventually(r.t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
+	if st := r.server.Stats(); st.Sessions != 1 || st.Up != uint64(len(data)) || st.Down != uint64(len(data)) {
+		r.t.Errorf("counted %+v", st)
+	}
+}
+
 func TestLaneCarriesFromMessageToEnd(t *testing.T) {
 	r := start(t, nil, laned(t))
 	at := origin(t, false, echo)
@@ -58,16 +73,7 @@ func TestLaneCarriesFromMessageToEnd(t *testing.T) {
 		c.Write(append(to(t, at), data...)) // the first with the message
 		c.CloseWrite()
 	}()
-	if m := answer(t, c); m.Error != nil {
-		t.Fatal(m.Error)
-	}
-	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%d octets echoed, %v; want %d", len(got), err, len(data))
-	}
-	eventually(t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
-	if st := r.server.Stats(); st.Sessions != 1 || st.Up != uint64(len(data)) || st.Down != uint64(len(data)) {
-		t.Errorf("counted %+v", st)
-	}
+	r.echoes(c, data)
 }
 
 // The answer waits a moment for what the server says to a request, and comes alone where the server says nothing, or the client has more to say.
@@ -174,16 +180,7 @@ func TestLaneHearsNoMoreThanItHasRoomFor(t *testing.T) {
 		}
 		c.CloseWrite()
 	}()
-	if m := answer(t, c); m.Error != nil {
-		t.Fatal(m.Error)
-	}
-	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%d octets echoed, %v; want %d", len(got), err, len(data))
-	}
-	eventually(t, "the session ends", func() bool { return r.server.Stats().Active == 0 })
-	if st := r.server.Stats(); st.Up != uint64(len(data)) || st.Down != uint64(len(data)) {
-		t.Errorf("counted %+v", st)
-	}
+	r.echoes(c, data)
 }
 
 // What the lane can't do a goroutine finishes, and says the same as ever.

@@ -65,36 +65,47 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// network plays netifd and the modem on a bus.
-func network(t *testing.T, path string, answer *ubus.Msg) (c *ubus.Conn) {
+// bus is one to be alone on.
+func bus(t *testing.T) (path string) {
 	t.Helper()
-	ctx := context.Background()
-	c, err := ubus.Dial(ctx, path)
+	path = filepath.Join(t.TempDir(), "u")
+	s, err := fakeubusd.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return path
+}
+
+// client is one of a bus that has these objects.
+func client(t *testing.T, path string, objects ...ubus.Object) *ubus.Conn {
+	t.Helper()
+	c, err := ubus.Dial(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	say := func(m ubus.Msg) func(ubus.Msg) (any, ubus.Status) {
-		return func(ubus.Msg) (any, ubus.Status) { return m, ubus.OK }
-	}
-	for _, o := range []ubus.Object{
-		{Name: "dsl", Methods: []ubus.Method{{Name: "metrics", Handle: say(*answer)}}},
-		{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: say(parse(t, dump))}}},
-	} {
-		if err := c.Publish(ctx, &o); err != nil {
+	for i := range objects {
+		if err := c.Publish(context.Background(), &objects[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return c
 }
 
+// says is an object with one method, which always answers the same.
+func says(object, method string, m ubus.Msg) ubus.Object {
+	return ubus.Object{Name: object, Methods: []ubus.Method{{Name: method, Handle: func(ubus.Msg) (any, ubus.Status) { return m, ubus.OK }}}}
+}
+
+// network plays netifd and the modem on a bus.
+func network(t *testing.T, path string, answer *ubus.Msg) (c *ubus.Conn) {
+	t.Helper()
+	return client(t, path, says("dsl", "metrics", *answer), says(Object, "dump", parse(t, dump)))
+}
+
 func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "u")
-	s, err := fakeubusd.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	path := bus(t)
 	line := parse(t, metrics)
 	n := network(t, path, &line)
 	states := make(chan State, 10)
@@ -141,27 +152,11 @@ func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 
 // TestTheModemsDaemonMayComeLate, after ours at the router's start, and be started anew: the line comes up after it, which netifd tells.
 func TestTheModemsDaemonMayComeLate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "u")
-	s, err := fakeubusd.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	path := bus(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	client := func(o ubus.Object) *ubus.Conn {
-		c, err := ubus.Dial(ctx, path)
-		if err == nil {
-			err = c.Publish(ctx, &o)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		return c
-	}
-	modem := ubus.Object{Name: "dsl", Methods: []ubus.Method{{Name: "metrics", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, metrics), ubus.OK }}}}
-	network := client(ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), ubus.OK }}}})
+	modem := says("dsl", "metrics", parse(t, metrics))
+	network := client(t, path, says(Object, "dump", parse(t, dump)))
 	states := make(chan State, 10)
 	rate := func(when string, want int64) {
 		t.Helper()
@@ -177,7 +172,7 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	w := Watch(func(s State) { states <- s })
 	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
 	rate("before the modem's daemon", 0)
-	daemon := client(modem)
+	daemon := client(t, path, modem)
 	tell := func(up string) {
 		network.Notify(Object, "interface.update", parse(t, `{"interface":"wan","up":`+up+`,"l3_device":"pppoe-wan","device":"dsl0","proto":"pppoe"}`))
 	}
@@ -186,33 +181,20 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	daemon.Close()
 	tell("true")
 	rate("it is started anew", 0)
-	client(modem)
+	client(t, path, modem)
 	tell("false")
 	rate("it is there again", 94999000)
 }
 
 // TestADumpThatFailedIsAskedForAgain: netifd tells of changes alone, so that links would have no device until each changed.
 func TestADumpThatFailedIsAskedForAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "u")
-	s, err := fakeubusd.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	path := bus(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c, err := ubus.Dial(ctx, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
 	status := make(chan ubus.Status, 2)
 	status <- ubus.Timeout
 	status <- ubus.OK
-	network := ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), <-status }}}}
-	if err := c.Publish(ctx, &network); err != nil {
-		t.Fatal(err)
-	}
+	client(t, path, ubus.Object{Name: Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return parse(t, dump), <-status }}}})
 	states := make(chan State, 10)
 	w := Watch(func(s State) { states <- s })
 	go ubus.Run(ctx, path, ubus.Options{Subscriptions: []ubus.Subscription{w.Subscription()}})
