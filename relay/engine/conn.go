@@ -45,9 +45,9 @@ type Conn struct {
 	fd       [2]int32 // 0: LAN, 1: upstream
 	dir      [2]direction
 	slot     int32
-	gen      uint32 // of the slot, so that a late event of a predecessor is recognised
-	last     uint32 // when octets moved, seconds of the loop's clock
-	idle     uint32 // seconds
+	gen      uint32        // of the slot, so that a late event of a predecessor is recognised
+	last     atomic.Uint32 // when octets moved, seconds of the loop's clock
+	idle     uint32        // seconds
 	half     uint32
 	quit     atomic.Bool // Abort was called
 	sendMost int32       // octets, Pair.SendMost
@@ -104,9 +104,8 @@ func (c *Conn) Moved() (up, down uint64) { return c.dir[0].moved.Load(), c.dir[1
 
 // Idle is for how long no octet has come, in whole seconds.
 func (c *Conn) Idle() time.Duration {
-	l := c.lock()
-	defer l.mu.Unlock()
-	return max(0, time.Since(l.origin).Truncate(time.Second)-time.Duration(c.last)*time.Second)
+	l := c.home.Load() // all have the same origin
+	return max(0, time.Since(l.origin).Truncate(time.Second)-time.Duration(c.last.Load())*time.Second)
 }
 
 // Control runs fn with the descriptors while they are certain to be open; it returns false when they are closed.

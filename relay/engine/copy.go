@@ -217,7 +217,7 @@ func (l *loop) move(c *Conn, d int, once bool) (total int) {
 		}
 		total += n
 		l.share.moved(c, n)
-		c.last = l.second()
+		c.last.Store(l.second())
 		if !l.pass(c, d, l.scratch[:n], 0) {
 			return total
 		}
@@ -286,7 +286,7 @@ func (l *loop) flush(c *Conn, d int) {
 	}
 	l.tally(c, d, w)
 	if w > 0 {
-		c.last = l.second()
+		c.last.Store(l.second())
 	}
 	if x.held = x.held[w:]; len(x.held) > 0 {
 		return

@@ -112,8 +112,8 @@ func (l *loop) second() uint32 { return uint32(l.now / int64(time.Second)) }
 
 func (l *loop) add(p Pair) (*Conn, error) {
 	c := &Conn{done: p.Done, fd: [2]int32{int32(p.LAN), int32(p.Up)},
-		idle: uint32(p.Idle / time.Second), half: uint32(p.HalfClosed / time.Second),
-		last: uint32(time.Since(l.origin) / time.Second)}
+		idle: uint32(p.Idle / time.Second), half: uint32(p.HalfClosed / time.Second)}
+	c.last.Store(uint32(time.Since(l.origin) / time.Second))
 	for d := range c.dir {
 		c.dir[d].limit, c.dir[d].place = scratchSize, -1
 	}
@@ -383,7 +383,7 @@ func (l *loop) sweepAll() {
 		if c.half > 0 && (c.dir[0].eof || c.dir[1].eof) {
 			limit = c.half
 		}
-		if limit > 0 && second-c.last > limit && second > c.last {
+		if last := c.last.Load(); limit > 0 && second-last > limit && second > last {
 			l.finish(c, Idle)
 			continue
 		}

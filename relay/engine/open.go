@@ -264,7 +264,8 @@ func (c *Conn) Soon() { c.loop.soon = append(c.loop.soon, opening{c, c.loop.now 
 func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	l := c.loop
 	c.opening, c.done = nil, p.Done
-	c.idle, c.half, c.last = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second), l.second()
+	c.idle, c.half = uint32(p.Idle/time.Second), uint32(p.HalfClosed/time.Second)
+	c.last.Store(l.second())
 	c.toward(p.Far, plain)
 	c.allow(&p)
 	if p.Fell {
@@ -296,7 +297,7 @@ func (l *loop) first(c *Conn, s Start) {
 		}
 	}
 	if k > s.Own {
-		c.last = l.second()
+		c.last.Store(l.second())
 	}
 	x.eof = came == 0 && e == 0
 	l.pass(c, 1, l.scratch[:k], s.Own)
