@@ -98,6 +98,8 @@ func targetList() []target {
 		{"connections/s, 64 at once, × shadowsocks-libev", ratio("rr64.rate", "shadowsocks-libev"), 1, false, "%.2f"},
 		{"connections/s, serial, × sing-box", ratio("rr1.rate", "sing-box"), 2, false, "%.2f"},
 		{"connections/s, 64 at once, × sing-box", ratio("rr64.rate", "sing-box"), 2, false, "%.2f"},
+		{"in mode overflow: connections/s, serial, × C", ratioOf(Overflow, "rr1.rate", CRW), 0.95, false, "%.2f"},
+		{"in mode overflow: connections/s, 64 at once, × C", ratioOf(Overflow, "rr64.rate", CRW), 0.95, false, "%.2f"},
 		{"in mode overflow: connections/s, serial, × C on one link", ratioOf(Overflow, "rr1.rate", COne), 0.95, false, "%.2f"},
 		{"in mode overflow: connections/s, 64 at once, × C on one link", ratioOf(Overflow, "rr64.rate", COne), 0.95, false, "%.2f"},
 		{"in mode overflow: connections/s, serial, × HAProxy pair", ratioOf(Overflow, "rr1.rate", HAPair), 1, false, "%.2f"},
