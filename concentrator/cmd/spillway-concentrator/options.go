@@ -35,8 +35,8 @@ connections finish (a second one ends at once), USR1 logs the counters. Exit cod
 
 `
 
-// parseArgs reads the command line. Wrong options are described on stderr.
-func parseArgs(args []string, stderr io.Writer) (options, error) {
+// parseArgs reads the command line. -help is answered on help, with flag.ErrHelp.
+func parseArgs(args []string, help io.Writer) (options, error) {
 	var o options
 	c := &o.config
 	var secretFile, tokenFile string
@@ -65,8 +65,8 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {
-		fmt.Fprint(stderr, usage)
-		f.SetOutput(stderr)
+		fmt.Fprint(help, usage)
+		f.SetOutput(help)
 		f.PrintDefaults()
 		return o, err
 	}
