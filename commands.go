@@ -86,7 +86,7 @@ func linksCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) 
 func flowsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
 	p, f := &page{}, &Flows{} // the page is known when show has parsed the flags
 	flags.IntVar(&p.Offset, "offset", 0, "skip the first `N`")
-	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`")
+	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`, up to 1000")
 	return show(e, flags, args, "flows", p, f, func() { writeFlows(e.stdout, f) })
 }
 

@@ -13,7 +13,8 @@ import (
 	"spillway/testbed/scenario"
 )
 
-// TestPagesNameScenariosThatThereAre looks for each scenario that README or docs/ have played, and for a row of each fault and load in FAULTS.md.
+// TestPagesNameScenariosThatThereAre looks for each scenario that pages have played, for a row of each fault and load in FAULTS.md, and for all others
+// in any page.
 func TestPagesNameScenariosThatThereAre(t *testing.T) {
 	t.Chdir("../../..")
 	pages, err := filepath.Glob("docs/*.md")
@@ -22,9 +23,11 @@ func TestPagesNameScenariosThatThereAre(t *testing.T) {
 	}
 	played := regexp.MustCompile("(?m)(?:`|^    )(?:go run \\./testbed/cmd/)?scenario\\s+([^`#]+)")
 	apart := regexp.MustCompile(`\s{2,}`)
-	found := 0
+	found, all := 0, ""
 	for _, page := range append(pages, "README.md", "testbed/README.md") {
-		for _, m := range played.FindAllStringSubmatch(read(t, page), -1) {
+		text := read(t, page)
+		all += text
+		for _, m := range played.FindAllStringSubmatch(text, -1) {
 			words := strings.Fields(apart.Split(m[1], 2)[0])
 			for i, name := range words {
 				option := strings.HasPrefix(name, "-") || i > 0 && slices.Contains([]string{"-picture", "-keep"}, words[i-1])
@@ -40,6 +43,11 @@ func TestPagesNameScenariosThatThereAre(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("only %d names found", found)
+	}
+	for _, s := range scenario.Every() {
+		if !regexp.MustCompile("[^a-z-]" + s.Name + "[^a-z-]").MatchString(all) {
+			t.Errorf("no page says anything of %s", s.Name)
+		}
 	}
 	faults := read(t, "docs/FAULTS.md")
 	for _, s := range slices.Concat(scenario.Faults(), scenario.Loads()) {
