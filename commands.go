@@ -18,6 +18,8 @@ import (
 const (
 	defaultConfig  = "/etc/spillway/spillway.toml"
 	defaultControl = "/var/run/spillway.sock"
+
+	otherwiseUCI = "where there is none, OpenWrt's " + uciFile
 )
 
 // question asks the daemon: it calls a method with arguments and reads the answer into result.
@@ -84,7 +86,7 @@ func linksCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) 
 func flowsCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
 	p, f := &page{}, &Flows{} // the page is known when show has parsed the flags
 	flags.IntVar(&p.Offset, "offset", 0, "skip the first `N`")
-	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`")
+	flags.IntVar(&p.Limit, "limit", 100, "show at most `N`, up to 1000")
 	return show(e, flags, args, "flows", p, f, func() { writeFlows(e.stdout, f) })
 }
 
@@ -138,7 +140,7 @@ func setCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) er
 }
 
 func checkCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
-	file := flags.String("config", defaultConfig, "the configuration `file`")
+	file := flags.String("config", defaultConfig, "the configuration `file`; "+otherwiseUCI)
 	reference := flags.Bool("reference", false, "print the reference configuration, every key with its meaning")
 	if err := parse(flags, args, 0); err != nil {
 		return err
@@ -147,14 +149,14 @@ func checkCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) 
 		fmt.Fprint(e.stdout, config.Reference)
 		return nil
 	}
-	c, err := config.Load(*file)
+	c, found, err := findConfig(*file, defaultConfig, uciFile)
 	if err != nil {
 		return usageError{err}
 	}
-	if problems := checkWorld(*file, c, time.Second); problems != nil {
-		return usageError{problems}
+	if problems := checkWorld(found.file, c, time.Second); problems != nil {
+		return usageError{found.explain(problems)}
 	}
-	fmt.Fprintf(e.stdout, "%s: good: %d links, %d concentrators, %d rules\n", *file, len(c.Links), len(c.Concentrators), len(c.Rules))
+	fmt.Fprintf(e.stdout, "%s: good: %d links, %d concentrators, %d rules\n", found.file, len(c.Links), len(c.Concentrators), len(c.Rules))
 	return nil
 }
 

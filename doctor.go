@@ -21,7 +21,7 @@ import (
 )
 
 func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
-	file := flags.String("config", defaultConfig, "examine by this configuration `file` when no daemon answers")
+	file := flags.String("config", defaultConfig, "examine by this configuration `file` when no daemon answers; "+otherwiseUCI)
 	asJSON := jsonFlag(flags)
 	ask, err := asking(flags, args, 0)
 	if err != nil {
@@ -30,17 +30,28 @@ func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []strin
 		}
 		return err
 	}
-	found := &Doctor{}
-	err = fetch(e, ask, *asJSON, "doctor", nil, found, func() { writeDoctor(e.stdout, found) })
-	if err == nil && !*asJSON && !found.OK {
-		return errors.New("something is wrong; see FAIL above")
+	var answer json.Raw
+	if err := ask("doctor", nil, &answer); err != nil {
+		return err
 	}
-	return err
+	found := &Doctor{}
+	if err := json.Decode(answer, found); err != nil {
+		return err
+	}
+	if *asJSON {
+		fmt.Fprintln(e.stdout, string(answer))
+	} else {
+		writeDoctor(e.stdout, found)
+	}
+	if !found.OK {
+		return errors.New("something is wrong; see what failed above")
+	}
+	return nil
 }
 
 // doctorAlone examines the machine though no daemon runs, by the configuration.
 func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon error) error {
-	c, err := config.Load(file)
+	c, _, err := findConfig(file, defaultConfig, uciFile)
 	if err != nil {
 		return errors.Join(noDaemon, usageError{err})
 	}
@@ -75,7 +86,7 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	} else if text, err := json.Encode(d); err == nil {
 		fmt.Fprintln(e.stdout, string(text))
 	}
-	return errors.New("no daemon runs; see FAIL above")
+	return errors.New("no daemon runs; see what failed above")
 }
 
 // doctor is the method: the machine, the daemon, and probes by each link.

@@ -64,7 +64,7 @@ func commands() []command {
 		{"metrics", "", "Prometheus text, for a textfile collector", metricsCommand},
 		{"reload", "", "apply a changed configuration; connections go on", reloadCommand},
 		{"set", "LINK ROLE", "give a link another role; `configured` ends it", setCommand},
-		{"uci-import", "[FILE]", "turn OpenWrt's UCI into the configuration", uciCommand},
+		{"uci-import", "[FILE]", "print OpenWrt's /etc/config/spillway as TOML", uciCommand},
 		{"version", "", "print the version", versionCommand},
 	}
 }

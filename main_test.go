@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spillway/config"
 	"spillway/journal"
 	"spillway/json"
 	"spillway/policy"
@@ -174,6 +175,7 @@ func TestCommandsAskTheDaemon(t *testing.T) {
 		{"metrics", 0, "spillway_relayed_total 12"},
 		{"reload", 2, "x.toml:1: bad"},
 		{"doctor", 1, "FAIL  carrier dsl: no carrier\n      plug it in\n1 checks"},
+		{"doctor -json", 1, `"name":"carrier dsl"`},
 	}
 	for _, tt := range tests {
 		args := strings.Fields(tt.args)
@@ -367,6 +369,36 @@ func TestUCIImport(t *testing.T) {
 	code, _, stderr = call(t, "uci-import", file)
 	if code != 2 || !strings.Contains(stderr, "home") || !strings.Contains(stderr, "port") || !strings.Contains(stderr, "70000") {
 		t.Errorf("exit %d, want 2 and an error that names section and option: %s", code, stderr)
+	}
+}
+
+// TestOpenWrtsConfigurationIsFound: where nothing is at the usual place, UCI's is read, and errors have its names. A file that was asked for is never
+// another one.
+func TestOpenWrtsConfigurationIsFound(t *testing.T) {
+	dir := t.TempDir()
+	usual, openwrt := filepath.Join(dir, "spillway.toml"), filepath.Join(dir, "spillway")
+	if _, _, err := findConfig(usual, usual, openwrt); err == nil || !strings.Contains(err.Error(), usual) {
+		t.Errorf("neither is there: %v", err)
+	}
+	text := "config lan 'lan'\n\tlist interfaces 'br-lan'\n\nconfig link 'dsl'\n\toption device 'no-such0'\n\nconfig concentrator 'home'\n\toption protocol 'transparent'\n"
+	if err := os.WriteFile(openwrt, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := findConfig(filepath.Join(dir, "other.toml"), usual, openwrt); err == nil {
+		t.Error("another file stands for one that was asked for")
+	}
+	c, found, err := findConfig(usual, usual, openwrt)
+	if err != nil || found.file != openwrt || len(c.Links) != 1 {
+		t.Fatalf("%v, %v; %v", c, found, err)
+	}
+	if err := found.explain(checkWorld(found.file, c, time.Millisecond)); err == nil || !strings.Contains(err.Error(), openwrt+": spillway.dsl.device: there is no device") {
+		t.Errorf("errors do not name the option: %v", err)
+	}
+	if err := os.WriteFile(usual, []byte(config.Reference), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, found, err := findConfig(usual, usual, openwrt); err != nil || found.file != usual || len(c.Links) != 2 {
+		t.Errorf("%v, %v; %v", c, found, err)
 	}
 }
 

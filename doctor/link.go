@@ -29,8 +29,10 @@ func link(l Link) []Node {
 	}
 }
 
-func checkDevice(_ *World, l Link) Result {
+func checkDevice(w *World, l Link) Result {
 	switch {
+	case l.Device == "" && w.Door == nil:
+		return skip("netifd names its device, and the daemon, which would ask, does not run")
 	case l.Device == "":
 		return fail("its device is not known", "Give the link a device, or a logical interface that netifd knows and has brought up.", "ubus call network.interface dump")
 	case !l.Present:
@@ -84,10 +86,12 @@ func checkReversePath(w *World, l Link) Result {
 			}
 		}
 	}
-	switch most {
-	case -1:
+	switch {
+	case most == -1:
 		return skip("rp_filter of %s is not known", l.Device)
-	case 1:
+	case most == 1 && w.Door == nil:
+		return skip("rp_filter is strict on %s; the daemon, which does not run, makes it loose at its start", l.Device)
+	case most == 1:
 		return fail("rp_filter is strict on "+l.Device+": answers that come by this link while another has the better route are dropped",
 			"Make it loose (2); Spillway does so at its start, somebody else has changed it since.", "sysctl -w net.ipv4.conf."+strings.ReplaceAll(l.Device, ".", "/")+".rp_filter=2")
 	}

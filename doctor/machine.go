@@ -210,7 +210,10 @@ func checkBlackhole(w *World) Result {
 	if err != nil {
 		return ok("this kernel does not switch MPTCP off by itself")
 	}
-	if v != "0" {
+	switch {
+	case v != "0" && w.Door == nil:
+		return skip("net.mptcp.blackhole_timeout = %s; the daemon, which does not run, sets it to 0 at its start", v)
+	case v != "0":
 		return fail("net.mptcp.blackhole_timeout = "+v+": one unlucky connection switches MPTCP off for all", "Set it to 0; Spillway does so at its start, somebody else has changed it since.", "sysctl -w net.mptcp.blackhole_timeout=0")
 	}
 	return ok("MPTCP is not switched off by one unlucky connection")

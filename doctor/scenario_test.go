@@ -173,6 +173,7 @@ var scenarios = []struct {
 	}, "machine/path manager", OK, "3 now"},
 	{"old kernel", func(h *healthy) { h.Features.UserspacePM = false; h.Features.IsMPTCP = false }, "machine/kernel features", Warn, "userspace path manager"},
 	{"blackhole detection", func(h *healthy) { h.files["/proc/sys/net/mptcp/blackhole_timeout"] = "3600\n" }, "machine/sysctl blackhole_timeout", Fail, "3600"},
+	{"blackhole detection before the start", func(h *healthy) { h.Door = nil; h.files["/proc/sys/net/mptcp/blackhole_timeout"] = "3600\n" }, "machine/sysctl blackhole_timeout", Skip, "3600"},
 	{"no fast open", func(h *healthy) { h.files["/proc/sys/net/ipv4/tcp_fastopen"] = "2\n" }, "machine/sysctl tcp_fastopen", Warn, "no data in a SYN"},
 	{"no forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv4/ip_forward"] = "0\n" }, "machine/sysctl ip_forward", Fail, "ip_forward = 0"},
 	{"no IPv6 forwarding", func(h *healthy) { h.files["/proc/sys/net/ipv6/conf/all/forwarding"] = "0\n" }, "machine/sysctl ipv6 forwarding", Warn, "forwarding = 0"},
@@ -199,6 +200,7 @@ var scenarios = []struct {
 
 	{"PPP is not up", func(h *healthy) { h.Links[0].Present = false }, "link dsl/device", Fail, "device pppoe-wan does not exist"},
 	{"interface without device", func(h *healthy) { h.Links[0].Device = "" }, "link dsl/device", Fail, "not known"},
+	{"interface, and no daemon that would ask netifd", func(h *healthy) { h.Links[0].Device, h.Door = "", nil }, "link dsl/device", Skip, "does not run"},
 	{"device off", func(h *healthy) { h.Links[1].Up = false }, "link lte/device", Fail, "switched off"},
 	{"no sync", func(h *healthy) { h.Links[0].Carrier = false }, "link dsl/carrier", Fail, "no carrier"},
 	{"no lease", func(h *healthy) { h.Links[0].Addr4 = netip.Addr{} }, "link dsl/address", Fail, "no usable address"},
@@ -208,6 +210,7 @@ var scenarios = []struct {
 	{"no route at all", func(h *healthy) { h.Route = func(_, _ netip.Addr) (string, error) { return "", errTest } }, "link dsl/source route", Fail, "no route from"},
 	{"other family", func(h *healthy) { h.Remotes[0].Addr = netip.MustParseAddrPort("[2001:db8::1]:5124") }, "link dsl/source route", Skip, "no address of the family"},
 	{"strict reverse path", func(h *healthy) { h.files["/proc/sys/net/ipv4/conf/wwan0/rp_filter"] = "1\n" }, "link lte/rp_filter", Fail, "strict"},
+	{"strict reverse path before the start", func(h *healthy) { h.Door = nil; h.files["/proc/sys/net/ipv4/conf/wwan0/rp_filter"] = "1\n" }, "link lte/rp_filter", Skip, "strict"},
 	{"loose by all", func(h *healthy) {
 		h.files["/proc/sys/net/ipv4/conf/all/rp_filter"] = "2\n"
 		h.files["/proc/sys/net/ipv4/conf/wwan0/rp_filter"] = "1\n"

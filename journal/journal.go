@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal writes what happens, a line each: level=INFO msg="door open" room=relay port4=39513. It is what of log/slog a
+// Package journal writes what happens, a line each: level=INFO msg="relay: door open" room=relay port4=39513. It is what of log/slog a
 // router needs: text without times, since procd and journald add their own, for a tenth of the flash (log/slog links encoding/json).
 package journal
 

@@ -77,6 +77,7 @@ func FuzzDecoder(f *testing.F) {
 	f.Add(whole[:len(whole)-1])
 	f.Add([]byte{3, 0, 1, 0})
 	f.Add([]byte{4, 0})
+	f.Add([]byte{0, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ours := Decode(b)
 		theirs, err := yardstick.NewAttributeDecoder(b)
@@ -89,7 +90,11 @@ func FuzzDecoder(f *testing.F) {
 			return
 		}
 		for theirs.Next() {
-			if !ours.Next() || ours.Type() != theirs.Type() || !bytes.Equal(ours.Bytes(), theirs.Bytes()) {
+			next := ours.Next()
+			if !next && bytes.HasPrefix(ours.rest, []byte{0, 0}) {
+				return // of no length at all: the yardstick takes it for empty, the kernel (nla_ok, include/net/netlink.h) and we for none
+			}
+			if !next || ours.Type() != theirs.Type() || !bytes.Equal(ours.Bytes(), theirs.Bytes()) {
 				t.Fatalf("%x: type %d, %x; the yardstick has type %d, %x", b, ours.Type(), ours.Bytes(), theirs.Type(), theirs.Bytes())
 			}
 			ours.Nested(func(in *Decoder) error {

@@ -218,7 +218,7 @@ func (h *home) converter(t *testing.T, a netip.AddrPort, s script) *fake {
 	})
 }
 
-// settle waits for the handshake's third ACK: an MPTCP server that writes earlier stalls (facts/kernel.md 2).
+// settle waits for the handshake's third ACK: an MPTCP server that writes earlier stalls (docs/CONCENTRATOR.md, Inside).
 func settle(c *net.TCPConn) {
 	for range 5000 {
 		if o, err := mptcp.Inspect(c); err != nil || o.Established {

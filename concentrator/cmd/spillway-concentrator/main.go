@@ -34,7 +34,7 @@ func main() {
 
 // run is the program with everything outside it injected.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parseArgs(args, stderr)
+	o, err := parseArgs(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitDone

@@ -75,20 +75,29 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestHelpNamesEveryOption(t *testing.T) {
+// TestPageTellsEveryOptionAndItsDefault reads docs/CONCENTRATOR.md's table against -help.
+func TestPageTellsEveryOptionAndItsDefault(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/CONCENTRATOR.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out, help strings.Builder
-	run(context.Background(), []string{"-help"}, &out, &help)
-	n := 0
+	var help, errs strings.Builder
+	run(context.Background(), []string{"-help"}, &help, &errs)
+	n, name := 0, ""
 	for line := range strings.Lines(help.String()) {
 		if option, ok := strings.CutPrefix(line, "  -"); ok {
 			n++
-			name := strings.Fields(option)[0]
-			if !strings.Contains(string(doc), "`-"+name+"`") {
+			name = strings.Fields(option)[0]
+			if !strings.Contains(string(doc), "\n| `-"+name+"` |") {
 				t.Errorf("docs/CONCENTRATOR.md says nothing of `-%s`", name)
+			}
+		}
+		if _, rest, ok := strings.Cut(line, "(default "); ok {
+			value, _, _ := strings.Cut(rest, ")")
+			_, cell, _ := strings.Cut(string(doc), "\n| `-"+name+"` | ")
+			cell, _, _ = strings.Cut(cell, " |")
+			if !strings.EqualFold(strings.Trim(cell, "`"), value) {
+				t.Errorf("the default of -%s is %s; docs/CONCENTRATOR.md says %q", name, value, cell)
 			}
 		}
 	}

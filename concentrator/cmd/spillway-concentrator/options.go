@@ -35,8 +35,8 @@ connections finish (a second one ends at once), USR1 logs the counters. Exit cod
 
 `
 
-// parseArgs reads the command line. Wrong options are described on stderr.
-func parseArgs(args []string, stderr io.Writer) (options, error) {
+// parseArgs reads the command line. -help is answered on help, with flag.ErrHelp.
+func parseArgs(args []string, help io.Writer) (options, error) {
 	var o options
 	c := &o.config
 	var secretFile, tokenFile string
@@ -48,7 +48,7 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.Func("deny-destinations", "`PREFIX`es to close; stronger than -allow-destinations", list(&c.DenyDestinations, parsePrefix))
 	f.StringVar(&secretFile, "cookie-secret", "", "ask clients for a cookie, made with the secret in `FILE` (16 octets or more): shows that an address is not spoofed")
 	f.DurationVar(&c.CookieLife, "cookie-life", 0, "change the cookies' key after this `time`; the last one stays good as long again (default 24h)")
-	f.StringVar(&tokenFile, "token", "", "clients must send the word in `FILE` as their cookie; it travels in clear")
+	f.StringVar(&tokenFile, "token", "", "clients must send the word in `FILE` as their cookie; it travels in clear. Not with -cookie-secret; without -allow-clients everybody may try")
 	f.IntVar(&c.MaxSessions, "max-sessions", 0, "`connections` at once (default 20000)")
 	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64 (default 16384)")
 	f.IntVar(&c.MaxPending, "max-pending", 0, "`connections` of one client that wait for a message or a server (default 8192)")
@@ -65,8 +65,8 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {
-		fmt.Fprint(stderr, usage)
-		f.SetOutput(stderr)
+		fmt.Fprint(help, usage)
+		f.SetOutput(help)
 		f.PrintDefaults()
 		return o, err
 	}

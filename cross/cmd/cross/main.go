@@ -6,10 +6,8 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,9 +105,6 @@ func (j job) table(folder string) error {
 			return err
 		}
 		took := time.Since(begin)
-		if err := j.byArch(t); err != nil {
-			return err
-		}
 		size, err := cross.Measure(j.binary(t))
 		if err != nil {
 			return err
@@ -135,21 +130,6 @@ func (j job) table(folder string) error {
 		return fmt.Errorf("over budget:\n  %s\n%s", strings.Join(over, "\n  "), j.builder.Blame(budget))
 	}
 	fmt.Println("all within budget")
-	return nil
-}
-
-// byArch lays a target's binary down under the name of each package architecture, where OpenWrt's build takes it from
-// (SPILLWAY_PREBUILT of openwrt/net/spillway/Makefile).
-func (j job) byArch(t cross.Target) error {
-	for _, arch := range t.Arches {
-		name := filepath.Join(j.out, "cross", "spillway-"+arch)
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := os.Link(j.binary(t), name); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -61,7 +61,7 @@ function general(m) {
 	flag(s, null, 'enabled', _('Enabled'), _('Nothing in the router changes before this is ticked and saved.'), '0');
 	choice(s, null, 'log_level', _('Log level'), null, [ [ 'info', _('Changes') ], [ 'warn', _('Warnings') ], [ 'error', _('Errors') ], [ 'debug', _('Everything') ] ]);
 	value(s, null, 'memory_limit', _('Memory limit'), _('For small routers; by default chosen from the memory there is.'), '24MiB',
-		matches(/^[0-9]+(KiB|MiB|GiB)$/, _('Write a limit such as 24MiB.')));
+		matches(/^(off|[0-9]+(B|KiB|MiB|GiB)?)$/, _('Write a limit such as 24MiB.')));
 
 	const l = m.section(form.NamedSection, 'lan', 'lan', _('Home network'));
 	const o = l.option(widgets.DeviceSelect, 'interfaces', _('Interfaces'), _('TCP connections of hosts behind these interfaces are bonded.'));
