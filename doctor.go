@@ -105,6 +105,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w.Door = func() doctor.Door { return door }
 	if w.Apart = h.steering != nil; w.Apart {
 		w.Strangers = h.strangers()
+		w.Join = probeJoinApart
 	}
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
@@ -145,7 +146,7 @@ func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs []
 	w.Remotes = nil
 	for i, u := range c.Concentrators {
 		for _, a := range addrs[i] {
-			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol})
+			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol, Cookie: u.Cookie})
 		}
 	}
 	var counters mptcp.Counters
