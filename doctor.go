@@ -7,7 +7,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
+	"spillway/ubus"
+	"spillway/ubus/netifd"
 )
 
 func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
@@ -40,15 +44,11 @@ func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []strin
 
 // doctorAlone examines the machine though no daemon runs, by the configuration.
 func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon error) error {
-	c, err := config.Load(file)
+	c, err := configAlone(file, uciFile)
 	if err != nil {
 		return errors.Join(noDaemon, usageError{err})
 	}
-	names := make([]string, len(c.Links))
-	for i, l := range c.Links {
-		names[i] = l.Device
-	}
-	m, err := linkmon.New(linkmonConfig(c, names), journal.Discard())
+	m, err := linkmon.New(linkmonConfig(c, devicesAlone(ctx, c)), journal.Discard())
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,36 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 		fmt.Fprintln(e.stdout, string(text))
 	}
 	return errors.New("no daemon runs; see FAIL above")
+}
+
+// configAlone is the configuration that the daemon would have: where nobody wrote a file in the usual place, OpenWrt's init script makes one of UCI.
+func configAlone(file, uciFile string) (*config.Config, error) {
+	c, err := config.Load(file)
+	if file == defaultConfig && errors.Is(err, fs.ErrNotExist) {
+		if text, e := os.ReadFile(uciFile); e == nil {
+			_, c, err = fromUCI(text, uciFile)
+		}
+	}
+	return c, err
+}
+
+// devicesAlone are the links' devices; netifd is asked for those that have its names.
+func devicesAlone(ctx context.Context, c *config.Config) []string {
+	var said netifd.State
+	if c.NeedsNetifd() {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		path := c.Daemon.Ubus
+		if path == "auto" {
+			path = ubus.Socket
+		}
+		if bus, err := ubus.Dial(ctx, path); err == nil {
+			defer bus.Close()
+			dump, _ := bus.Call(ctx, netifd.Object, "dump", nil) // without an answer their devices are not known, and that is said
+			said.Interfaces = netifd.ParseDump(dump)
+		}
+	}
+	return devicesOf(c.Links, said)
 }
 
 // doctor is the method: the machine, the daemon, and probes by each link.

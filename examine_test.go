@@ -4,8 +4,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +19,10 @@ import (
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/testbed/await"
+	"spillway/testbed/fakeubusd"
 	"spillway/testbed/netns"
+	"spillway/ubus"
+	"spillway/ubus/netifd"
 )
 
 // TestAConcentratorThatWantsACookieIsWell: what is configured, or what the concentrator hands out, is in the questions of an examination as it is
@@ -67,5 +74,56 @@ func TestAConcentratorThatWantsACookieIsWell(t *testing.T) {
 				t.Errorf("MPTCP kept: %v, %v", kept, err)
 			}
 		})
+	}
+}
+
+// TestWithoutADaemonNetifdIsAsked for the devices of links that have its names.
+func TestWithoutADaemonNetifdIsAsked(t *testing.T) {
+	dir := t.TempDir()
+	socket, file := filepath.Join(dir, "u"), filepath.Join(dir, "spillway.toml")
+	bus, err := fakeubusd.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	up := make(chan struct{}, 1)
+	go ubus.Run(t.Context(), socket, ubus.Options{OnConnect: func(*ubus.Conn) { up <- struct{}{} }, Objects: []ubus.Object{{Name: netifd.Object, Methods: []ubus.Method{
+		{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) {
+			return ubus.Msg{{Name: "interface", Value: []ubus.Msg{{{Name: "interface", Value: "wan"}, {Name: "up", Value: true}, {Name: "l3_device", Value: "lo"}}}}}, ubus.OK
+		}},
+	}}}})
+	await.Value(t, "netifd on the bus", up)
+	text := fmt.Sprintf("[daemon]\nubus = %q\n[lan]\ninterfaces = [\"lo\"]\n%s[[concentrator]]\naddress = \"192.0.2.1\"\nport = 5124\n", socket, twoByName)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out, stderr := call(t, "doctor", "-control", filepath.Join(dir, "none"), "-config", file)
+	for _, want := range []string{"FAIL  daemon: no daemon answers", "  link dsl/device: device lo is ", "FAIL  link lte/device: its device is not known"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("lacks %q:\n%s%s", want, out, stderr)
+		}
+	}
+}
+
+// TestWithoutADaemonTheConfigurationIsUCIs where nobody wrote a file for it.
+func TestWithoutADaemonTheConfigurationIsUCIs(t *testing.T) {
+	if _, err := os.Stat(defaultConfig); err == nil {
+		t.Skip("there is a " + defaultConfig)
+	}
+	const ours = "openwrt/uci/testdata/spillway"
+	if c, err := configAlone(defaultConfig, ours); err != nil || len(c.Links) != 2 || c.Links[0].Interface != "wan" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	wrong := filepath.Join(t.TempDir(), "spillway")
+	if err := os.WriteFile(wrong, []byte("config link 'lte'\n\toption quote '50GB'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := configAlone(defaultConfig, wrong); err == nil || !strings.Contains(err.Error(), "spillway.lte.quote: unknown option; did you mean quota?") {
+		t.Error(err)
+	}
+	for _, file := range []string{defaultConfig, "/nowhere.toml"} { // another file is meant as it is said
+		if _, err := configAlone(file, map[bool]string{true: "/nowhere", false: ours}[file == defaultConfig]); err == nil || !strings.Contains(err.Error(), file+": no such file") {
+			t.Error(err)
+		}
 	}
 }

@@ -24,13 +24,21 @@ func uciCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) er
 	if err != nil {
 		return fmt.Errorf("read UCI: %w", err)
 	}
-	out, err := uci.Import(bytes.NewReader(text), name)
+	out, _, err := fromUCI(text, name)
 	if err != nil {
 		return usageError{err}
 	}
-	if _, err := config.Parse(name, string(out)); err != nil {
-		return usageError{uci.Explain(out, name, err)}
-	}
 	_, err = e.stdout.Write(out)
 	return err
+}
+
+// fromUCI makes the configuration of UCI's text, as TOML and as values. Errors name section and option.
+func fromUCI(text []byte, name string) (toml []byte, c *config.Config, err error) {
+	if toml, err = uci.Import(bytes.NewReader(text), name); err != nil {
+		return nil, nil, err
+	}
+	if c, err = config.Parse(name, string(toml)); err != nil {
+		return nil, nil, uci.Explain(toml, name, err)
+	}
+	return toml, c, nil
 }
