@@ -18,6 +18,8 @@ import (
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
+	"spillway/ubus"
+	"spillway/ubus/netifd"
 )
 
 func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []string) error {
@@ -55,11 +57,7 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	if err != nil {
 		return errors.Join(noDaemon, usageError{err})
 	}
-	names := make([]string, len(c.Links))
-	for i, l := range c.Links {
-		names[i] = l.Device
-	}
-	m, err := linkmon.New(linkmonConfig(c, names), journal.Discard())
+	m, err := linkmon.New(linkmonConfig(c, devicesAlone(ctx, c)), journal.Discard())
 	if err != nil {
 		return err
 	}
@@ -89,6 +87,25 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	return errors.New("no daemon runs; see what failed above")
 }
 
+// devicesAlone are the links' devices; netifd is asked for those that have its names.
+func devicesAlone(ctx context.Context, c *config.Config) []string {
+	var said netifd.State
+	if c.NeedsNetifd() {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		path := c.Daemon.Ubus
+		if path == "auto" {
+			path = ubus.Socket
+		}
+		if bus, err := ubus.Dial(ctx, path); err == nil {
+			defer bus.Close()
+			dump, _ := bus.Call(ctx, netifd.Object, "dump", nil) // without an answer their devices are not known, and that is said
+			said.Interfaces = netifd.ParseDump(dump)
+		}
+	}
+	return devicesOf(c.Links, said)
+}
+
 // doctor is the method: the machine, the daemon, and probes by each link.
 func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w := doctor.System(ctx)
@@ -116,6 +133,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w.Door = func() doctor.Door { return door }
 	if w.Apart = h.steering != nil; w.Apart {
 		w.Strangers = h.strangers()
+		w.Join = probeJoinApart
 	}
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
@@ -156,7 +174,7 @@ func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs []
 	w.Remotes = nil
 	for i, u := range c.Concentrators {
 		for _, a := range addrs[i] {
-			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol})
+			w.Remotes = append(w.Remotes, doctor.Concentrator{Name: u.Name, Addr: a, Protocol: u.Protocol, Cookie: u.Cookie})
 		}
 	}
 	var counters mptcp.Counters

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ func addProbes(w *doctor.World) {
 		_, o, err := askInfo(l, c, mptcp.DialOptions{}, info)
 		return o.MPTCP, err
 	}
-	w.Join = func(from, l doctor.Link, c doctor.Concentrator) (bool, error) { return probeJoin(from, l, c) }
+	w.Join = func(from, l doctor.Link, c doctor.Concentrator) (bool, error) { return probeJoin(from, l, c, nil) }
 }
 
 // doctorWait bounds each probe.
@@ -79,8 +80,21 @@ func probeConnect(l doctor.Link, c doctor.Concentrator) (time.Duration, error) {
 	return took, nil
 }
 
-// askInfo sends a Convert Info, or another message, by a link and returns the answer and how the connection came out.
+// askInfo sends a Convert Info, or another message, by a link and returns the answer and how the connection came out. A concentrator that tells
+// a cookie is asked once more, with it.
 func askInfo(l doctor.Link, c doctor.Concentrator, o mptcp.DialOptions, message convert.Message) (*convert.Message, mptcp.Outcome, error) {
+	if c.Cookie != "" {
+		message.Cookie = []byte(c.Cookie)
+	}
+	m, out, err := askOnce(l, c, o, message)
+	if told, ok := errors.AsType[*convert.Error](err); ok && message.Cookie == nil && told.Cookie() != nil {
+		message.Cookie = told.Cookie()
+		return askOnce(l, c, o, message)
+	}
+	return m, out, err
+}
+
+func askOnce(l doctor.Link, c doctor.Concentrator, o mptcp.DialOptions, message convert.Message) (*convert.Message, mptcp.Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
 	defer cancel()
 	o.Local, o.Device = l.Addr(c.Addr.Addr()), l.Device
@@ -167,8 +181,25 @@ func probePathMTU(l doctor.Link, c doctor.Concentrator) (int, error) {
 	return int(info.Pmtu), nil
 }
 
-// probeJoin begins a connection on one link and waits for its subflow on another, which the path manager makes.
-func probeJoin(from, l doctor.Link, c doctor.Concentrator) (bool, error) {
+// probeJoinApart is probeJoin where the daemon makes the subflows, and of the relay's connections alone.
+func probeJoinApart(from, l doctor.Link, c doctor.Concentrator) (bool, error) {
+	return probeJoin(from, l, c, func(token uint32) error {
+		device, err := net.InterfaceByName(l.Device)
+		if err != nil {
+			return err
+		}
+		pm, ok, err := mptcp.OpenPathManager()
+		if err != nil || !ok {
+			return errors.Join(err, errors.New("no path manager"))
+		}
+		defer pm.Close()
+		return pm.CreateSubflow(token, mptcp.Endpoint{ID: 1, Addr: l.Addr(c.Addr.Addr()), IfIndex: device.Index}, c.Addr)
+	})
+}
+
+// probeJoin begins a connection on one link and waits for its subflow on another. join makes it, when that is possible; nil: the kernel's path
+// manager does.
+func probeJoin(from, l doctor.Link, c doctor.Concentrator, join func(token uint32) error) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
 	defer cancel()
 	conn, err := mptcp.Dial(ctx, c.Addr, mptcp.DialOptions{Local: from.Addr(c.Addr.Addr()), Device: from.Device})
@@ -195,10 +226,18 @@ func probeJoin(from, l doctor.Link, c doctor.Concentrator) (bool, error) {
 			return false, err
 		}
 		for i := range all {
-			if s := &all[i]; s.Token == in.Token && s.Local.Addr().Unmap() == l.Addr(c.Addr.Addr()) {
-				if s.Established {
-					return true, nil
+			switch s := &all[i]; {
+			case s.Token != in.Token:
+			case s.Local.Addr().Unmap() != l.Addr(c.Addr.Addr()):
+				if s.Established && join != nil {
+					if err := join(in.Token); err != nil {
+						return false, err
+					}
+					join = nil
 				}
+			case s.Established:
+				return true, nil
+			default:
 				tried = true
 			}
 		}

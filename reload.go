@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"spillway/config"
@@ -38,6 +39,9 @@ func (h *house) reload(ctx context.Context) (*Reloaded, error) {
 	default:
 	}
 	h.log.Info("configuration reloaded", "file", h.file)
+	if len(answer.NeedRestart) > 0 { // a signal has nobody to tell
+		h.log.Warn("what changed here applies at the next start of the daemon", "keys", strings.Join(answer.NeedRestart, " "))
+	}
 	return answer, nil
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"os"
@@ -224,6 +225,27 @@ func (h *house) serve(t *testing.T) {
 			}
 		}
 	}()
+}
+
+// TestAReloadBySignalTellsTheLogWhatWaits: LuCI and UCI reload by a signal, which nobody answers.
+func TestAReloadBySignalTellsTheLogWhatWaits(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.serve(t)
+	var log bytes.Buffer
+	h.log, h.file = journal.New(&log, journal.Info), filepath.Join(t.TempDir(), "spillway.toml")
+	rest := "[lan]\ninterfaces = [\"br-lan\"]\n[[concentrator]]\naddress = \"192.0.2.1\"\nport = 5124\n"
+	for _, more := range []string{"", "[policy]\npath_manager = \"user\"\n[numbers]\ntable = 8000\n"} {
+		if err := os.WriteFile(h.file, []byte(twoByName+rest+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log.Reset()
+		if _, err := h.reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(log.String(), `keys="numbers policy.path_manager"`); told != (more != "") {
+			t.Errorf("told: %v, of %q:\n%s", told, more, log.String())
+		}
+	}
 }
 
 // TestTheFileThatWasReadLastIsInForce: a signal and a command may ask for a reload at once, and the file be replaced between.

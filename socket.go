@@ -171,7 +171,7 @@ func dialControl(path string) (*client, error) {
 		return nil, fmt.Errorf("the control socket %s is root's: try again as root", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s (%w); is it running? start it with: spillway run", path, err)
+		return nil, fmt.Errorf("no daemon answers at %s (%w); is it running? start it with: spillway run, on OpenWrt: service spillway start", path, err)
 	}
 	return &client{c, bufio.NewReader(c), patience}, nil
 }

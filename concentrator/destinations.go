@@ -56,17 +56,18 @@ type destinations struct {
 // unspecified address never are.
 func (d *destinations) judge(a netip.Addr) verdict {
 	a = a.Unmap() // as convert.Parse has it; but a mapped address would be in none of the prefixes
+	inner, wraps := embedded(a)
 	switch {
 	case convert.Forbidden(a) && !(a.IsLoopback() && within(d.allow, a)):
 		return malformed
-	case within(d.deny, a):
+	case within(d.deny, a) || wraps && within(d.deny, inner):
 		return closed
 	case within(d.allow, a):
 		return open
 	case within(closedByDefault, a) || d.own.has(a):
 		return closed
 	}
-	if inner, ok := embedded(a); ok {
+	if wraps {
 		return d.judge(inner)
 	}
 	return open
@@ -106,14 +107,17 @@ func (o *ownAddresses) has(a netip.Addr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.addrs == nil || time.Since(o.read) > ownLife {
-		o.addrs, o.read = interfaceAddrs(), time.Now()
+		if now, err := interfaceAddrs(); err == nil {
+			o.addrs, o.read = now, time.Now()
+		} // else those of before hold: clients can use up the descriptors that it takes to list them
 	}
 	return o.addrs[a]
 }
 
-func interfaceAddrs() map[netip.Addr]bool {
+// interfaceAddrs lists this host's addresses. What can't be listed isn't known as ours; the prefixes still hold.
+func interfaceAddrs() (map[netip.Addr]bool, error) {
+	list, err := net.InterfaceAddrs()
 	all := map[netip.Addr]bool{}
-	list, _ := net.InterfaceAddrs() // what can't be listed isn't known as ours; the prefixes still hold
 	for _, ifa := range list {
 		if n, ok := ifa.(*net.IPNet); ok {
 			if a, ok := netip.AddrFromSlice(n.IP); ok {
@@ -121,5 +125,5 @@ func interfaceAddrs() map[netip.Addr]bool {
 			}
 		}
 	}
-	return all
+	return all, err
 }

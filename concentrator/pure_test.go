@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/convert"
 	"spillway/mptcp"
 )
@@ -31,6 +33,12 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("%s: %v, want %v", a, got, want)
 		}
 	}
+	barred := &destinations{allow: prefixes("0.0.0.0/0", "::/0"), deny: prefixes("203.0.113.0/24")}
+	for a, want := range map[string]verdict{"203.0.113.1": closed, "64:ff9b::cb00:7101": closed, "2002:cb00:7101::1": closed, "64:ff9b::a00:1": open} {
+		if got := barred.judge(netip.MustParseAddr(a)); got != want {
+			t.Errorf("everything allowed but one prefix, %s: %v, want %v", a, got, want)
+		}
+	}
 	all := &destinations{allow: prefixes("0.0.0.0/0", "::/0")}
 	for a, want := range map[string]verdict{"127.0.0.1": open, "10.0.0.1": open, "::1": open, "224.0.0.1": malformed, "0.0.0.0": malformed} {
 		if got := all.judge(netip.MustParseAddr(a)); got != want {
@@ -49,8 +57,32 @@ func TestOwnAddressesAreClosed(t *testing.T) {
 	if got := d.judge(own.Next()); got != open {
 		t.Errorf("the neighbour: %v", got)
 	}
-	if !interfaceAddrs()[netip.MustParseAddr("127.0.0.1")] {
-		t.Error("loopback isn't among the host's addresses")
+	if all, err := interfaceAddrs(); err != nil || !all[netip.MustParseAddr("127.0.0.1")] {
+		t.Errorf("loopback isn't among the host's addresses: %v", err)
+	}
+}
+
+// A host that is out of descriptors, as clients can make it, can't list its addresses. Those that it had stay closed.
+func TestOwnAddressesStayClosedWhileTheyCannotBeListed(t *testing.T) {
+	var usual unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	own := netip.MustParseAddr("198.51.100.7")
+	d := &destinations{}
+	d.own.addrs, d.own.read = map[netip.Addr]bool{own: true}, time.Now().Add(-time.Hour)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: usual.Max}); err != nil {
+		t.Fatal(err)
+	}
+	got := d.judge(own)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	if got != closed {
+		t.Errorf("own address: %v", got)
+	}
+	if d.judge(own); d.own.addrs[own] {
+		t.Error("an address that is no longer the host's stays closed for ever")
 	}
 }
 

@@ -174,8 +174,8 @@ func (ses *session) await(ctx context.Context, b *begun) *net.TCPConn {
 	server, err := engine.ConnOf(b.server)
 	if err == nil {
 		wanted, enough := whileWanted(ctx, ses.client)
+		server.SetWriteDeadline(b.at.Add(ses.s.cfg.DialTimeout)) // before the other, which may come at once
 		stop := context.AfterFunc(wanted, func() { server.SetWriteDeadline(time.Unix(1, 0)) })
-		server.SetWriteDeadline(b.at.Add(ses.s.cfg.DialTimeout))
 		err = whyNot(wanted, whenConnected(server))
 		stop()
 		enough()

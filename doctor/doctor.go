@@ -10,6 +10,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -126,6 +127,14 @@ func ok(format string, a ...any) Result { return Result{Status: OK, What: fmt.Sp
 
 func skip(format string, a ...any) Result {
 	return Result{Status: Skip, What: fmt.Sprintf(format, a...)}
+}
+
+// tooLate tells of a command that was ended because it took too long, as on a busy machine: what it was to find out is not known.
+func tooLate(err error) (Result, bool) {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return Result{}, false
+	}
+	return skip("not known, as the machine is busy: %v", err), true
 }
 
 func fail(what, remedy, command string) Result {

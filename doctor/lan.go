@@ -55,6 +55,9 @@ func checkFirewall(w *World) Result {
 		return skip("nft is not asked in this run")
 	}
 	chain, err := w.Run("nft", "list", "chain", "inet", "fw4", "input")
+	if r, late := tooLate(err); late {
+		return r
+	}
 	if err != nil {
 		return ok("OpenWrt's firewall is not there")
 	}

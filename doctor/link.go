@@ -29,10 +29,8 @@ func link(l Link) []Node {
 	}
 }
 
-func checkDevice(w *World, l Link) Result {
+func checkDevice(_ *World, l Link) Result {
 	switch {
-	case l.Device == "" && w.Door == nil:
-		return skip("netifd names its device, and the daemon, which would ask, does not run")
 	case l.Device == "":
 		return fail("its device is not known", "Give the link a device, or a logical interface that netifd knows and has brought up.", "ubus call network.interface dump")
 	case !l.Present:

@@ -131,10 +131,12 @@ func number(w *World, path string) (uint64, error) {
 func checkMPTCP(w *World) Result {
 	v, err := sysctl(w, "net/mptcp/enabled")
 	switch {
-	case err != nil || v == "1" && !w.Features.MPTCP:
+	case err != nil:
 		return fail("this kernel has no MPTCP", "Use a build whose kernel has CONFIG_MPTCP (OpenWrt: all but the smallest targets); docs/OPENWRT.md has a table.", "cat /proc/sys/net/mptcp/enabled")
 	case v != "1":
 		return fail("MPTCP is switched off (net.mptcp.enabled = "+v+")", "Switch it on, and start Spillway again.", "sysctl -w net.mptcp.enabled=1")
+	case !w.Features.MPTCP:
+		return fail("MPTCP is on, but was off when Spillway started", "Start Spillway again.", "/etc/init.d/spillway restart")
 	}
 	return ok("the kernel has MPTCP and it is on")
 }
@@ -273,7 +275,11 @@ func checkTproxy(w *World) Result {
 	if w.NftCheck == nil {
 		return skip("nft is not asked in this run")
 	}
-	if err := w.NftCheck(tproxyRuleset); err != nil {
+	err := w.NftCheck(tproxyRuleset)
+	if r, late := tooLate(err); late {
+		return r
+	}
+	if err != nil {
 		return fail(fmt.Sprintf("the kernel refuses a rule with tproxy, socket, fib, limit or the MPTCP option: %v", err),
 			"Install the kernel modules for nft's tproxy, socket and fib.", "opkg install kmod-nft-tproxy kmod-nft-socket kmod-nft-fib || apk add kmod-nft-tproxy kmod-nft-socket kmod-nft-fib")
 	}
@@ -290,10 +296,15 @@ const queueRuleset = `table inet spillway_doctor {
 `
 
 func checkQueue(w *World) Result {
-	switch {
-	case w.NftCheck == nil:
+	if w.NftCheck == nil {
 		return skip("nft is not asked in this run")
-	case w.NftCheck(queueRuleset) == nil:
+	}
+	err := w.NftCheck(queueRuleset)
+	if r, late := tooLate(err); late {
+		return r
+	}
+	switch {
+	case err == nil:
 		return ok("the kernel can hold a SYN until its server has answered (relay.faithful)")
 	case !w.Faithful:
 		return ok("the kernel has no packet queue; only relay.faithful needs one")

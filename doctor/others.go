@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,28 +21,38 @@ func others() []Node {
 	}
 }
 
-// option is the value of the first option of this name in a UCI file; ok is false when there is no such file.
-func option(w *World, file, name string) (value string, ok bool) {
+// options are the values of all options of this name in a UCI file, in the order of its sections; ok is false when there is no such file.
+func options(w *World, file, name string) (values []string, ok bool) {
 	b, err := w.ReadFile("/etc/config/" + file)
 	if err != nil {
-		return "", false
+		return nil, false
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) >= 3 && f[0] == "option" && strings.Trim(f[1], `'"`) == name {
-			return strings.Trim(f[2], `'"`), true
+			values = append(values, strings.Trim(f[2], `'"`))
 		}
 	}
-	return "", true
+	return values, true
+}
+
+// option is the value in the first section that has it: of the files that are asked it is the one that counts.
+func option(w *World, file, name string) (value string, ok bool) {
+	values, ok := options(w, file, name)
+	if len(values) == 0 {
+		return "", ok
+	}
+	return values[0], ok
 }
 
 // enabled tells whether a UCI file has an option switched on: "option enabled '1'".
 func enabled(w *World, file, name string) bool {
-	switch value, _ := option(w, file, name); value {
-	case "1", "on", "true", "yes", "enabled":
-		return true
-	}
-	return false
+	value, _ := option(w, file, name)
+	return isOn(value)
+}
+
+func isOn(value string) bool {
+	return slices.Contains([]string{"1", "on", "true", "yes", "enabled"}, value)
 }
 
 // checkNumbers looks for others on our marks, tables, priorities and endpoint ids: in the kernel, and in what mwan3 and pbr are
@@ -90,7 +101,8 @@ func checkPbr(w *World) Result {
 }
 
 func checkSqm(w *World) Result {
-	if starts(w, "sqm") && enabled(w, "sqm", "enabled") {
+	queues, _ := options(w, "sqm", "enabled") // each has its own; the package comes with one that is off
+	if starts(w, "sqm") && slices.ContainsFunc(queues, isOn) {
 		return warn("sqm shapes an interface", "It is good for latency, but what it lets through is the capacity: give its rates as down_kbit and up_kbit of the link.", "tc qdisc show")
 	}
 	return ok("sqm is not at work")

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,7 +23,7 @@ type healthy struct {
 	tokenless uint64 // of 10,000 other connections
 }
 
-var errTest = errors.New("connection timed out")
+var errTest, errLate = errors.New("connection timed out"), fmt.Errorf("nft: %w: ", context.DeadlineExceeded)
 
 // fw4Input is the chain of OpenWrt's firewall as `nft list chain` has it, and ourAccept what the package puts into it.
 const (
@@ -160,6 +161,7 @@ var scenarios = []struct {
 	{"no conntrack", func(h *healthy) { delete(h.files, "/proc/sys/net/netfilter/nf_conntrack_max") }, "machine/conntrack", OK, "tracks no connections"},
 	{"kernel without MPTCP", func(h *healthy) { delete(h.files, "/proc/sys/net/mptcp/enabled") }, "machine/mptcp", Fail, "no MPTCP"},
 	{"MPTCP switched off", func(h *healthy) { h.files["/proc/sys/net/mptcp/enabled"] = "0\n" }, "machine/mptcp", Fail, "switched off"},
+	{"MPTCP was off when the daemon started", func(h *healthy) { h.Features.MPTCP = false }, "machine/mptcp", Fail, "was off when Spillway started"},
 	{"few tokens", func(h *healthy) { h.tokenless = 200 }, "machine/mptcp tokens", Warn, "200 of 10200 connections"},
 	{"no tokens", func(h *healthy) { h.tokenless = 4000 }, "machine/mptcp tokens", Fail, "4000 of 14000"},
 	{"tokens not known", func(h *healthy) { h.Counter = nil }, "machine/mptcp tokens", Skip, "can't be read"},
@@ -189,6 +191,19 @@ var scenarios = []struct {
 	{"another reader of the queue", func(h *healthy) {
 		h.Faithful, h.Held = true, func() error { return errors.New("operation not permitted") }
 	}, "lan/held SYNs", Fail, "not held"},
+	{"too busy for tproxy", func(h *healthy) { h.NftCheck = func(string) error { return errLate } }, "machine/tproxy", Skip, "busy"},
+	{"too busy for the queue", func(h *healthy) {
+		h.Faithful, h.NftCheck = true, func(s string) error {
+			if strings.Contains(s, "queue") {
+				return errLate
+			}
+			return nil
+		}
+	}, "machine/queue", Skip, "busy"},
+	{"too busy for the firewall", func(h *healthy) {
+		h.Run = func(string, ...string) (string, error) { return "", errLate }
+	}, "lan/firewall", Skip, "busy"},
+	{"too busy for routes", func(h *healthy) { h.Route = func(_, _ netip.Addr) (string, error) { return "", errLate } }, "link dsl/source route", Skip, "busy"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
 	{"LAN bridge is missing", func(h *healthy) { delete(h.files, "/sys/class/net/br-lan/flags") }, "lan/br-lan", Fail, "does not exist"},
@@ -200,7 +215,6 @@ var scenarios = []struct {
 
 	{"PPP is not up", func(h *healthy) { h.Links[0].Present = false }, "link dsl/device", Fail, "device pppoe-wan does not exist"},
 	{"interface without device", func(h *healthy) { h.Links[0].Device = "" }, "link dsl/device", Fail, "not known"},
-	{"interface, and no daemon that would ask netifd", func(h *healthy) { h.Links[0].Device, h.Door = "", nil }, "link dsl/device", Skip, "does not run"},
 	{"device off", func(h *healthy) { h.Links[1].Up = false }, "link lte/device", Fail, "switched off"},
 	{"no sync", func(h *healthy) { h.Links[0].Carrier = false }, "link dsl/carrier", Fail, "no carrier"},
 	{"no lease", func(h *healthy) { h.Links[0].Addr4 = netip.Addr{} }, "link dsl/address", Fail, "no usable address"},
@@ -259,6 +273,14 @@ var scenarios = []struct {
 		h.rc = []string{"sqm"}
 		h.files["/etc/config/sqm"] = "config queue\n\toption enabled '1'\n"
 	}, "others/sqm", Warn, "shapes"},
+	{"sqm on its second queue", func(h *healthy) {
+		h.rc = []string{"sqm"}
+		h.files["/etc/config/sqm"] = "config queue 'eth1'\n\toption enabled '0'\n\nconfig queue 'dsl'\n\toption enabled '1'\n"
+	}, "others/sqm", Warn, "shapes"},
+	{"sqm on none of its queues", func(h *healthy) {
+		h.rc = []string{"sqm"}
+		h.files["/etc/config/sqm"] = "config queue 'eth1'\n\toption enabled '0'\n"
+	}, "others/sqm", OK, "not at work"},
 	{"a firewall that counts relayed SYNs", func(h *healthy) {
 		h.Run = func(string, ...string) (string, error) { return fmt.Sprintf(fw4Input, ""), nil }
 	}, "lan/firewall", Fail, "flood"},

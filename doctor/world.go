@@ -91,6 +91,7 @@ type Concentrator struct {
 	Name     string // as configured
 	Addr     netip.AddrPort
 	Protocol string // convert, socks5, socks4a, transparent
+	Cookie   string // of convert: what it wants to see in each message; "": what it tells us, if anything
 }
 
 // Door is the state of the relay's listening sockets.

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"spillway/mptcp"
 	"spillway/testbed/linkemu"
+	"spillway/testbed/netns"
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -123,5 +125,44 @@ func TestDoctorNamesRealFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		healthy("the end of " + f.check)
+	}
+}
+
+// TestDoctorFindsNothingWhereConnectionsAreTreatedApart: there the kernel adds no subflow by itself, and the daemon only to the relay's.
+func TestDoctorFindsNothingWhereConnectionsAreTreatedApart(t *testing.T) {
+	if !mptcp.Probe().Apart {
+		netns.Missing(t, "subflows made by the userspace path manager keep no flag and no device (Linux 6.12)")
+	}
+	links := world.Two()
+	links[1].Role = "primary"
+	w := world.New(t, world.Config{Links: links, Settings: world.Settings{Policy: map[string]string{"path_manager": `"user"`}}})
+	if err := (scenario.Scenario{}).Ready(w); err != nil {
+		t.Fatal(err)
+	}
+	var bad, joins []string
+	err := world.WaitFor("", time.Minute, func() bool {
+		answer, err := w.Router.Control("doctor", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Checks []struct{ Name, Result, What string }
+		}
+		if err := json.Unmarshal(answer, &d); err != nil {
+			t.Fatal(err)
+		}
+		bad, joins = nil, nil
+		for _, c := range d.Checks {
+			if c.Result == "fail" {
+				bad = append(bad, c.Name+": "+c.What)
+			}
+			if strings.HasSuffix(c.Name, "/join") && c.Result == "ok" {
+				joins = append(joins, c.Name)
+			}
+		}
+		return len(bad) == 0 && len(joins) == 2
+	})
+	if err != nil {
+		t.Errorf("doctor says %q; joins that are well: %q", bad, joins)
 	}
 }

@@ -177,6 +177,19 @@ func TestPagesInChromium(t *testing.T) {
 	b.run(t, harness(t), "")
 }
 
+// TestAnswersReachThePages needs no browser, only node.
+func TestAnswersReachThePages(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		netns.Missing(t, "needs node (Debian package nodejs)")
+	}
+	cmd := exec.Command(node, "--test", "--test-reporter=spec", "api.test.mjs")
+	cmd.Env = append(os.Environ(), "URL="+harness(t))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // browser is what drives pages: node, and the Chromium that it drives.
 type browser struct{ node, chromium string }
 

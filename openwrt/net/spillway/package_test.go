@@ -178,6 +178,27 @@ func TestInvalidConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 	}
 }
 
+// A file that is wrong where it should say so (a quote without end, a global section without its name) says neither on nor off. That is no reason
+// to stop a daemon without a word.
+func TestAFileThatDoesNotSayWhetherItIsOn(t *testing.T) {
+	dir := fakeProgram(t, "echo \"/etc/config/spillway: line 3: quote ' without end\" >&2; exit 2")
+	for _, what := range []string{"start_service", "reload_service"} {
+		out := script(t, procd+what+" || echo failed", "DIR="+dir)
+		if !strings.Contains(out, "log: /etc/config/spillway: line 3") || !strings.Contains(out, "failed") || strings.Contains(out, "param") {
+			t.Errorf("%s:\n%s", what, out)
+		}
+		if out := script(t, procd+what+" || echo failed", "DIR="+dir, "UCI_enabled=0"); out != "" {
+			t.Errorf("%s, switched off:\n%s", what, out)
+		}
+	}
+	dir = fakeProgram(t, "echo '[lan]'")
+	for _, what := range []string{"start_service", "reload_service"} {
+		if out := script(t, procd+what+" || echo failed", "DIR="+dir); out != "" {
+			t.Errorf("%s of a file that is right, and does not switch it on:\n%s", what, out)
+		}
+	}
+}
+
 func TestMemoryLimitByTheMemoryThereIs(t *testing.T) {
 	meminfo := filepath.Join(t.TempDir(), "meminfo")
 	for total, want := range map[string]string{"60120": "24MiB\n", "122880": "48MiB\n", "250000": "96MiB\n", "510000": "", "0": ""} {

@@ -64,12 +64,12 @@ function pipe(link, place, colour) {
 	const group = svg('g', { 'data-link': link.name }, joints.concat(down.nodes, up.nodes, [ name, state ]));
 	return {
 		node: group,
-		update: function(l) {
+		update: function(l, mode) {
 			const carries = l.state == 'first' || l.state == 'active' || l.state == 'draining';
 			group.setAttribute('class', carries ? 'sw-pipe' : (l.usable ? 'sw-pipe sw-idle' : 'sw-pipe sw-dead'));
 			group.setAttribute('data-down', Math.round(l.down_bps));
 			draw.text(name, l.name + ' · ' + words.role(l.role));
-			draw.text(state, l.usable ? words.state(l.state) : (l.carrier ? _('Not usable') : _('No carrier')));
+			draw.text(state, l.usable || l.carrier ? words.link(l, mode) : _('No carrier'));
 			const cap = l.capacity || {};
 			down.fill(share(l.down_bps, cap.down_bps, l.down_peak_bps), '↓ ' + figure(l.down_bps, cap.down_bps));
 			up.fill(share(l.up_bps, cap.up_bps, l.up_peak_bps), '↑ ' + figure(l.up_bps, cap.up_bps));
@@ -143,7 +143,7 @@ return baseclass.extend({
 					build(s, width);
 					built = key;
 				}
-				links.forEach(function(l) { pipes[l.name].update(l); });
+				links.forEach(function(l) { pipes[l.name].update(l, s.mode); });
 				draw.text(homeNote, _('%d connections').format(s.sessions || 0));
 				const c = (s.concentrators || []).filter(function(c) { return c.state == 'up'; })[0] || (s.concentrators || [])[0];
 				draw.text(farName, c ? c.name : _('Concentrator'));

@@ -76,6 +76,16 @@ return baseclass.extend({
 		return states()[state] || state || '–';
 	},
 
+	/* A link's state. Active is overflow only where the links have an order, and resting it carries nothing. */
+	link: function(l, mode) {
+		if (!l.usable)
+			return _('Not usable');
+		if (l.resting)
+			return _('Resting');
+		const equal = l.role == 'primary' || mode == 'bond';
+		return this.state(l.state == 'active' && equal ? 'first' : l.state);
+	},
+
 	role: function(role) {
 		return { primary: _('Primary'), overflow: _('Overflow'), backup: _('Backup'), off: _('Off') }[role] || role;
 	},

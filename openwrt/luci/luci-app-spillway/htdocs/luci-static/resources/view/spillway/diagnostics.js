@@ -34,6 +34,8 @@ function wrong(checks, result) {
 }
 
 function summary(answer) {
+	if (answer.late)
+		return E('div', { 'class': 'alert-message warning' }, _('The examination takes longer than this page waits for it. In a shell it has the time: spillway doctor'));
 	if (answer.ok == null)
 		return E('div', { 'class': 'alert-message warning' }, _('Spillway does not answer: it is not running, or switched off under Settings. The system log tells more: logread -e spillway'));
 	const checks = answer.checks || [];

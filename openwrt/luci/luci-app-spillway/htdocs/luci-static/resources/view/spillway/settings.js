@@ -176,7 +176,7 @@ function rules(m) {
 	const name = value(s, 'match', 'name', _('Name'), null, 'voip');
 	name.rmempty = false;
 	name.cfgvalue = function(section) { /* a section written by hand may have its name in its head */
-		return uci.get('spillway', section, 'name') || (/^(cfg|new)/.test(section) ? null : section);
+		return uci.get('spillway', section, 'name') || (uci.get('spillway', section, '.anonymous') ? null : section);
 	};
 	choice(s, 'match', 'action', _('Action'), null, [
 		[ 'bypass', _('Go out directly') ], [ 'primary', _('Primary link only') ], [ 'bond', _('All links at once') ],

@@ -82,8 +82,8 @@ function card(link, colour) {
 	return {
 		node: E('div', { 'class': 'sw-card', 'data-link': link.name, 'style': 'border-top-color:' + colour }, [
 			E('div', { 'class': 'sw-head' }, [ E('b', {}, [ link.name ]), state ]), why, graph.node, facts, bar.node ]),
-		update: function(l, samples) {
-			state.replaceChildren(badge(l.usable ? l.state : 'dead', l.usable ? words.state(l.state) : _('Not usable')));
+		update: function(l, samples, mode) {
+			state.replaceChildren(badge(l.usable ? l.state : 'dead', words.link(l, mode)));
 			draw.text(why, l.why || '');
 			graph.update(samples, l.capacity);
 			const cap = l.capacity || {};
@@ -128,7 +128,7 @@ function cards(history) {
 				box.replaceChildren.apply(box, links.map(function(l) { return all[l.name].node; }));
 				built = key;
 			}
-			links.forEach(function(l) { all[l.name].update(l, history.of(l.name)); });
+			links.forEach(function(l) { all[l.name].update(l, history.of(l.name), s.mode); });
 		}
 	};
 }

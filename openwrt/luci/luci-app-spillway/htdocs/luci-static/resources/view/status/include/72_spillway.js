@@ -7,13 +7,13 @@
 
 /* The box on the Overview page: the sentence, and a row for each link. */
 
-function row(l, links) {
+function row(l, links, mode) {
 	const cap = l.capacity && l.capacity.down_bps > 0 ? l.capacity.down_bps : l.down_peak_bps;
 	const share = cap > 0 ? Math.min(100, 100 * l.down_bps / cap) : 0;
 	return E('tr', { 'class': 'tr' }, [
 		E('td', { 'class': 'td left', 'width': '33%', 'style': 'white-space:nowrap' }, [ l.name + ' (' + words.role(l.role) + ')' ]),
 		E('td', { 'class': 'td left' }, [
-			E('div', {}, [ (l.usable ? words.state(l.state) : _('Not usable')) + ' · ↓ ' + words.rate(l.down_bps) + ' ↑ ' + words.rate(l.up_bps) ]),
+			E('div', {}, [ words.link(l, mode) + ' · ↓ ' + words.rate(l.down_bps) + ' ↑ ' + words.rate(l.up_bps) ]),
 			E('div', { 'class': 'sw-bar' }, E('i', { 'style': 'width:' + share.toFixed(1) + '%;background:' + draw.colour(links, l.name) }))
 		])
 	]);
@@ -31,7 +31,7 @@ return baseclass.extend({
 		return E('div', { 'class': 'sw' }, [
 			E('link', { 'rel': 'stylesheet', 'href': L.resource('spillway/style.css') }),
 			E('p', {}, [ E('b', {}, words.state(s.state)), ': ', s.why || '' ]),
-			E('table', { 'class': 'table' }, links.map(function(l) { return row(l, links); }))
+			E('table', { 'class': 'table' }, links.map(function(l) { return row(l, links, s.mode); }))
 		]);
 	}
 });
