@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/journal"
 	"spillway/testbed/accept"
 )
 
@@ -311,6 +313,45 @@ func TestDoorIsClosedWhileSomethingHasRunOut(t *testing.T) {
 	r.runOut(unix.EMFILE)
 	until(t, "the door to open again", func() bool { return r.Stats().DoorOpen })
 }
+
+// A door that cannot be opened is tried each second, however often something else changes meanwhile; and who wants to know of doors is told.
+func TestDoorIsTriedOnceASecond(t *testing.T) {
+	var tries lines
+	var told atomic.Int64
+	r, err := New(Config{Upstreams: upstreams(newFake(t, accepted))}, journal.New(&tries, journal.Warn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, r)
+	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := r.OpenDoor(endpoint(taken.Addr()).Port(), 0); !errors.Is(err, unix.EADDRINUSE) {
+		t.Skip("needs CAP_NET_ADMIN for transparent sockets: ", err)
+	}
+	const changes = 100
+	for range changes {
+		r.changed()
+	}
+	time.Sleep(3500 * time.Millisecond)
+	if n := tries.Load() - changes; n < 1 || n > 4 {
+		t.Errorf("tried %d times within 3.5 s", n)
+	}
+	r.OnState(func() {
+		if r.Stats().DoorOpen {
+			told.Add(1)
+		}
+	})
+	taken.Close()
+	until(t, "somebody is told that the door is open", func() bool { return told.Load() > 0 })
+}
+
+// lines counts what is written.
+type lines struct{ atomic.Int64 }
+
+func (n *lines) Write(b []byte) (int, error) { n.Add(1); return len(b), nil }
 
 func TestRanOut(t *testing.T) {
 	call := func(name string, e error) error { return &net.OpError{Op: "dial", Err: os.NewSyscallError(name, e)} }
