@@ -260,6 +260,44 @@ func TestConfigurationIsReplacedWithoutHarm(t *testing.T) {
 	}
 }
 
+// What is known of a converter outlives other preferences, and its addresses in another order, as a name server gives them.
+func TestWhatIsKnownOutlivesPreferences(t *testing.T) {
+	f, g := newFake(t, accepted), newFake(t, accepted)
+	u := Upstream{Name: "c", Addrs: []netip.AddrPort{f.addr, g.addr}, FastOpen: "never"}
+	r := newRelay(t, Config{Upstreams: []Upstream{u}})
+	c := lanDial(t, r, server)
+	until(t, "the connection", func() bool { return r.Stats().Established == 1 })
+	known := r.settings.Load().upstreams[0]
+	known.setCookie([]byte("cookie"))
+	known.failures.Add(3)
+	ctx, leave := known.enlist() // one that waits for its answer
+	defer leave()
+	for _, change := range []func(){func() { u.Priority = 1 }, func() { u.Weight = 7 }, func() { u.FastOpen = "auto" },
+		func() { u.Addrs = []netip.AddrPort{g.addr, f.addr} }} {
+		change()
+		if err := r.SetConfig(Config{Upstreams: []Upstream{u}}); err != nil {
+			t.Fatal(err)
+		}
+		if st := r.Upstreams()[0]; st.Sessions != 1 || st.Failures != 3 || !st.Cookie || st.Addrs[0] != u.Addrs[0] {
+			t.Errorf("%+v", st)
+		}
+	}
+	r.settings.Load().upstreams[0].rest(time.Hour, errSilent)
+	if ctx.Err() == nil {
+		t.Error("one that waited for its answer before was not told that it is out")
+	}
+	c.CloseWrite()
+	io.ReadAll(c)
+	until(t, "its end", func() bool { return r.Upstreams()[0].Sessions == 0 })
+	u.Addrs = u.Addrs[:1]
+	if err := r.SetConfig(Config{Upstreams: []Upstream{u}}); err != nil {
+		t.Fatal(err)
+	}
+	if st := r.Upstreams()[0]; !st.Up || st.Cookie {
+		t.Errorf("another converter, and its predecessor's is believed of it: %+v", st)
+	}
+}
+
 func TestListenersAreHandedOver(t *testing.T) {
 	f := newFake(t, accepted)
 	old := newRelay(t, Config{Upstreams: upstreams(f)})
