@@ -201,6 +201,7 @@ func TestReactions(t *testing.T) {
 		{unix.ECONNRESET, true, never, false},
 		{io.ErrUnexpectedEOF, true, never, false},
 		{errSilent, false, otherLink, false},
+		{errSilent, true, never, false},
 		{unix.ENETUNREACH, false, otherLink, false},
 		{unix.ENETUNREACH, true, never, false},
 		{&nonsense{convert.ErrMagic}, false, otherLink, false},

@@ -213,7 +213,7 @@ func (d *pending) giveUp() {
 // a connection (fully_established in net/mptcp/protocol.h).
 func heard(up *net.TCPConn) bool {
 	in, err := mptcp.ConnInfo(up)
-	return err == nil && in.SndUna == in.WriteSeq && shaken(up)
+	return err == nil && in.SndUna == in.WriteSeq
 }
 
 // lost tells whether a link of this name can't be used.
