@@ -299,6 +299,28 @@ func TestWhatIsKnownOutlivesPreferences(t *testing.T) {
 	}
 }
 
+// A full house that may hold more by now is open to them, though nobody has left.
+func TestMoreSeatsOpenTheDoor(t *testing.T) {
+	cfg := Config{Upstreams: upstreams(newFake(t, accepted)), MaxSessions: 2, MaxPerHost: 100}
+	r := newRelay(t, cfg)
+	for range 2 {
+		lanDial(t, r, server)
+	}
+	until(t, "both", func() bool { return r.Stats().Established == 2 })
+	for _, v := range []struct {
+		most int
+		full bool
+	}{{2, true}, {1, true}, {100, false}} {
+		cfg.MaxSessions = v.most
+		if err := r.SetConfig(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if full := r.Stats().Full; full != v.full {
+			t.Errorf("two of %d seats are taken: full %v", v.most, full)
+		}
+	}
+}
+
 func TestListenersAreHandedOver(t *testing.T) {
 	f := newFake(t, accepted)
 	old := newRelay(t, Config{Upstreams: upstreams(f)})
