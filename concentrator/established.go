@@ -40,6 +40,8 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 				s.clients.sawHandshake(key, elapsed)
 			}
 			return out, nil
+		case out.State == tcpClose && elsewhere(mptcp.ConnInfo(c)):
+			return out, nil
 		case out.State == tcpClose || time.Since(began) > handshakeLimit:
 			return out, errNoHandshake
 		case !polled && usual > elapsed:
@@ -57,6 +59,11 @@ func (s *Server) waitEstablished(c *net.TCPConn, accepted time.Time, key netip.A
 // acknowledgement it takes for more of the stream (seen with Linux 6.18: the answer arrived 13 times). So nothing is sent before:
 // the client repeats its data, the key with it.
 func keyed(in mptcp.Info, err error) bool { return err != nil || in.RemoteKey } // an error: plain TCP by now
+
+// elsewhere tells whether a connection whose first subflow is closed goes on by others, as when a line was lost while the server kept it waiting.
+func elsewhere(in mptcp.Info, err error) bool {
+	return err == nil && in.RemoteKey && in.ExtraSubflows > 0
+}
 
 // pollStep is the pause before the state is read again, and so the most that an answer comes late: up to 1 ms around the time
 // that the client's handshakes usually take, else a sixteenth of what has been waited, up to 5 ms, or a sixty-fourth, up to 100 ms. A client

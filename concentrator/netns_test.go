@@ -285,16 +285,7 @@ func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
 		netns.Missing(t, "needs nft (Debian package nftables)")
 	}
 	st := newStreet(t, "wait")
-	for _, err := range []error{
-		netns.Veth(st.cli, "second", st.hag, "second"),
-		st.cli.Script("addr add 10.3.0.1/24 dev second\nroute add 10.1.0.2 via 10.3.0.2 table 103\nrule add from 10.3.0.1 lookup 103\n"),
-		st.hag.Script("addr add 10.3.0.2/24 dev second\n"),
-		st.cli.Run("ip", "mptcp", "limits", "set", "subflows", "2"),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	st.second()
 	const octets = 5000
 	answer1, answered := make(chan struct{}), make(chan struct{})
 	if err := st.srv.Do(func() error {
@@ -320,7 +311,7 @@ func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
 	if m := answer(t, conn); m.Error != nil {
 		t.Fatal(m.Error)
 	}
-	st.filter("table inet lost { chain in { type filter hook input priority 0; iifname tohag drop; }; chain out { type filter hook output priority 0; oifname tohag drop; }; }")
+	st.filter(st.cli, "table inet lost { chain in { type filter hook input priority 0; iifname tohag drop; }; chain out { type filter hook output priority 0; oifname tohag drop; }; }")
 	close(answer1)
 	select {
 	case <-answered:
@@ -334,6 +325,58 @@ func TestAnEndWaitsForTheAnswersOctets(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(3 * patience))
 	if n, err := io.Copy(io.Discard, conn); err != nil || n != octets {
 		t.Errorf("%d octets of %d came, and then %v", n, octets, err)
+	}
+}
+
+// TestTheAnswerGoesByAnotherLine: the line that a connection began on is lost while a slow server keeps it waiting. It goes on by the other one.
+func TestTheAnswerGoesByAnotherLine(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		netns.Missing(t, "needs nft (Debian package nftables)")
+	}
+	st := newStreet(t, "wait")
+	st.second()
+	st.origin("10.2.0.2:80")
+	st.filter(st.srv, "table inet slow { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }")
+	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "")
+	if _, err := conn.Write([]byte("request")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // until that is acknowledged no subflow joins
+	if err := st.cli.Run("ip", "mptcp", "endpoint", "add", "10.3.0.1", "dev", "second", "subflow"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a second subflow", func() bool {
+		in, err := mptcp.ConnInfo(conn)
+		return err == nil && in.ExtraSubflows == 1
+	})
+	if err := st.cli.Run("ip", "mptcp", "endpoint", "delete", "id", "0", "10.1.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if err := st.srv.Run("nft", "delete", "table", "inet", "slow"); err != nil {
+		t.Fatal(err)
+	}
+	if m := answer(t, conn); m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	buf := make([]byte, 7)
+	if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "request" {
+		t.Errorf("echoed %q, %v", buf, err)
+	}
+}
+
+// second gives the client a second line to the converter.
+func (st *street) second() {
+	st.t.Helper()
+	for _, err := range []error{
+		netns.Veth(st.cli, "second", st.hag, "second"),
+		st.cli.Script("addr add 10.3.0.1/24 dev second\nroute add 10.1.0.2 via 10.3.0.2 table 103\nrule add from 10.3.0.1 lookup 103\n"),
+		st.hag.Script("addr add 10.3.0.2/24 dev second\n"),
+		st.cli.Run("ip", "mptcp", "limits", "set", "subflows", "2"),
+	} {
+		if err != nil {
+			st.t.Fatal(err)
+		}
 	}
 }
 
@@ -384,10 +427,10 @@ func TestAKilledConvertersUploadIsReset(t *testing.T) {
 	}
 }
 
-// filter has the client's kernel follow a ruleset.
-func (st *street) filter(rules string) {
+// filter has a namespace's kernel follow a ruleset.
+func (st *street) filter(ns *netns.NS, rules string) {
 	st.t.Helper()
-	nft := st.cli.Command("nft", "-f", "-")
+	nft := ns.Command("nft", "-f", "-")
 	nft.Stdin = strings.NewReader(rules)
 	if out, err := nft.CombinedOutput(); err != nil {
 		netns.Missing(st.t, fmt.Sprintf("nft can't filter in a namespace: %v: %s", err, out))
@@ -397,7 +440,7 @@ func (st *street) filter(rules string) {
 // connectWithLateACK lets no ACK out of the client until the converter has its server, and a while longer.
 func (st *street) connectWithLateACK() *net.TCPConn {
 	st.t.Helper()
-	st.filter("table inet late { chain out { type filter hook output priority 0; tcp dport 5124 tcp flags & (syn|ack) == ack drop; }; }")
+	st.filter(st.cli, "table inet late { chain out { type filter hook output priority 0; tcp dport 5124 tcp flags & (syn|ack) == ack drop; }; }")
 	accepted := st.origin("10.2.0.2:80")
 	conn := st.connect("10.1.0.2:5124", "10.2.0.2:80", "data")
 	select {

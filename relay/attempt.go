@@ -98,7 +98,7 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 func (s *session) whyNot(err error, up *net.TCPConn, before uint64, asked bool) error {
 	if o, e := mptcp.Inspect(up); e == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		switch {
-		case !o.Established:
+		case !o.Established && !s.early.sent.Load():
 			err = errSilent
 		case asked:
 			err = errQuiet
@@ -115,11 +115,14 @@ func (s *session) whyNot(err error, up *net.TCPConn, before uint64, asked bool) 
 	return err
 }
 
-// shaken tells whether a connection's handshake is complete: then it is not the link that keeps us waiting.
+// shaken tells whether a connection's handshake is complete, and its first subflow there: then it is not the link that keeps us waiting.
 func shaken(up *net.TCPConn) bool {
 	o, err := mptcp.Inspect(up)
 	return err == nil && o.Established
 }
+
+// shaken is the function shaken, also where the first subflow has been closed since: what the LAN host says is sent after the handshake.
+func (s *session) shaken(up *net.TCPConn) bool { return s.early.sent.Load() || shaken(up) }
 
 // reach gets a connection that the opening can be said on: a warm one, the winner of a race, or a new one, whose SYN will
 // take the opening along when fast is true.

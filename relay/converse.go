@@ -74,7 +74,7 @@ func (s *session) converse(ctx context.Context, up *net.TCPConn, u *upstream, op
 func (s *session) sayRest(ctx context.Context, up *net.TCPConn, rest []byte, patience, deadline time.Time) (n int, err error) {
 	for {
 		until := time.Now().Add(silence)
-		if until.After(patience) && !shaken(up) {
+		if until.After(patience) && !s.shaken(up) {
 			until = patience
 		}
 		s.writeUntil(up, until)
@@ -84,7 +84,7 @@ func (s *session) sayRest(ctx context.Context, up *net.TCPConn, rest []byte, pat
 			return n, err
 		}
 		// A SYN's repetition may have been answered while patience ended, as both are a second after the first.
-		if now := time.Now(); now.After(deadline.Add(silence)) || !now.Before(patience) && !shaken(up) {
+		if now := time.Now(); now.After(deadline.Add(silence)) || !now.Before(patience) && !s.shaken(up) {
 			return n, err
 		}
 	}
@@ -115,7 +115,7 @@ func (s *session) await(ctx context.Context, up *net.TCPConn, u *upstream, patie
 	if patience.Before(deadline) {
 		if came, err := s.readable(ctx, up, patience); err != nil {
 			return false, err
-		} else if !came && !shaken(up) {
+		} else if !came && !s.shaken(up) {
 			return false, errSilent
 		}
 	}
@@ -155,7 +155,7 @@ func (s *session) awaitServer(ctx context.Context, up *net.TCPConn, u *upstream,
 				go s.r.suspect(u) // others may have asked by then
 			}
 		}
-		if !u.heardSince(began) || !shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.lost() {
+		if !u.heardSince(began) || !s.shaken(up) || s.early.ended.Load() && !deadline.Before(ended) || s.lost() {
 			break
 		}
 		began, deadline = deadline, deadline.Add(s.set.ConnectTimeout)

@@ -30,6 +30,7 @@ type door struct {
 	hidden    bool        // the listeners get no SYNs
 	listeners [2]*engine.Listener
 	known     [2]atomic.Uint32 // the ports, for who must not wait for mu
+	again     *time.Timer      // until it is looked at again; one, however often it is
 }
 
 var doorAddr = [2]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
@@ -75,9 +76,18 @@ func (r *Relay) Queue() int { return r.settings.Load().Queue }
 func (r *Relay) reconsider() {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
-	if err := r.place(); err != nil {
+	err := r.place()
+	wait := time.Until(r.door.scarce)
+	if err != nil {
 		r.log.Warn("relay: " + err.Error())
-		time.AfterFunc(time.Second, r.reconsider) // a port that somebody took, descriptors that ran out
+		wait = max(wait, time.Second) // a port that somebody took, descriptors that ran out
+	}
+	switch {
+	case wait <= 0:
+	case r.door.again == nil:
+		r.door.again = time.AfterFunc(wait, r.changed)
+	default:
+		r.door.again.Reset(wait)
 	}
 }
 
@@ -129,7 +139,6 @@ func (r *Relay) runOut(err error) {
 		r.log.Warn("relay: something has run out, new connections are forwarded natively", "sessions", r.guests.total(), "err", err)
 	}
 	r.changed()
-	time.AfterFunc(scarceRest+time.Millisecond, r.changed)
 }
 
 // ranOut tells of an error that says so. The same error of bind tells of an address that is gone.

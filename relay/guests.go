@@ -36,6 +36,17 @@ func (g *guests) leave(most int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.all--
+	return g.roomy(most)
+}
+
+// outgrown is leave where nobody leaves, but the house may hold most from now on.
+func (g *guests) outgrown(most int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.roomy(most)
+}
+
+func (g *guests) roomy(most int) bool {
 	return g.all <= most-max(1, most/8) && g.full.CompareAndSwap(true, false)
 }
 

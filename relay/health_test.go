@@ -79,7 +79,7 @@ func TestAnotherAddressOfAnUpstreamServes(t *testing.T) {
 
 // A doubt that begins while an examination ends keeps nobody waiting after it.
 func TestDoubtAtTheEndOfDoubt(t *testing.T) {
-	u := &upstream{}
+	u := &upstream{learnt: &learnt{}}
 	u.doubt(false)
 	ends := make(chan bool, 2)
 	u.mu.Lock() // who waits for it longer than 1 ms has it in the order of coming

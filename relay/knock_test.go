@@ -183,3 +183,27 @@ func TestSYNsPassWhereNothingIsToBeHeld(t *testing.T) {
 		t.Errorf("a forbidden destination: verdict %d, %+v", got, r.Stats())
 	}
 }
+
+// A host that has no seat for the connection of its held SYN, which is still being made, is told at once: the loop waits for nobody.
+func TestHeldSYNWithoutASeatKeepsNobodyWaiting(t *testing.T) {
+	silent := netip.MustParseAddrPort("192.0.2.81:80")
+	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr == silent {
+			io.Copy(io.Discard, c)
+			return
+		}
+		accepted(c, m)
+	})
+	r := faithfulRelay(t, Config{Upstreams: upstreams(f), MaxPerHost: 1, ConnectTimeout: 5 * time.Second, Block: true})
+	src := host(t)
+	said := make(chan Reply, 1)
+	r.Knock(Knock{Src: src, Dst: silent}, func(what Reply) { said <- what })
+	lanDial(t, r, server)
+	until(t, "the only seat is taken", func() bool { return r.Stats().Established == 1 })
+	began := time.Now()
+	isReset(t, dialFrom(t, r, src, silent)) // say its SYN was let pass by a full queue
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v: the loop has waited for the held SYN's connection", took)
+	}
+	await.Value(t, "the verdict", said)
+}

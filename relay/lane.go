@@ -89,7 +89,9 @@ func (r *Relay) welcome(a engine.Arrival, dst netip.AddrPort) (nth int64) {
 	}
 	held := r.knocks.claim(s.src, dst)
 	if !s.admit() {
-		held.discard()
+		if held != nil {
+			go held.discard() // which may wait, as no loop may
+		}
 		engine.Reset(a.FD)
 		r.farewell()
 		return

@@ -5,10 +5,14 @@ package relay
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 )
 
-// links lists the links on which a connection of an action may begin, the preferred one first.
-func (p *Plan) links(a Action) []*PlanLink {
+// links lists the links on which a connection of an action may begin, the one drawn for it first.
+func (p *Plan) links(a Action) []*PlanLink { return p.linksFrom(a, p.start()) }
+
+// linksFrom is links where the link of index start was drawn.
+func (p *Plan) linksFrom(a Action, start int) []*PlanLink {
 	var list []*PlanLink
 	add := func(i int) {
 		if i < 0 || i >= len(p.Links) {
@@ -35,7 +39,7 @@ func (p *Plan) links(a Action) []*PlanLink {
 	if a == Bond && p.First < 0 {
 		return nil
 	}
-	add(p.start())
+	add(start)
 	for i := range p.Links {
 		if !p.Links[i].Metered {
 			add(i)
@@ -62,6 +66,33 @@ func (p *Plan) start() int {
 		}
 	}
 	return p.First
+}
+
+// begins lists the links that may be drawn as the first for connections of an action.
+func (p *Plan) begins(a Action) (list []*PlanLink) {
+	add := func(start int) {
+		if links := p.linksFrom(a, start); len(links) > 0 && !slices.Contains(list, links[0]) {
+			list = append(list, links[0])
+		}
+	}
+	weighted := false
+	for i := range p.Links {
+		if p.Links[i].Weight > 0 {
+			weighted = true
+			add(i)
+		}
+	}
+	if !weighted {
+		add(p.First)
+	}
+	return list
+}
+
+// is tells whether two are one link in the same state, whatever share of the connections it has and what it costs.
+func (l *PlanLink) is(o *PlanLink) bool {
+	same := *o
+	same.Metered, same.Weight = l.Metered, l.Weight
+	return same == *l
 }
 
 // source is the address to use towards a; ok is false when the link has none of its family.

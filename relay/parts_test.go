@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/journal"
 	"spillway/testbed/accept"
 )
 
@@ -199,6 +201,7 @@ func TestReactions(t *testing.T) {
 		{unix.ECONNRESET, true, never, false},
 		{io.ErrUnexpectedEOF, true, never, false},
 		{errSilent, false, otherLink, false},
+		{errSilent, true, never, false},
 		{unix.ENETUNREACH, false, otherLink, false},
 		{unix.ENETUNREACH, true, never, false},
 		{&nonsense{convert.ErrMagic}, false, otherLink, false},
@@ -258,6 +261,66 @@ func TestConfigurationIsReplacedWithoutHarm(t *testing.T) {
 	}
 }
 
+// What is known of a converter outlives other preferences, and its addresses in another order, as a name server gives them.
+func TestWhatIsKnownOutlivesPreferences(t *testing.T) {
+	f, g := newFake(t, accepted), newFake(t, accepted)
+	u := Upstream{Name: "c", Addrs: []netip.AddrPort{f.addr, g.addr}, FastOpen: "never"}
+	r := newRelay(t, Config{Upstreams: []Upstream{u}})
+	c := lanDial(t, r, server)
+	until(t, "the connection", func() bool { return r.Stats().Established == 1 })
+	known := r.settings.Load().upstreams[0]
+	known.setCookie([]byte("cookie"))
+	known.failures.Add(3)
+	ctx, leave := known.enlist() // one that waits for its answer
+	defer leave()
+	for _, change := range []func(){func() { u.Priority = 1 }, func() { u.Weight = 7 }, func() { u.FastOpen = "auto" },
+		func() { u.Addrs = []netip.AddrPort{g.addr, f.addr} }} {
+		change()
+		if err := r.SetConfig(Config{Upstreams: []Upstream{u}}); err != nil {
+			t.Fatal(err)
+		}
+		if st := r.Upstreams()[0]; st.Sessions != 1 || st.Failures != 3 || !st.Cookie || st.Addrs[0] != u.Addrs[0] {
+			t.Errorf("%+v", st)
+		}
+	}
+	r.settings.Load().upstreams[0].rest(time.Hour, errSilent)
+	if ctx.Err() == nil {
+		t.Error("one that waited for its answer before was not told that it is out")
+	}
+	c.CloseWrite()
+	io.ReadAll(c)
+	until(t, "its end", func() bool { return r.Upstreams()[0].Sessions == 0 })
+	u.Addrs = u.Addrs[:1]
+	if err := r.SetConfig(Config{Upstreams: []Upstream{u}}); err != nil {
+		t.Fatal(err)
+	}
+	if st := r.Upstreams()[0]; !st.Up || st.Cookie {
+		t.Errorf("another converter, and its predecessor's is believed of it: %+v", st)
+	}
+}
+
+// A full house that may hold more by now is open to them, though nobody has left.
+func TestMoreSeatsOpenTheDoor(t *testing.T) {
+	cfg := Config{Upstreams: upstreams(newFake(t, accepted)), MaxSessions: 2, MaxPerHost: 100}
+	r := newRelay(t, cfg)
+	for range 2 {
+		lanDial(t, r, server)
+	}
+	until(t, "both", func() bool { return r.Stats().Established == 2 })
+	for _, v := range []struct {
+		most int
+		full bool
+	}{{2, true}, {1, true}, {100, false}} {
+		cfg.MaxSessions = v.most
+		if err := r.SetConfig(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if full := r.Stats().Full; full != v.full {
+			t.Errorf("two of %d seats are taken: full %v", v.most, full)
+		}
+	}
+}
+
 func TestListenersAreHandedOver(t *testing.T) {
 	f := newFake(t, accepted)
 	old := newRelay(t, Config{Upstreams: upstreams(f)})
@@ -311,6 +374,45 @@ func TestDoorIsClosedWhileSomethingHasRunOut(t *testing.T) {
 	r.runOut(unix.EMFILE)
 	until(t, "the door to open again", func() bool { return r.Stats().DoorOpen })
 }
+
+// A door that cannot be opened is tried each second, however often something else changes meanwhile; and who wants to know of doors is told.
+func TestDoorIsTriedOnceASecond(t *testing.T) {
+	var tries lines
+	var told atomic.Int64
+	r, err := New(Config{Upstreams: upstreams(newFake(t, accepted))}, journal.New(&tries, journal.Warn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, r)
+	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := r.OpenDoor(endpoint(taken.Addr()).Port(), 0); !errors.Is(err, unix.EADDRINUSE) {
+		t.Skip("needs CAP_NET_ADMIN for transparent sockets: ", err)
+	}
+	const changes = 100
+	for range changes {
+		r.changed()
+	}
+	time.Sleep(3500 * time.Millisecond)
+	if n := tries.Load() - changes; n < 1 || n > 4 {
+		t.Errorf("tried %d times within 3.5 s", n)
+	}
+	r.OnState(func() {
+		if r.Stats().DoorOpen {
+			told.Add(1)
+		}
+	})
+	taken.Close()
+	until(t, "somebody is told that the door is open", func() bool { return told.Load() > 0 })
+}
+
+// lines counts what is written.
+type lines struct{ atomic.Int64 }
+
+func (n *lines) Write(b []byte) (int, error) { n.Add(1); return len(b), nil }
 
 func TestRanOut(t *testing.T) {
 	call := func(name string, e error) error { return &net.OpError{Op: "dial", Err: os.NewSyscallError(name, e)} }

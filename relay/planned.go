@@ -197,10 +197,10 @@ func (w *planned) lookAgain(d *pending) {
 	}
 }
 
-// left tells whether new connections of an action begin on another link than this.
+// left tells whether new connections of an action begin on other links than this.
 func (p *Plan) left(name string, a Action) bool {
-	links := p.links(a)
-	return len(links) > 0 && links[0].Name != name
+	links := p.begins(a)
+	return len(links) > 0 && !slices.ContainsFunc(links, func(l *PlanLink) bool { return l.Name == name })
 }
 
 // giveUp has whoever waits for the connection see errMoved.
@@ -213,7 +213,7 @@ func (d *pending) giveUp() {
 // a connection (fully_established in net/mptcp/protocol.h).
 func heard(up *net.TCPConn) bool {
 	in, err := mptcp.ConnInfo(up)
-	return err == nil && in.SndUna == in.WriteSeq && shaken(up)
+	return err == nil && in.SndUna == in.WriteSeq
 }
 
 // lost tells whether a link of this name can't be used.
@@ -229,10 +229,7 @@ func (p *Plan) lost(name string) bool {
 // loses tells whether a link that could be used can't any more, or has another device or address.
 func (p *Plan) loses(was *Plan) bool {
 	return slices.ContainsFunc(was.Links, func(l PlanLink) bool {
-		return l.Usable && !slices.ContainsFunc(p.Links, func(now PlanLink) bool {
-			now.Metered, now.Weight = l.Metered, l.Weight
-			return now == l
-		})
+		return l.Usable && !slices.ContainsFunc(p.Links, func(now PlanLink) bool { return l.is(&now) })
 	})
 }
 

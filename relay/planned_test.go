@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/testbed/await"
 )
 
 // at is a plan with one link that has an address of loopback; "": none.
@@ -301,6 +304,75 @@ func TestLateAnswerOnALinkThatWasLeft(t *testing.T) {
 	if waiting(r) != 1 {
 		t.Error("who has said something does not wait on")
 	}
+}
+
+// What a LAN host has said is said to nobody else when the first subflow is closed, as its link was lost: the other end may have it, and act on it.
+func TestLostSubflowIsNoSilence(t *testing.T) {
+	r, c, heard := withoutSubflow(t, 3*time.Second)
+	isReset(t, c) // after the upstream's time
+	select {
+	case from := <-heard:
+		t.Errorf("it was said again by %v", from)
+	default:
+	}
+	if n := r.Stats().Retried; n != 0 {
+		t.Errorf("%d tries more", n)
+	}
+}
+
+// Nor has the kernel less time to make another one when the link has another address by then.
+func TestLostSubflowIsReplaced(t *testing.T) {
+	r, c, _ := withoutSubflow(t, time.Minute)
+	plan := *r.plan.Load()
+	plan.Links = slices.Clone(plan.Links)
+	plan.Links[0].Addr4 = netip.MustParseAddr("127.77.1.4")
+	r.SetPlan(plan)
+	began := time.Now()
+	isReset(t, c)
+	if took := time.Since(began); took < joinGrace {
+		t.Errorf("the connection was given up after %v", took)
+	}
+}
+
+// withoutSubflow is a LAN host's connection that waits for an answer, for most, with something said, after its first and only subflow was closed. heard tells
+// by which address it was said.
+func withoutSubflow(t *testing.T, most time.Duration) (r *Relay, lan *net.TCPConn, heard chan string) {
+	t.Helper()
+	pm, ok, err := mptcp.OpenPathManager()
+	if err != nil || !ok {
+		t.Skip("kernel without MPTCP: ", err)
+	}
+	defer pm.Close()
+	l, err := mptcp.Listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), mptcp.ListenOptions{MPTCP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	heard = make(chan string, 8)
+	serveFake(l, func(c *net.TCPConn, m *convert.Message) {
+		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+			heard <- endpoint(c.RemoteAddr()).Addr().String()
+		}
+		io.Copy(io.Discard, c)
+	})
+	first := netip.MustParseAddr("127.77.1.2") // no other test's
+	r = newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}, FastOpen: "never"}},
+		ConnectTimeout: most, ServerTimeout: most, Block: true})
+	r.SetPlan(Plan{Primary: 0, Links: []PlanLink{{Name: "dsl", Addr4: first, Usable: true},
+		{Name: "lte", Addr4: netip.MustParseAddr("127.77.1.3"), Usable: true, Metered: true}}})
+	lan = lanDial(t, r, server)
+	lan.Write([]byte("x"))
+	if from := await.Value(t, "what the host said", heard); from != first.String() {
+		t.Fatalf("it went by %v", from)
+	}
+	time.Sleep(50 * time.Millisecond) // the acknowledgement
+	if err := pm.Remove(0, first); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("needs CAP_NET_ADMIN")
+		}
+		t.Fatal(err)
+	}
+	return r, lan, heard
 }
 
 // full is a listener whose queue is full, so that SYNs get no answer until somebody accepts.

@@ -66,7 +66,7 @@ func react(err error, exposed bool) reaction {
 		return reaction{retry: otherUpstream, out: true}
 	case errors.Is(err, errQuiet):
 		return reaction{destination: true}
-	case errors.Is(err, errSilent):
+	case errors.Is(err, errSilent) && !exposed: // else its handshake was done, in the moment when it was given up
 		return reaction{retry: otherLink}
 	case errors.Is(err, errOut):
 		return reaction{retry: otherUpstream} // nothing was said to it

@@ -119,6 +119,7 @@ func (r *Relay) SetConfig(cfg Config) error {
 		return fmt.Errorf("relay: %w", err)
 	}
 	r.settings.Store(r.settle(cfg, r.settings.Load()))
+	r.guests.outgrown(r.settings.Load().MaxSessions)
 	r.changed()
 	r.warmSoon()
 	return nil

@@ -145,12 +145,10 @@ func (s *session) connectOr(held *knock) (*net.TCPConn, path, error) {
 func (s *session) connect() (up *net.TCPConn, p path, err error) {
 	links, ups := s.soon(), s.set.order()
 	if s.begun != nil {
-		p := s.begun.p
+		p := s.begun.p // what the lane drew comes first, and once
 		ups = slices.DeleteFunc(slices.Clone(ups), func(u *upstream) bool { return u == p.u })
-		if !slices.Contains(links, p.link) { // it was when the lane began
-			links = append([]*PlanLink{p.link}, links...)
-		}
-		return s.settle(slices.Insert(ups, 0, p.u), links)
+		links = slices.DeleteFunc(links, p.link.is)
+		return s.settle(slices.Insert(ups, 0, p.u), slices.Insert(links, 0, p.link))
 	}
 	if len(links) == 0 {
 		s.r.count.noLink.Add(1)

@@ -193,7 +193,7 @@ func TestErrorCodes(t *testing.T) {
 }
 
 func TestTheLongestCookieFits(t *testing.T) {
-	u := &upstream{Upstream: Upstream{Protocol: Convert}}
+	u := &upstream{Upstream{Protocol: Convert}, &learnt{}}
 	for more, want := range []bool{true, false} {
 		u.setCookie(make([]byte, mostCookie+more))
 		if _, _, err := u.opening(server, true); (err == nil) != want {

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -31,9 +30,14 @@ const (
 	certainFor  = 20 * time.Millisecond
 )
 
-// upstream is a configured Upstream with what was learnt of it.
+// upstream is a configured Upstream with what was learnt of it, which outlives a change of preferences.
 type upstream struct {
 	Upstream
+	*learnt
+}
+
+// learnt is what was learnt of an upstream.
+type learnt struct {
 	relay    *Relay
 	sessions atomic.Int64
 	failures atomic.Int64
@@ -65,40 +69,27 @@ type upstream struct {
 	hopes      map[*context.CancelFunc]struct{}
 }
 
-// keep finds the upstream of the old settings that is the same, or makes a new one.
+// keep gives an upstream what is known of the same one of the old settings, or makes a new one.
 func (s *settings) keep(u Upstream, r *Relay) *upstream {
 	if s != nil {
 		for _, o := range s.upstreams {
-			if o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password && o.Cookie == u.Cookie &&
-				slices.Equal(o.Addrs, u.Addrs) {
-				return o.with(u)
+			if o.same(&u) {
+				return &upstream{u, o.learnt}
 			}
 		}
 	}
-	n := &upstream{Upstream: u, relay: r, made: time.Now(), since: time.Now(), syn: map[string]*synVerdict{}, cookie: []byte(u.Cookie)}
-	if u.Cookie == "" {
-		n.cookie = nil
+	n := &upstream{u, &learnt{relay: r, made: time.Now(), since: time.Now(), syn: map[string]*synVerdict{}}}
+	if u.Cookie != "" {
+		n.cookie = []byte(u.Cookie)
 	}
 	n.heardNow()
 	return n
 }
 
-// with gives o itself, or a twin with other preferences and the same knowledge.
-func (o *upstream) with(u Upstream) *upstream {
-	if o.Priority == u.Priority && o.Weight == u.Weight && o.FastOpen == u.FastOpen && o.Pipeline == u.Pipeline {
-		return o
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	twin := &upstream{Upstream: u, relay: o.relay, made: o.made, out: o.out, since: o.since, until: o.until, backoff: o.backoff,
-		reason: o.reason, weak: o.weak, cookie: o.cookie, noExtended: o.noExtended, syn: map[string]*synVerdict{}}
-	for link, v := range o.syn {
-		copied := *v
-		twin.syn[link] = &copied
-	}
-	twin.rests, twin.shuns = maps.Clone(o.rests), maps.Clone(o.shuns)
-	twin.heardNow()
-	return twin
+// same tells whether two are one but for preferences. Addresses may come in another order, as resolvers shuffle the targets of SRV records.
+func (u *Upstream) same(o *Upstream) bool {
+	return o.Name == u.Name && o.Protocol == u.Protocol && o.User == u.User && o.Password == u.Password && o.Cookie == u.Cookie &&
+		len(o.Addrs) == len(u.Addrs) && !slices.ContainsFunc(o.Addrs, func(a netip.AddrPort) bool { return !slices.Contains(u.Addrs, a) })
 }
 
 // anyUpstream tells whether one is not out.
@@ -212,7 +203,7 @@ func (u *upstream) rest(wait time.Duration, err error) {
 	u.relay.changed()
 	u.relay.askSoon()
 	for _, o := range u.relay.settings.Load().upstreams { // can they take over?
-		if o != u && !o.heardSince(now.Add(-time.Second)) {
+		if o.learnt != u.learnt && !o.heardSince(now.Add(-time.Second)) {
 			go u.relay.suspect(o)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,9 +48,13 @@ func (u *upstream) take(link *PlanLink) (*net.TCPConn, netip.AddrPort, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	for len(p.list) > 0 {
-		w := p.list[0]
-		p.list = p.list[1:]
+	for i := 0; i < len(p.list); {
+		w := p.list[i]
+		if w.link != link.Name { // another's, where weights have connections begin on several
+			i++
+			continue
+		}
+		p.list = slices.Delete(p.list, i, i+1)
 		if w.fits(link, now) && quiet(w.c) {
 			u.relay.warmSoon()
 			return w.c, w.addr, true
@@ -89,7 +94,7 @@ func (r *Relay) keepWarm(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := r.settings.Load()
 		for _, u := range had { // of a configuration before
-			if !containsUpstream(s.upstreams, u) {
+			if !slices.ContainsFunc(s.upstreams, func(o *upstream) bool { return o.learnt == u.learnt }) {
 				u.warm.drain()
 			}
 		}
@@ -116,48 +121,46 @@ func (r *Relay) keepWarm(ctx context.Context) {
 	}
 }
 
-func containsUpstream(list []*upstream, u *upstream) bool {
-	for _, x := range list {
-		if x == u {
-			return true
-		}
-	}
-	return false
-}
-
 // refill drops what is cold and makes what lacks; false when that failed. An upstream that is out, or not the first
-// choice, gets none, and none is made on a link that costs money.
+// choice, gets none, and none is made on a link that costs money. Where connections begin on several links each has its share.
 func (r *Relay) refill(ctx context.Context, u *upstream, want int) bool {
-	links := r.plan.Load().links(Bond)
-	if u.Protocol != Convert || !u.up() || len(links) == 0 || links[0].Metered || !r.preferred(u) {
-		want = 0
+	var links []*PlanLink
+	if u.Protocol == Convert && u.up() && r.preferred(u) {
+		links = slices.DeleteFunc(r.plan.Load().begins(Bond), func(l *PlanLink) bool { return l.Metered })
+	}
+	lack := make([]int, len(links))
+	for i := range lack {
+		lack[i] = (want + len(links) - 1) / len(links)
 	}
 	p, now := &u.warm, time.Now()
 	p.mu.Lock()
 	kept := p.list[:0]
 	for _, w := range p.list {
-		if len(kept) < want && w.fits(links[0], now) && quiet(w.c) {
+		i := slices.IndexFunc(links, func(l *PlanLink) bool { return w.fits(l, now) })
+		if i >= 0 && lack[i] > 0 && quiet(w.c) {
+			lack[i]--
 			kept = append(kept, w)
 		} else {
 			w.c.Close()
 		}
 	}
 	p.list = kept
-	lack := want - len(kept)
 	p.mu.Unlock()
 	var all sync.WaitGroup
 	var failed atomic.Bool
-	for range lack {
-		all.Go(func() {
-			w, err := r.heat(ctx, u, links[0])
-			if err != nil {
-				failed.Store(true)
-				return
-			}
-			p.mu.Lock()
-			p.list = append(p.list, w)
-			p.mu.Unlock()
-		})
+	for i, link := range links {
+		for range lack[i] {
+			all.Go(func() {
+				w, err := r.heat(ctx, u, link)
+				if err != nil {
+					failed.Store(true)
+					return
+				}
+				p.mu.Lock()
+				p.list = append(p.list, w)
+				p.mu.Unlock()
+			})
+		}
 	}
 	all.Wait()
 	return !failed.Load()

@@ -61,6 +61,44 @@ func TestWarmConnectionsAreUsedAndReplaced(t *testing.T) {
 	until(t, "none", func() bool { return warmth(r) == 0 })
 }
 
+// Where connections begin on two links each has its share of the warm ones, which neither the other's connections nor a look take from it.
+func TestWarmConnectionsOnEachLinkThatHasAWeight(t *testing.T) {
+	var made atomic.Int64
+	at := accept.Loopback(t, func(c *net.TCPConn) {
+		made.Add(1)
+		if m, err := readConvert(c); err == nil && m.Connect != nil {
+			accepted(c, m)
+		}
+	})
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{at}, FastOpen: "never"}}, Warm: 4})
+	r.SetPlan(Plan{Primary: 0, Links: []PlanLink{
+		{Name: "dsl", Addr4: netip.MustParseAddr("127.0.0.2"), Usable: true, Weight: 1},
+		{Name: "cable", Addr4: netip.MustParseAddr("127.0.0.3"), Usable: true, Weight: 1},
+		{Name: "lte", Addr4: netip.MustParseAddr("127.0.0.4"), Usable: true, Metered: true, Weight: 1}}})
+	shares := func() map[string]int {
+		p := &r.settings.Load().upstreams[0].warm
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n := map[string]int{}
+		for _, w := range p.list {
+			n[w.link]++
+		}
+		return n
+	}
+	full := func() bool { n := shares(); return len(n) == 2 && n["dsl"] == 2 && n["cable"] == 2 }
+	until(t, "two warm connections on each of two links", full)
+	until(t, "those of before are gone", func() bool { return made.Load() >= 4 })
+	before := made.Load()
+	const served = 30
+	for range served {
+		echoes(t, r)
+		until(t, "as many again", full)
+	}
+	if n, warm := made.Load()-before, r.Stats().Warm; n > served+2 || warm == served || warm < served/3 {
+		t.Errorf("%d connections were made for %d, of which %d went over warm ones", n, served, warm)
+	}
+}
+
 // Of the handshakes on two links one carries the Connect, and only one.
 func TestRaceAsksOnce(t *testing.T) {
 	var connects atomic.Int64

@@ -63,7 +63,7 @@ func (l *loop) passed(c *Conn, d, n int) {
 		l.found(c, d, n)
 		return
 	}
-	if !x.prompt && x.gauge.read(l.now, n) && !x.eof && !x.hup {
+	if !x.prompt && !x.eof && !x.hup && x.gauge.read(l.now, n) { // in this order: who is bulk must be on the clock
 		l.promote(c, d)
 		return
 	}

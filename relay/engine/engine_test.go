@@ -557,3 +557,41 @@ func TestUrgentDataIsData(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingWaitsBehindUrgentData: a direction that has brought urgent data passes on a few octets behind many as soon as they come.
+func TestNothingWaitsBehindUrgentData(t *testing.T) {
+	a, lan := pipe(t, false)
+	b, up := pipe(t, false)
+	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1); err != nil {
+		t.Fatal(err)
+	}
+	rc, err := up.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(fd uintptr) { err = unix.Send(int(fd), []byte("!"), unix.MSG_OOB) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(t, 1).Add(Pair{LAN: a, Up: b}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(lan, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // each a run that would make another direction bulk
+		if _, err := up.Write(make([]byte, 4*firstNeed)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(lan, make([]byte, 4*firstNeed)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := up.Write([]byte("a few")); err != nil {
+			t.Fatal(err)
+		}
+		lan.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(lan, make([]byte, 5)); err != nil {
+			t.Fatalf("a few octets behind many: %v", err)
+		}
+	}
+}

@@ -282,7 +282,11 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 	case len(s.Down) == 0 || l.pass(c, 1, s.Down, s.Own): // what a fallen-back socket has is looked at more closely: move does
 		l.pump(c, 1)
 	}
-	if !c.over && (!s.Drained[0] || c.dir[0].hup) {
+	switch {
+	case c.over:
+	case c.dir[0].held != nil:
+		l.flush(c, 0) // the opening may have been told that there is room, and did not use it
+	case !s.Drained[0] || c.dir[0].hup:
 		l.pump(c, 0)
 	}
 }
@@ -290,9 +294,12 @@ func (c *Conn) Begin(p Pair, s Start, plain bool) {
 // first gives the LAN side s.Down, and what upstream has, in one: a segment less, and the other end is woken once.
 func (l *loop) first(c *Conn, s Start) {
 	x := &c.dir[1]
-	k, came, e := copy(l.scratch, s.Down), 1, unix.Errno(0)
-	for more := !s.Drained[1] || x.hup; more && k < len(l.scratch) && came > 0; more = x.hup {
-		if came, e = read(c.fd[1], l.scratch[k:]); came > 0 {
+	k, most, came, e := copy(l.scratch, s.Down), len(l.scratch), 1, unix.Errno(0)
+	if c.withheld != nil {
+		most = min(most, k+c.withheld.room(0, 0, most)) // nothing is under way yet
+	}
+	for more := !s.Drained[1] || x.hup; more && k < most && came > 0; more = x.hup {
+		if came, e = read(c.fd[1], l.scratch[k:most]); came > 0 {
 			k += came
 		}
 	}
@@ -313,7 +320,7 @@ func (l *loop) first(c *Conn, s Start) {
 	if k > s.Own && !c.over {
 		l.passed(c, 1, k-s.Own)
 	}
-	if k == len(l.scratch) && !c.over {
+	if k == most && !c.over {
 		l.pump(c, 1)
 	}
 }

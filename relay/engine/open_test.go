@@ -4,9 +4,11 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,6 +257,95 @@ func TestHushedSocketTakesTheRest(t *testing.T) {
 			t.Errorf("ended as %v; %d octets of %d came, %v", x, len(got), len(sent), err)
 		}
 	})
+}
+
+// TestBeginUsesRoomThatWasToldOf: what upstream would not take yet is written when there is room, though the opening alone was told of that.
+func TestBeginUsesRoomThatWasToldOf(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		b, up := pipe(t, mptcp)
+		if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10); err != nil {
+			t.Fatal(err)
+		}
+		var c *Conn
+		sent := 0
+		full, end := make(chan bool), make(chan End, 1)
+		o := &opens{late: func() { c.Drop(); end <- Idle }, ended: func(x End) { end <- x }, event: func(side int, events uint32) {
+			switch {
+			case side == 0 || events&unix.EPOLLOUT == 0:
+			case sent == 0:
+				for n := 1; n > 0; sent += max(0, n) {
+					n, _ = unix.Write(b, make([]byte, 64<<10))
+				}
+				close(full)
+			default: // the server is there, its answer isn't: so it begins a while later
+				c.Soon()
+			}
+		}, soon: func() {
+			c.Begin(Pair{Done: func(_ *Conn, x End) { end <- x }}, Start{Up: []byte("the rest")}, !mptcp)
+		}}
+		lan := open(t, start(t, 1), func(a Arrival) {
+			var err error
+			if c, err = a.Open(b, o, false); err != nil {
+				t.Error(err)
+			}
+		})
+		wait(t, "never writable", full)
+		up.SetReadDeadline(time.Now().Add(10 * time.Second)) // the loop looks every 30 s by itself
+		if n, err := io.CopyN(io.Discard, up, int64(sent)+8); err != nil {
+			t.Errorf("%d octets of %d came: %v", n, sent+8, err)
+		}
+		lan.CloseWrite()
+		up.Close()
+		wait(t, "no end", end)
+	})
+}
+
+// TestBeginWithholds: what the server has said already is withheld as what follows is.
+func TestBeginWithholds(t *testing.T) {
+	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+	}}
+	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	lines := detach(t, near.(*net.TCPConn))
+	b, up := pipe(t, false)
+	if _, err := up.Write(make([]byte, 2*scratchSize)); err != nil {
+		t.Fatal(err)
+	}
+	moved, under := make(chan uint64, 1), 0
+	open(t, start(t, 1), func(a Arrival) {
+		unix.Close(a.FD)
+		a.FD = lines
+		var c *Conn
+		o := &opens{late: func() { t.Error("late") }, ended: func(End) {}, event: func(side int, events uint32) {
+			if side == 0 || events&unix.EPOLLIN == 0 {
+				return
+			}
+			c.Begin(Pair{Far: true, Withhold: true}, Start{Down: []byte("answer"), Own: 6}, true)
+			under, _ = unix.IoctlGetInt(lines, unix.SIOCOUTQ)
+			_, down := c.Moved()
+			moved <- down + 6
+		}}
+		if c, err = a.Open(b, o, false); err != nil {
+			t.Error(err)
+		}
+	})
+	n := wait(t, "not begun", moved)
+	if arrived := n - uint64(under); n <= 6 || uint64(under) > 6+beginWith+2*arrived {
+		t.Errorf("%d octets are under way after %d have arrived", under, arrived)
+	}
 }
 
 // TestBeginSeesUrgentData: what waits behind it is read too, though the opening's last read was short.
