@@ -178,7 +178,7 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 }
 
 // Apply makes the kernel hold want, and returns the operations that succeeded. It goes on past an operation that
-// fails; the joined errors name each part, and the next Apply tries again.
+// fails; the joined errors name each part, and the next Apply tries again. With ErrUnsaved (errors.Is) the kernel holds all of it.
 func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -237,8 +237,11 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	}
 	r.last = asked.Ruleset
 	r.forget(asked)
-	errs = append(errs, r.save())
-	return done, errors.Join(errs...)
+	unsaved := r.save()
+	if err := errors.Join(errs...); err != nil {
+		return done, err
+	}
+	return done, unsaved
 }
 
 // do performs one operation. What is already so is done.

@@ -95,13 +95,16 @@ func (r *Reconciler) forget(asked State) {
 	}
 }
 
+// ErrUnsaved: what the kernel held before us is not in its file.
+var ErrUnsaved = errors.New("sysctls would not be restored after a crash")
+
 // save writes before to the file when it changed, or when that failed the last time.
 func (r *Reconciler) save() error {
 	if !r.dirty {
 		return nil
 	}
 	if err := r.saved.store(r.before); err != nil {
-		return fmt.Errorf("sysctls would not be restored after a crash: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnsaved, err)
 	}
 	r.dirty = false
 	return nil
