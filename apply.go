@@ -116,12 +116,16 @@ func (a *applier) run(ctx context.Context) error {
 		case <-time.After(next):
 		}
 		a.mu.Lock()
-		wanted, asked := a.state, a.asked
+		asked := a.asked
 		a.mu.Unlock()
 		if !asked {
 			continue // of a hint that came before the first plan
 		}
-		ops, err := a.kernel.Apply(ctx, wanted)
+		var wanted kernel.State
+		ops, err := a.kernel.Follow(ctx, func() kernel.State { // the loop may give up an endpoint, or add one, while this waits
+			wanted = a.wanted()
+			return wanted
+		})
 		for _, op := range ops {
 			a.log.Debug("kernel", "op", op.String())
 		}

@@ -180,9 +180,15 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 // Apply makes the kernel hold want, and returns the operations that succeeded. It goes on past an operation that
 // fails; the joined errors name each part, and the next Apply tries again. With ErrUnsaved (errors.Is) the kernel holds all of it.
 func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
+	return r.Follow(ctx, func() State { return want })
+}
+
+// Follow is Apply of a state that may change meanwhile: it is asked for when all before it are done, and again when the kernel's has been read. So
+// a fast path below is not undone, if wanted has what it does before it is done. It is called under a lock.
+func (r *Reconciler) Follow(ctx context.Context, wanted func() State) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(ctx, want)
+	return r.apply(ctx, wanted)
 }
 
 // Stop takes everything of ours away and restores what was changed. ctx must outlive the one whose end stops the daemon.
@@ -190,16 +196,16 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(ctx, State{})
+	return r.apply(ctx, nothing)
 }
 
-func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
-	if r.pm == nil {
-		want.Endpoints, want.Limits = nil, mptcp.Limits{}
-	}
-	asked := want
+func nothing() State { return State{} }
+
+// prepare is what asked comes to: what is no longer asked for goes back to what it was, and addresses are as the kernel tells them. An endpoint
+// that is none of ours is left out, and an error.
+func (r *Reconciler) prepare(asked State) (want State, errs []error) {
+	want = asked
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
-	var errs []error
 	want.Endpoints = slices.Clone(want.Endpoints)
 	for i := range want.Endpoints {
 		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
@@ -211,7 +217,17 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))
 		return true
 	})
+	if r.pm == nil {
+		want.Endpoints, want.Limits = nil, mptcp.Limits{}
+	}
+	return want, errs
+}
+
+func (r *Reconciler) apply(ctx context.Context, wanted func() State) ([]Op, error) {
+	want, _ := r.prepare(wanted())
 	have, err := r.read(want)
+	asked := wanted()
+	want, errs := r.prepare(asked)
 	errs = append(errs, err)
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)

@@ -48,7 +48,7 @@ func (r *Reconciler) evict() error {
 		return nil
 	}
 	r.ours = left
-	_, err := r.apply(context.Background(), State{})
+	_, err := r.apply(context.Background(), nothing)
 	r.ours = ours
 	return err
 }
