@@ -26,7 +26,7 @@ type Options struct {
 	Saved string
 	// NFT is the nft command; "": found on PATH, in /usr/sbin or /sbin.
 	NFT string
-	// Numbers are ours in the kernel; the zero value: Usual. What an earlier process left under others is taken away.
+	// Numbers are ours in the kernel; the zero value: Usual. What an earlier process left under others is taken away at the first Apply.
 	Numbers Numbers
 }
 
@@ -45,6 +45,7 @@ type Reconciler struct {
 	last   Ruleset            // as wanted last: the rules' names, for Hits
 	before before             // of saved
 	dirty  bool               // before is not in the file yet
+	begun  bool               // what an earlier process left under other numbers was taken away
 	odd    bool               // this kernel counts uses of chains in its own way: marks are compared by hash alone
 }
 
@@ -84,9 +85,6 @@ func New(o Options, log *journal.Logger) (*Reconciler, error) {
 	}
 	if ok {
 		r.pm = pm
-	}
-	if err := r.evict(); err != nil {
-		log.Warn("an earlier process used other numbers, and not all of its could be taken away", "error", err)
 	}
 	return r, nil
 }
@@ -224,6 +222,12 @@ func (r *Reconciler) prepare(asked State) (want State, errs []error) {
 }
 
 func (r *Reconciler) apply(ctx context.Context, wanted func() State) ([]Op, error) {
+	if !r.begun {
+		r.begun = true
+		if err := r.evict(); err != nil {
+			r.log.Warn("an earlier process used other numbers, and not all of its could be taken away", "error", err)
+		}
+	}
 	want, _ := r.prepare(wanted())
 	have, err := r.read(want)
 	asked := wanted()

@@ -38,7 +38,8 @@ func (b before) settle(asked map[string]string, limits mptcp.Limits) (map[string
 	return all, limits
 }
 
-// evict takes away what a process before us, killed, has left under other numbers than ours.
+// evict takes away what a process before us, killed or succeeded, has left under other numbers than ours. Not before the first Apply: it may live
+// until then, and be told to hand over, or be the reason why we end at once.
 func (r *Reconciler) evict() error {
 	left, ours := r.before.Numbers, r.ours
 	if left == (Numbers{}) {
