@@ -102,3 +102,33 @@ func TestMetricsHaveEveryRole(t *testing.T) {
 		}
 	}
 }
+
+// TestLinksGoAstray when they have a way out only where no concentrator has an address.
+func TestLinksGoAstray(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	both := linkmon.Link{Usable: true, Addr4: v4, Route4: true, Addr6: v6, Route6: true}
+	without := func(change func(*linkmon.Link)) linkmon.Link {
+		l := both
+		change(&l)
+		return l
+	}
+	for _, tt := range []struct {
+		name string
+		link linkmon.Link
+		f    families
+		want bool
+	}{
+		{"both", both, families{v4: true}, false},
+		{"no IPv4 address", without(func(l *linkmon.Link) { l.Addr4 = netip.Addr{} }), families{v4: true}, true},
+		{"no IPv4 route", without(func(l *linkmon.Link) { l.Route4 = false }), families{v4: true}, true},
+		{"no IPv4 address, but nobody needs one", without(func(l *linkmon.Link) { l.Addr4 = netip.Addr{} }), families{true, true}, false},
+		{"no IPv6 address", without(func(l *linkmon.Link) { l.Addr6 = netip.Addr{} }), families{v6: true}, true},
+		{"not usable at all", linkmon.Link{}, families{v4: true}, false},
+	} {
+		o := policy.Observation{Links: make([]policy.LinkObs, 1)}
+		noteAstray(&o, []linkmon.Link{tt.link}, tt.f)
+		if got := o.Links[0].Astray; got != "" != tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
