@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"spillway/kernel"
 	"spillway/linkmon"
@@ -129,6 +130,35 @@ func TestLinksGoAstray(t *testing.T) {
 		noteAstray(&o, []linkmon.Link{tt.link}, tt.f)
 		if got := o.Links[0].Astray; got != "" != tt.want {
 			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
+// TestWhatBeganBeforeTheClockWasSet: a router without a battery wakes up in its own past. A minute after a start without power for a month it
+// was told to have run for a month.
+func TestWhatBeganBeforeTheClockWasSet(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	now := time.Now()
+	began := now.Add(-time.Minute)
+	noted := began
+	*(*uint64)(unsafe.Pointer(&noted)) -= uint64(month/time.Second) << 30 // of time.Time: the wall clock's seconds, above 30 bits of ns; the monotonic one is apart
+	if now.Sub(noted) != time.Minute || now.Round(0).Sub(noted.Round(0)) != month+time.Minute {
+		t.Skip("package time keeps its clocks in another way")
+	}
+	for _, tt := range []struct{ at, want time.Time }{{began, began}, {noted, began}, {time.Time{}, time.Time{}}, {began.Round(0), began.Round(0)}} {
+		if got := byClock(now, tt.at); got.Round(0).Sub(tt.want.Round(0)).Abs() > time.Second || got.IsZero() != tt.want.IsZero() {
+			t.Errorf("%v is told as %v, want %v", tt.at, got, tt.want)
+		}
+	}
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply = newApplier(nil, h.log)
+	h.enterState(noted, "direct")
+	h.snap.Links, h.plan.Links, h.senses[0].turned = make([]linkmon.Link, 1), []policy.LinkPlan{{Since: noted}}, noted
+	h.history.add(Transition{At: noted})
+	s := h.status(now, nil)
+	for what, at := range map[string]time.Time{"state": s.Since, "link": s.Links[0].Since, "usable": s.Links[0].UsableSince, "history": h.history.all(now)[0].At} {
+		if early := began.Round(0).Sub(at.Round(0)); early.Abs() > time.Second { // by the clock on the wall
+			t.Errorf("%s: since %v, which is %v too early", what, at, early)
 		}
 	}
 }
