@@ -41,6 +41,7 @@ type house struct {
 	resolved  chan resolved
 	probes    chan probeResult
 	calls     chan func()
+	hup       chan os.Signal // SIGHUP: reload
 
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators

@@ -301,3 +301,18 @@ func TestTheModemsRatesAreThoseOfItsOwnLine(t *testing.T) {
 		t.Errorf("of no link's kind: %v", got)
 	}
 }
+
+// TestAHangupEndsNothing: not when the daemon has begun to stop either.
+func TestAHangupEndsNothing(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.hup = hangups()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.signals(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(unix.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-h.hup
+}
