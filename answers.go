@@ -33,7 +33,7 @@ func (h *house) handle(ctx context.Context, method string, args json.Raw) (resul
 		}
 		return h.flowsAnswer(ctx, p)
 	case "why":
-		if e := h.call(ctx, func() { result = Why{h.history.all()} }); e != nil {
+		if e := h.call(ctx, func() { result = Why{h.history.all(time.Now())} }); e != nil {
 			return nil, e
 		}
 	case "set":

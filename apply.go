@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -115,31 +116,39 @@ func (a *applier) run(ctx context.Context) error {
 		case <-time.After(next):
 		}
 		a.mu.Lock()
-		wanted, asked := a.state, a.asked
+		asked := a.asked
 		a.mu.Unlock()
 		if !asked {
 			continue // of a hint that came before the first plan
 		}
-		ops, err := a.kernel.Apply(ctx, wanted)
+		var wanted kernel.State
+		ops, err := a.kernel.Follow(ctx, func() kernel.State { // the loop may give up an endpoint, or add one, while this waits
+			wanted = a.wanted()
+			return wanted
+		})
 		for _, op := range ops {
 			a.log.Debug("kernel", "op", op.String())
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
+		says := "the kernel does not hold what it should; trying again"
+		if err == nil || errors.Is(err, kernel.ErrUnsaved) {
+			says = "what the kernel held before is not written down; trying again"
+			a.mu.Lock()
+			a.held, a.applied = wanted, true
+			a.mu.Unlock()
+		}
 		if err == nil {
 			if failing != "" {
 				a.log.Info("the kernel holds what it should again")
 			}
 			wait, failing = 0, ""
-			a.mu.Lock()
-			a.held, a.applied = wanted, true
-			a.mu.Unlock()
 		} else {
 			wait = min(max(2*wait, applyFirst), applyMost)
 			if err.Error() != failing {
 				failing = err.Error()
-				a.log.Warn("the kernel does not hold what it should; trying again", "error", strings.ReplaceAll(failing, "\n", "; "))
+				a.log.Warn(says, "error", strings.ReplaceAll(failing, "\n", "; "))
 			}
 		}
 		if !hinted && len(ops) == 0 && err == nil {

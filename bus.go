@@ -151,11 +151,16 @@ func (h *house) adoptNetifd(s netifd.State) {
 	h.adoptDevices(names)
 }
 
-// setModems tells the learners what the modem says of its line.
+// setModems tells the learners what the modem says of its line: that of the link that is DSL by netifd's word, else of the one primary.
 func (h *house) setModems() {
+	dsl := func(l config.Link) bool {
+		found, ok := h.network.Find(l.Interface)
+		return ok && found.Kind == netifd.DSL
+	}
+	told := slices.ContainsFunc(h.cfg.Links, dsl)
 	for i, l := range h.cfg.Links {
 		h.senses[i].down.Modem, h.senses[i].up.Modem = 0, 0
-		if found, ok := h.network.Find(l.Interface); ok && found.Kind == netifd.DSL || l.Role == "primary" && onlyPrimary(h.cfg.Links) {
+		if dsl(l) || !told && l.Role == "primary" && onlyPrimary(h.cfg.Links) {
 			h.senses[i].down.Modem, h.senses[i].up.Modem = float64(h.network.Line.DownBit), float64(h.network.Line.UpBit)
 		}
 	}

@@ -41,6 +41,7 @@ type house struct {
 	resolved  chan resolved
 	probes    chan probeResult
 	calls     chan func()
+	hup       chan os.Signal // SIGHUP: reload
 
 	cfg     *config.Config
 	addrs   [][]netip.AddrPort // of the concentrators
@@ -220,6 +221,7 @@ func (h *house) hurried(now time.Time) bool {
 func (h *house) decide(now time.Time, fresh bool) error {
 	seen := observe(now, h.boot, &h.snap, h.senses)
 	seen.Delivered = h.delivered.Bit
+	noteAstray(&seen, h.snap.Links, familiesOf(h.addrs))
 	before := h.plan.Links
 	h.plan = h.machine.Step(seen)
 	h.logTurns(before)

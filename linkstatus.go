@@ -19,8 +19,8 @@ func (h *house) links(now time.Time) []LinkStatus {
 		l, s, p := &h.snap.Links[i], &h.senses[i], &h.plan.Links[i]
 		role, _ := h.machine.Role(i)
 		x := LinkStatus{
-			Name: l.Name, Device: l.Device, Role: role.String(), State: p.Role.String(), Resting: p.Resting, Why: p.Why, Since: p.Since,
-			Usable: s.usable, UsableSince: s.turned, Losses: s.losses, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
+			Name: l.Name, Device: l.Device, Role: role.String(), State: p.Role.String(), Resting: p.Resting, Why: p.Why, Since: byClock(now, p.Since),
+			Usable: s.usable, UsableSince: byClock(now, s.turned), Losses: s.losses, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
 			Down: l.DownRate, Up: l.UpRate, DownPeak: l.DownPeak, UpPeak: l.UpPeak, Rx: l.RxBytes, Tx: l.TxBytes,
 			RTTms: ms(s.verdict.RTT), MinRTTms: ms(s.verdict.MinRTT), Loss: s.verdict.Loss, Subflows: s.subflows,
 		}

@@ -322,7 +322,7 @@ func TestHistoryKeepsTheLast(t *testing.T) {
 	for i := range historyLength + 5 {
 		h.add(Transition{Why: fmt.Sprint(i)})
 	}
-	all := h.all()
+	all := h.all(time.Now())
 	if len(all) != historyLength || all[0].Why != "5" || all[historyLength-1].Why != fmt.Sprint(historyLength+4) {
 		t.Errorf("%d kept, %s to %s", len(all), all[0].Why, all[len(all)-1].Why)
 	}

@@ -38,7 +38,14 @@ func (h *history) last() time.Time {
 	return h.list[len(h.list)-1].At
 }
 
-func (h *history) all() []Transition { return append([]Transition{}, h.list...) }
+// all are they as they are told now.
+func (h *history) all(now time.Time) []Transition {
+	out := append([]Transition{}, h.list...)
+	for i := range out {
+		out[i].At = byClock(now, out[i].At)
+	}
+	return out
+}
 
 // usageFile is where quota counters survive. It is written whole, under another name, flushed, and renamed: after a
 // power cut there is the old content or the new one.

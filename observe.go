@@ -66,6 +66,21 @@ func judge(now time.Time, senses []sense, snap *linkmon.Snapshot, fresh bool) {
 	}
 }
 
+// noteAstray tells of links that work in no family in which a concentrator is reached: of a line that has lost its IPv4 address and kept that of
+// IPv6, say, beside a concentrator that has none of these.
+func noteAstray(o *policy.Observation, links []linkmon.Link, f families) {
+	for i := range o.Links {
+		l := &links[i]
+		switch {
+		case !l.Usable, f.v4 && l.Addr4.IsValid() && l.Route4, f.v6 && l.Addr6.IsValid() && l.Route6:
+		case f.v4:
+			o.Links[i].Astray = "it has no way out by IPv4, and concentrators have no other addresses"
+		default:
+			o.Links[i].Astray = "it has no way out by IPv6, and concentrators have no other addresses"
+		}
+	}
+}
+
 // observe makes of what was sensed what the policy needs.
 //
 // boot tells one run of the machine from another: counters begin anew with each.

@@ -51,7 +51,7 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		}
 	}
 	h.enterState(now, s.State)
-	s.Since = h.stateSince
+	s.Since = byClock(now, h.stateSince)
 	return s
 }
 
@@ -91,6 +91,16 @@ func (h *house) enterState(now time.Time, state string) {
 	if state != h.state {
 		h.state, h.stateSince = state, now
 	}
+}
+
+// byClock is an instant that was noted earlier, by the clock as it stands now. A router without a battery wakes up in its own past, and what began
+// before its clock was set would be told as so much longer ago. Both have monotonic readings, else at is as it is.
+func byClock(now, at time.Time) time.Time {
+	is := now.Add(at.Sub(now))
+	if at.IsZero() || is.Sub(at.Round(0)).Abs() < time.Second {
+		return at
+	}
+	return is.Round(time.Second)
 }
 
 func reasons(up []relay.UpstreamStatus) string {

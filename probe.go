@@ -72,8 +72,9 @@ func (h *house) inDoubt() bool {
 func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 	for i := range h.senses {
 		s, l := &h.senses[i], &h.snap.Links[i]
-		if !s.health.NeedProbe(now, h.useOf(i), s.verdict) {
-			continue
+		use := h.useOf(i)
+		if use.Metered && !s.verdict.Dead && h.relay.Sessions() == 0 || !s.health.NeedProbe(now, use, s.verdict) {
+			continue // one that costs is not asked for nobody
 		}
 		target, o, ok := probeTarget(h.addrs, l)
 		if !ok {

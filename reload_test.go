@@ -307,3 +307,34 @@ func TestADeviceThatCantBeChangesNothing(t *testing.T) {
 		t.Errorf("devices %q", h.names)
 	}
 }
+
+// TestTheModemsRatesAreThoseOfItsOwnLine: not of a cable line that is the one primary, beside DSL for what overflows.
+func TestTheModemsRatesAreThoseOfItsOwnLine(t *testing.T) {
+	h := houseOf(t, "[[link]]\nname = \"cable\"\ninterface = \"wan\"\n[[link]]\nname = \"dsl\"\ninterface = \"wan2\"\nrole = \"overflow\"\n")
+	s := said("wan", "eth1", "wan2", "pppoe-wan2")
+	s.Interfaces[1].Kind, s.Line = netifd.DSL, netifd.Line{Present: true, Up: true, DownBit: 16e6, UpBit: 2e6}
+	h.adoptNetifd(s)
+	if got := [2]float64{h.senses[0].down.Modem, h.senses[1].down.Modem}; got != [2]float64{0, 16e6} {
+		t.Errorf("the modem's rate by link: %v", got)
+	}
+	s.Interfaces[1].Kind = netifd.Unknown // in a bridge, say
+	h.adoptNetifd(s)
+	if got := [2]float64{h.senses[0].down.Modem, h.senses[1].down.Modem}; got != [2]float64{16e6, 0} {
+		t.Errorf("of no link's kind: %v", got)
+	}
+}
+
+// TestAHangupEndsNothing: not when the daemon has begun to stop either.
+func TestAHangupEndsNothing(t *testing.T) {
+	h := houseOf(t, twoByName)
+	h.hup = hangups()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.signals(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(unix.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-h.hup
+}

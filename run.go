@@ -75,7 +75,7 @@ func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 		file: file, log: log, cfg: c, started: time.Now(), boot: bootID(), memory: memory(), stateSince: time.Now(),
 		snapshots: make(chan linkmon.Snapshot, 1), joins: make(chan mptcp.Event, 64), poked: make(chan struct{}, 1),
 		resolved: make(chan resolved), probes: make(chan probeResult), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1), notHeld: errNotRead,
-		usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
+		hup: hangups(), usage: usageFile(c.Daemon.State), features: mptcp.Probe(), tell: func(event) {},
 	}
 	h.shared.Store(c)
 	for _, l := range c.Links {
@@ -323,16 +323,21 @@ func (h *house) watchJoins(ctx context.Context) error {
 	return nil
 }
 
+// hangups hears SIGHUP, for good: where nobody does it ends a process at once, at its beginning, and while it puts back what it has changed or its
+// last connections end.
+func hangups() chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
+}
+
 // signals: SIGHUP reloads. The end is the context's.
 func (h *house) signals(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
+		case <-h.hup:
 			if _, err := h.reload(ctx); err != nil {
 				h.log.Error("the configuration is not good; going on with the one before", "error", err)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"spillway/kernel"
 	"spillway/linkmon"
@@ -99,6 +100,65 @@ func TestMetricsHaveEveryRole(t *testing.T) {
 	for _, want := range []string{`{link="lte",role="overflow"} 1`, `{link="lte",role="off"} 0`, `{link="lte",role="primary"} 0`, `{link="lte",role="backup"} 0`} {
 		if !strings.Contains(b.String(), "\nspillway_link_role"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, b.String())
+		}
+	}
+}
+
+// TestLinksGoAstray when they have a way out only where no concentrator has an address.
+func TestLinksGoAstray(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	both := linkmon.Link{Usable: true, Addr4: v4, Route4: true, Addr6: v6, Route6: true}
+	without := func(change func(*linkmon.Link)) linkmon.Link {
+		l := both
+		change(&l)
+		return l
+	}
+	for _, tt := range []struct {
+		name string
+		link linkmon.Link
+		f    families
+		want bool
+	}{
+		{"both", both, families{v4: true}, false},
+		{"no IPv4 address", without(func(l *linkmon.Link) { l.Addr4 = netip.Addr{} }), families{v4: true}, true},
+		{"no IPv4 route", without(func(l *linkmon.Link) { l.Route4 = false }), families{v4: true}, true},
+		{"no IPv4 address, but nobody needs one", without(func(l *linkmon.Link) { l.Addr4 = netip.Addr{} }), families{true, true}, false},
+		{"no IPv6 address", without(func(l *linkmon.Link) { l.Addr6 = netip.Addr{} }), families{v6: true}, true},
+		{"not usable at all", linkmon.Link{}, families{v4: true}, false},
+	} {
+		o := policy.Observation{Links: make([]policy.LinkObs, 1)}
+		noteAstray(&o, []linkmon.Link{tt.link}, tt.f)
+		if got := o.Links[0].Astray; got != "" != tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
+// TestWhatBeganBeforeTheClockWasSet: a router without a battery wakes up in its own past. A minute after a start without power for a month it
+// was told to have run for a month.
+func TestWhatBeganBeforeTheClockWasSet(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	now := time.Now()
+	began := now.Add(-time.Minute)
+	noted := began
+	*(*uint64)(unsafe.Pointer(&noted)) -= uint64(month/time.Second) << 30 // of time.Time: the wall clock's seconds, above 30 bits of ns; the monotonic one is apart
+	if now.Sub(noted) != time.Minute || now.Round(0).Sub(noted.Round(0)) != month+time.Minute {
+		t.Skip("package time keeps its clocks in another way")
+	}
+	for _, tt := range []struct{ at, want time.Time }{{began, began}, {noted, began}, {time.Time{}, time.Time{}}, {began.Round(0), began.Round(0)}} {
+		if got := byClock(now, tt.at); got.Round(0).Sub(tt.want.Round(0)).Abs() > time.Second || got.IsZero() != tt.want.IsZero() {
+			t.Errorf("%v is told as %v, want %v", tt.at, got, tt.want)
+		}
+	}
+	h := houseOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n")
+	h.apply = newApplier(nil, h.log)
+	h.enterState(noted, "direct")
+	h.snap.Links, h.plan.Links, h.senses[0].turned = make([]linkmon.Link, 1), []policy.LinkPlan{{Since: noted}}, noted
+	h.history.add(Transition{At: noted})
+	s := h.status(now, nil)
+	for what, at := range map[string]time.Time{"state": s.Since, "link": s.Links[0].Since, "usable": s.Links[0].UsableSince, "history": h.history.all(now)[0].At} {
+		if early := began.Round(0).Sub(at.Round(0)); early.Abs() > time.Second { // by the clock on the wall
+			t.Errorf("%s: since %v, which is %v too early", what, at, early)
 		}
 	}
 }

@@ -26,7 +26,7 @@ type Options struct {
 	Saved string
 	// NFT is the nft command; "": found on PATH, in /usr/sbin or /sbin.
 	NFT string
-	// Numbers are ours in the kernel; the zero value: Usual. What an earlier process left under others is taken away.
+	// Numbers are ours in the kernel; the zero value: Usual. What an earlier process left under others is taken away at the first Apply.
 	Numbers Numbers
 }
 
@@ -45,6 +45,7 @@ type Reconciler struct {
 	last   Ruleset            // as wanted last: the rules' names, for Hits
 	before before             // of saved
 	dirty  bool               // before is not in the file yet
+	begun  bool               // what an earlier process left under other numbers was taken away
 	odd    bool               // this kernel counts uses of chains in its own way: marks are compared by hash alone
 }
 
@@ -84,9 +85,6 @@ func New(o Options, log *journal.Logger) (*Reconciler, error) {
 	}
 	if ok {
 		r.pm = pm
-	}
-	if err := r.evict(); err != nil {
-		log.Warn("an earlier process used other numbers, and not all of its could be taken away", "error", err)
 	}
 	return r, nil
 }
@@ -178,11 +176,17 @@ func (r *Reconciler) endpoints() ([]mptcp.Endpoint, error) {
 }
 
 // Apply makes the kernel hold want, and returns the operations that succeeded. It goes on past an operation that
-// fails; the joined errors name each part, and the next Apply tries again.
+// fails; the joined errors name each part, and the next Apply tries again. With ErrUnsaved (errors.Is) the kernel holds all of it.
 func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
+	return r.Follow(ctx, func() State { return want })
+}
+
+// Follow is Apply of a state that may change meanwhile: it is asked for when all before it are done, and again when the kernel's has been read. So
+// a fast path below is not undone, if wanted has what it does before it is done. It is called under a lock.
+func (r *Reconciler) Follow(ctx context.Context, wanted func() State) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(ctx, want)
+	return r.apply(ctx, wanted)
 }
 
 // Stop takes everything of ours away and restores what was changed. ctx must outlive the one whose end stops the daemon.
@@ -190,16 +194,16 @@ func (r *Reconciler) Apply(ctx context.Context, want State) ([]Op, error) {
 func (r *Reconciler) Stop(ctx context.Context) ([]Op, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(ctx, State{})
+	return r.apply(ctx, nothing)
 }
 
-func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
-	if r.pm == nil {
-		want.Endpoints, want.Limits = nil, mptcp.Limits{}
-	}
-	asked := want
+func nothing() State { return State{} }
+
+// prepare is what asked comes to: what is no longer asked for goes back to what it was, and addresses are as the kernel tells them. An endpoint
+// that is none of ours is left out, and an error.
+func (r *Reconciler) prepare(asked State) (want State, errs []error) {
+	want = asked
 	want.Sysctls, want.Limits = r.before.settle(want.Sysctls, want.Limits)
-	var errs []error
 	want.Endpoints = slices.Clone(want.Endpoints)
 	for i := range want.Endpoints {
 		want.Endpoints[i].Addr = plain(want.Endpoints[i].Addr)
@@ -211,7 +215,23 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 		errs = append(errs, fmt.Errorf("endpoint %s: not as LinkEndpoint makes it", endpointString(e)))
 		return true
 	})
+	if r.pm == nil {
+		want.Endpoints, want.Limits = nil, mptcp.Limits{}
+	}
+	return want, errs
+}
+
+func (r *Reconciler) apply(ctx context.Context, wanted func() State) ([]Op, error) {
+	if !r.begun {
+		r.begun = true
+		if err := r.evict(); err != nil {
+			r.log.Warn("an earlier process used other numbers, and not all of its could be taken away", "error", err)
+		}
+	}
+	want, _ := r.prepare(wanted())
 	have, err := r.read(want)
+	asked := wanted()
+	want, errs := r.prepare(asked)
 	errs = append(errs, err)
 	if r.odd {
 		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
@@ -237,8 +257,11 @@ func (r *Reconciler) apply(ctx context.Context, want State) ([]Op, error) {
 	}
 	r.last = asked.Ruleset
 	r.forget(asked)
-	errs = append(errs, r.save())
-	return done, errors.Join(errs...)
+	unsaved := r.save()
+	if err := errors.Join(errs...); err != nil {
+		return done, err
+	}
+	return done, unsaved
 }
 
 // do performs one operation. What is already so is done.

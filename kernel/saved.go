@@ -38,7 +38,8 @@ func (b before) settle(asked map[string]string, limits mptcp.Limits) (map[string
 	return all, limits
 }
 
-// evict takes away what a process before us, killed, has left under other numbers than ours.
+// evict takes away what a process before us, killed or succeeded, has left under other numbers than ours. Not before the first Apply: it may live
+// until then, and be told to hand over, or be the reason why we end at once.
 func (r *Reconciler) evict() error {
 	left, ours := r.before.Numbers, r.ours
 	if left == (Numbers{}) {
@@ -48,7 +49,7 @@ func (r *Reconciler) evict() error {
 		return nil
 	}
 	r.ours = left
-	_, err := r.apply(context.Background(), State{})
+	_, err := r.apply(context.Background(), nothing)
 	r.ours = ours
 	return err
 }
@@ -95,13 +96,16 @@ func (r *Reconciler) forget(asked State) {
 	}
 }
 
+// ErrUnsaved: what the kernel held before us is not in its file.
+var ErrUnsaved = errors.New("sysctls would not be restored after a crash")
+
 // save writes before to the file when it changed, or when that failed the last time.
 func (r *Reconciler) save() error {
 	if !r.dirty {
 		return nil
 	}
 	if err := r.saved.store(r.before); err != nil {
-		return fmt.Errorf("sysctls would not be restored after a crash: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnsaved, err)
 	}
 	r.dirty = false
 	return nil

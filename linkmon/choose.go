@@ -140,7 +140,7 @@ func (r route) before(o route) bool {
 func unusable(l Link) string {
 	switch {
 	case l.Device == "":
-		return "its device is not known yet"
+		return "its interface is down, or its device not known yet"
 	case !l.Present:
 		return "device " + l.Device + " does not exist"
 	case !l.Up:

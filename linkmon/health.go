@@ -59,6 +59,7 @@ type Health struct {
 	origin   time.Time // of the clock of paths
 	last     time.Time // of Step
 	progress time.Time // when the peer was last heard by any subflow
+	spoke    time.Time // the same, but no gap between two steps begins it anew
 	met      time.Time // when it last had something of us, or had something new to say
 	gap      time.Duration
 
@@ -179,6 +180,9 @@ func (h *Health) resume(now time.Time) {
 	}
 	h.last, h.progress, h.gap, h.inBytes, h.outBytes, h.inPeak = now, now, 0, 0, 0, 0
 	h.rxKnown = false
+	if h.spoke.IsZero() {
+		h.spoke = now
+	}
 }
 
 // summary is one Step's view over all subflows.
@@ -300,7 +304,7 @@ func (h *Health) heard(now, at time.Time, link Link) {
 			h.gap += (pause - h.gap) / 8
 		}
 	}
-	h.progress = later(h.progress, at)
+	h.progress, h.spoke = later(h.progress, at), later(h.spoke, at)
 	h.rx, h.rxKnown = link.RxPackets, true
 }
 

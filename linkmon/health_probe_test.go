@@ -208,6 +208,41 @@ func TestIdleNeededLinkIsProbedRarely(t *testing.T) {
 	t.Error("a needed idle link that answers no probe stays alive")
 }
 
+// TestIdleNeededLinkIsProbedThoughLooksAreRare: while nothing is connected main looks each 2 s, then each 10 s, and what was heard before is
+// forgotten after 2 s. That it was silent must not be.
+func TestIdleNeededLinkIsProbedThoughLooksAreRare(t *testing.T) {
+	for _, step := range []time.Duration{progressOld + time.Millisecond, 10 * time.Second} {
+		b := newBench(t, 0, 0)
+		b.step = step
+		probes := 0
+		for range 10 * time.Minute / step {
+			b.run(step, silence)
+			if b.h.NeedProbe(b.now, Use{Needed: true}, b.verdict) {
+				probes++
+				b.h.ProbeSent(b.now)
+				b.h.ProbeDone(b.now, true)
+			}
+		}
+		if probes < 15 || probes > 25 {
+			t.Errorf("a look each %v: %d probes in ten idle minutes, want about 20", step, probes)
+		}
+		b.alive("answered probes")
+		for looks := 0; looks < 20 && !b.verdict.Dead; looks++ {
+			b.run(step, silence)
+			for range 2 { // main reports at once, and the second follows
+				if b.h.NeedProbe(b.now, Use{Needed: true}, b.verdict) {
+					b.h.ProbeSent(b.now)
+					b.now = b.now.Add(probeLeast)
+					b.h.ProbeDone(b.now, false)
+				}
+			}
+		}
+		if !b.verdict.Dead {
+			t.Errorf("a look each %v: a needed idle link that answers no probe stays alive", step)
+		}
+	}
+}
+
 func TestProbesThatAreLookedAtTooLateProveLittle(t *testing.T) {
 	b := newBench(t, 0, 0)
 	lates := 0

@@ -65,7 +65,7 @@ func (h *Health) NeedProbe(now time.Time, use Use, v Verdict) bool {
 	case p.lost > 0 || p.late > 0:
 		return now.Sub(p.sent) >= probeAgain
 	default:
-		return now.Sub(later(h.progress, p.sent)) >= probeIdle
+		return now.Sub(later(h.spoke, p.sent)) >= probeIdle
 	}
 }
 
@@ -91,7 +91,7 @@ func (h *Health) ProbeDone(now time.Time, answered bool) {
 	if answered {
 		p.hits, p.lost, p.wait = p.hits+1, 0, probeAgain
 		if !h.dead {
-			h.met = now
+			h.met, h.spoke = now, now
 			h.progress, h.inBytes, h.inPeak = later(h.progress, now), 0, 0
 			for _, p := range h.paths {
 				p.repeat = 0 // the peer's repetitions have another cause

@@ -70,6 +70,7 @@ func (h *Health) die(now time.Time, link Link, reason string) {
 func (h *Health) revive(now time.Time) {
 	h.dead, h.since, h.reason = false, now, ""
 	h.probe = probe{}
+	h.spoke = now
 	h.progress, h.gap, h.inBytes, h.inPeak, h.rxKnown, h.delay = now, 0, 0, 0, false, 0
 	for _, p := range h.paths {
 		if p.out != 0 {

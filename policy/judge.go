@@ -69,6 +69,22 @@ func (s *step) judge(i int) {
 	}
 }
 
+// leaveAstray takes links by which no concentrator can be reached for unusable, while another works by which one can: connections would start,
+// and stay, where none gets through. The only link that works is kept, for what is forwarded natively.
+func (s *step) leaveAstray(o *Observation) {
+	n, leads := min(s.n, len(o.Links)), false
+	for i := range n {
+		role, _ := s.Role(i)
+		leads = leads || s.in[i].usable && o.Links[i].Astray == "" && role != RoleOff && s.mem.links[i].limit != causeQuota &&
+			(s.cfg.Mode != ModePrimaryOnly || role == RolePrimary)
+	}
+	for i := range n {
+		if why := o.Links[i].Astray; leads && why != "" && s.in[i].usable {
+			s.in[i].usable, s.in[i].reason = false, why
+		}
+	}
+}
+
 // tier is the place of a link by its role: 0 carries first. Modes that use all links alike make overflow links primaries.
 func (s *step) tier(i int) int { return s.tierOf(s.role[i]) }
 

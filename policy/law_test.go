@@ -43,7 +43,7 @@ func (d *dice) observe(o *Observation, m *Machine) {
 	l := &o.Links[d.next(len(o.Links))]
 	rate := float64(d.next(26)) * 1e6
 	l.UsedBytes += uint64(rate)
-	switch d.next(13) {
+	switch d.next(14) {
 	case 0:
 		l.Usable = !l.Usable
 	case 1:
@@ -75,6 +75,8 @@ func (d *dice) observe(o *Observation, m *Machine) {
 		cfg.Mode = Mode(d.next(5))
 		cfg.Links[d.next(len(cfg.Links))].Role = Role(d.next(3))
 		m.Reconfigure(cfg)
+	case 13:
+		l.Astray = []string{"no concentrator there", ""}[d.next(2)]
 	}
 }
 

@@ -181,6 +181,7 @@ func (s *step) sense(o *Observation) {
 			in.cap[up] = c.UpBit
 		}
 	}
+	s.leaveAstray(o)
 }
 
 // The directions, as indexes.

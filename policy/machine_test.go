@@ -251,3 +251,35 @@ func TestALinkThatIsAddedIsOffSinceThen(t *testing.T) {
 		t.Errorf("since %v", p.Links[1].Since)
 	}
 }
+
+// TestALinkByWhichNoConcentratorIsReached is one that does not work, as long as another does: connections would start there, and stay.
+func TestALinkByWhichNoConcentratorIsReached(t *testing.T) {
+	c, o := household()
+	c.Links[1].Quota.Limit = 100e6
+	m := New(c)
+	pass(m, &o, 10*time.Second)
+	o.Links[0].Astray = "it has no way out by IPv4"
+	p := m.Step(o)
+	if why := "lte takes over: dsl is not usable: it has no way out by IPv4"; p.First != 1 || p.Why != why || p.Links[0].Role != Off || p.Links[0].Available {
+		t.Errorf("first %d, %q, dsl %+v", p.First, p.Why, p.Links[0])
+	}
+	for what, l := range map[string]LinkObs{
+		"lte dead": {Usable: true, Dead: true}, "lte down": {}, "lte used up": {Usable: true, UsedBytes: 100e6},
+	} {
+		alone, o := *m, o
+		o.Links = []LinkObs{o.Links[0], l}
+		o.Now = o.Now.Add(time.Second)
+		alone.Step(o)
+		o.Now = o.Now.Add(time.Second)
+		if p := alone.Step(o); p.First != 0 {
+			t.Errorf("%s: first %d, %q", what, p.First, p.Why)
+		}
+	}
+	o.Links[0].Astray = ""
+	if p := pass(m, &o, 5*time.Second); p.First != 1 {
+		t.Errorf("back for 5 s: first %d, %q", p.First, p.Why)
+	}
+	if p := pass(m, &o, 6*time.Second); p.First != 0 {
+		t.Errorf("back for 11 s: first %d, %q", p.First, p.Why)
+	}
+}

@@ -24,6 +24,8 @@ type LinkObs struct {
 	Usable bool   // up, carrier, address, route
 	Dead   bool   // nothing comes back although data is out (a blackhole)
 	Reason string // why not usable or why dead, in a few words: "no carrier"
+	// Astray is why no concentrator can be reached by a usable link, in a few words; "": one can. Such a link serves only while no other works.
+	Astray string
 
 	DownRate, UpRate   float64       // smoothed over about 0.5 s
 	DownCap, UpCap     float64       // 0: unknown; LinkConfig.DownBit and UpBit come first

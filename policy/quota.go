@@ -44,9 +44,12 @@ const (
 
 // count charges to link i what passed since the last observation, turns the months and days over, and finds the limit that is reached.
 func (s *step) count(i int) {
-	l, q := &s.mem.links[i], &s.cfg.Links[i].Quota
+	l, q, in := &s.mem.links[i], &s.cfg.Links[i].Quota, &s.in[i]
 	if !q.limited() {
-		l.limit = causeNone
+		// What once had a quota may have one again, and must not be charged then with all that it has carried since.
+		if l.limit = causeNone; (l.counted || l.restored) && (in.usable || in.bytes > 0) {
+			l.charge(in.bytes, in.epoch, q, s.clock)
+		}
 		return
 	}
 	l.usage.Link = s.cfg.Links[i].Name
@@ -56,7 +59,7 @@ func (s *step) count(i int) {
 		l.early = l.usage.early(s.wall, q.BillingDay)
 		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
 	}
-	if in := &s.in[i]; in.usable || in.bytes > 0 {
+	if in.usable || in.bytes > 0 {
 		l.charge(in.bytes, in.epoch, q, s.clock)
 	}
 	if limit := s.limit(i); limit != l.limit {

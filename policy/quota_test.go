@@ -320,3 +320,29 @@ func TestCountersOf32Bits(t *testing.T) {
 		t.Errorf("%.1f GB charged, want %.1f", float64(st.Used)/1e9, float64(want)/1e9)
 	}
 }
+
+// TestAQuotaThatIsTakenAwayAndGivenBack: what passed without one, for months maybe, is not of this month.
+func TestAQuotaThatIsTakenAwayAndGivenBack(t *testing.T) {
+	with, without := Config{}, Config{}
+	with.Links = []LinkConfig{{Name: "dsl"}, {Name: "lte", Role: RoleOverflow, Quota: Quota{Limit: 100e6, BillingDay: 15}}}
+	without.Links = []LinkConfig{{Name: "dsl"}, {Name: "lte", Role: RoleOverflow}}
+	m := New(with)
+	carry(m, date(2026, 1, 10, 0), 0)
+	carry(m, date(2026, 1, 10, 1), 40e6)
+	m.Reconfigure(without)
+	carry(m, date(2026, 1, 10, 2), 50e6)
+	m.Reconfigure(with)
+	carry(m, date(2026, 1, 10, 3), 60e6)
+	if st, _ := m.Quota(1, date(2026, 1, 10, 3)); st.Used != 60e6 {
+		t.Errorf("given back within the month: %d used", st.Used)
+	}
+	m.Reconfigure(without)
+	for d := range 120 {
+		carry(m, date(2026, 1, 11+d, 0), 60e6+uint64(d)*100e6)
+	}
+	m.Reconfigure(with)
+	p := carry(m, date(2026, 6, 1, 0), 60e6+119*100e6+5e6)
+	if st, _ := m.Quota(1, date(2026, 6, 1, 0)); st.Used != 5e6 || p.First != 1 {
+		t.Errorf("given back months later: %d used, first %d", st.Used, p.First)
+	}
+}

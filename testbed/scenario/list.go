@@ -27,7 +27,7 @@ func All() []Scenario {
 		Bond("bond-down", "4", false, world.Two(), 24), Bond("bond-up", "4", true, world.Two(), 6),
 		Bond("bond-down-v6", "6", false, world.Two(), 12), Bond("bond-up-v6", "6", true, world.Two(), 3),
 		Quiet("half", 0.5, false, 1, 6*time.Second), Overflow(false, 3*time.Second, 4*time.Second), Overflow(true, 3*time.Second, 8*time.Second),
-		CutMidway(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
+		CutMidway(), IPv4Lost(), BlackholeMidway("blackhole", Blackhole), BlackholeMidway("blackhole-up", BlackholeUp), BlackholeMidway("blackhole-down", BlackholeDown),
 		RouterKilled(), Reloaded(), NativeMPTCP(), ConcentratorKilled(), ConcentratorKilledBlock(), Thousands(2000),
 		Bond("ppp", "4", false, ppp(), 12), Bond("same-subnet", "4", false, sameSubnet(), 12), overV6(Bond("ipv6-one-link", "4", false, v6Only(), 12)),
 		Bond("two-and-two", "4", false, twoAndTwo(), 16), SlowHost(), Faithful(),
@@ -140,6 +140,23 @@ func CutMidway() Scenario {
 			{What: "rate from 1 s after the cut, of LTE's", Unit: "%", Measure: func(r *Run) float64 {
 				return Received("bulk", 2500*time.Millisecond, 3500*time.Millisecond)(r) / 40 * 100
 			}, Is: AtLeast, Aim: 90, Bound: none},
+		},
+	}
+}
+
+// IPv4Lost takes DSL's IPv4 address away while a download that DSL carries alone is under way, and leaves that of IPv6, in which nobody reaches
+// the concentrator.
+func IPv4Lost() Scenario {
+	return Scenario{
+		Name: "ipv4-lost", About: "DSL loses its IPv4 address for 3 s and keeps that of IPv6, and the concentrator has none of these", Links: world.Two(),
+		Demands: []Demand{{Name: "paced", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 8, For: 7 * time.Second}}},
+		Events: []Event{
+			{At: 1500 * time.Millisecond, Do: "lose", Act: func(w *world.World) error { return w.OnRouter("ip -4 addr flush dev dsl") }},
+			{At: 4500 * time.Millisecond, Do: "return", Act: func(w *world.World) error { return w.Addresses(0) }},
+		},
+		Expect: []Expectation{
+			whole("paced"),
+			{What: "longest silence at the application", Unit: "ms", Measure: Stall("paced"), Is: AtMost, Aim: 1000, Bound: 10_000},
 		},
 	}
 }
