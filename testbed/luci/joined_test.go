@@ -134,8 +134,8 @@ func TestDaemonOnTheBus(t *testing.T) {
 	r := newRouter(t)
 	const connections = 1000
 	done := make(chan error, 1)
-	go func() { // a busy machine opens them slowly; the first must not end before the last begins
-		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Connections: connections, Parallel: 200, Octets: 2000, Hold: 45 * time.Second, Timeout: 120 * time.Second})
+	go func() { // not so fast that the door's queue could overflow, and more be forwarded natively; a busy machine opens them slowly, and the first must not end before the last begins
+		result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Connections: connections, Parallel: 200, Every: time.Millisecond, Octets: 2000, Hold: 45 * time.Second, Timeout: 120 * time.Second})
 		if err == nil && result.Failed > 0 {
 			err = fmt.Errorf("%d of %d connections failed: %q", result.Failed, connections, result.Errors)
 		}
