@@ -82,8 +82,12 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		}
 		s.health.ProbeSent(now)
 		wait := s.health.ProbeWait()
+		again := probeAgain
+		if h.relay.Sessions() == 0 { // nobody is in a hurry, and doubt asks links that cost money too (witness.go)
+			again = max(again, wait*2/3)
+		}
 		go func() {
-			answered := probe(ctx, target, o, wait, func() {
+			answered := probe(ctx, target, o, wait, again, func() {
 				h.report(ctx, probeResult{link: i, doubt: true, sent: now})
 			})
 			h.report(ctx, probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
@@ -124,14 +128,14 @@ func probeTarget(addrs [][]netip.AddrPort, l *linkmon.Link) (target netip.AddrPo
 	return netip.AddrPort{}, mptcp.DialOptions{}, false
 }
 
-// probeAgain is when a second SYN follows a silent first one: one lost packet must not cost a failover.
+// probeAgain is when a second SYN follows a silent first one while somebody is connected: one lost packet must not cost a failover.
 const probeAgain = 100 * time.Millisecond
 
 // lateLeast is how late an idle machine may look at a probe's end; beyond it, and half of the wait, it has other things to do.
 const lateLeast = 150 * time.Millisecond
 
-// probe tells whether anything came back within wait. doubt is called when the second SYN leaves.
-func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait time.Duration, doubt func()) bool {
+// probe tells whether anything came back within wait. doubt is called when the second SYN leaves, after again without an answer.
+func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait, again time.Duration, doubt func()) bool {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	answers := make(chan bool, 2)
@@ -140,7 +144,7 @@ func probe(ctx context.Context, target netip.AddrPort, o mptcp.DialOptions, wait
 	select {
 	case a := <-answers:
 		return a
-	case <-time.After(probeAgain):
+	case <-time.After(again):
 	}
 	go try()
 	doubt()

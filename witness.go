@@ -79,7 +79,7 @@ func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 		wait := max(h.senses[i].health.Usual(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
 		round := w.round
 		go func() {
-			spoke := probe(ctx, target, o, wait, func() {})
+			spoke := probe(ctx, target, o, wait, probeAgain, func() {})
 			h.report(ctx, probeResult{link: link, answered: spoke, witness: round})
 		}()
 	}

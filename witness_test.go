@@ -3,10 +3,15 @@
 package main
 
 import (
+	"errors"
+	"net"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spillway/linkmon"
+	"spillway/mptcp"
 	"spillway/policy"
 )
 
@@ -108,6 +113,35 @@ func TestADeadLinkIsAskedWhereItIsMissed(t *testing.T) {
 		use := h.useOf(1)
 		if got := use.Needed && (use.InUse || !use.Metered); got != tt.want {
 			t.Errorf("%s: asked %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestASecondSYNLeavesAfterAWhile, and with it the doubt that has other links asked: not before an answer from far away could be here.
+func TestASecondSYNLeavesAfterAWhile(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	rc, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(fd uintptr) { err = unix.Listen(int(fd), 0) })
+	c, err2 := net.Dial("tcp", l.Addr().String()) // its place is taken: further SYNs are not answered
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	target := l.Addr().(*net.TCPAddr).AddrPort()
+	for _, again := range []time.Duration{50 * time.Millisecond, 400 * time.Millisecond} {
+		began, doubted := time.Now(), time.Duration(0)
+		if probe(t.Context(), target, mptcp.DialOptions{PlainTCP: true}, time.Second, again, func() { doubted = time.Since(began) }) {
+			t.Error("a listener without a place answered")
+		}
+		if doubted < again {
+			t.Errorf("again after %v: in doubt after %v", again, doubted)
 		}
 	}
 }
