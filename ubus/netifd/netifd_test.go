@@ -4,6 +4,7 @@ package netifd
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -179,6 +180,13 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	tell("false")
 	rate("the modem's daemon is there", 94999000)
 	daemon.Close()
+	for gone := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // till then ubusd has somebody asked who answers no more
+		if _, err := network.Lookup(ctx, "dsl"); errors.Is(err, ubus.NotFound) {
+			break
+		} else if time.Now().After(gone) {
+			t.Fatalf("the object of one that has left: %v", err)
+		}
+	}
 	tell("true")
 	rate("it is started anew", 0)
 	client(t, path, modem)
