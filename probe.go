@@ -70,10 +70,11 @@ func (h *house) inDoubt() bool {
 
 // probeWhereNeeded sends the probes that are due.
 func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
+	empty := h.relay.Sessions() == 0
 	for i := range h.senses {
 		s, l := &h.senses[i], &h.snap.Links[i]
 		use := h.useOf(i)
-		if use.Metered && !s.verdict.Dead && h.relay.Sessions() == 0 || !s.health.NeedProbe(now, use, s.verdict) {
+		if use.Metered && !s.verdict.Dead && empty || !s.health.NeedProbe(now, use, s.verdict) {
 			continue // one that costs is not asked for nobody
 		}
 		target, o, ok := probeTarget(h.addrs, l)
@@ -83,7 +84,7 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		s.health.ProbeSent(now)
 		wait := s.health.ProbeWait()
 		again := probeAgain
-		if h.relay.Sessions() == 0 { // nobody is in a hurry, and doubt asks links that cost money too (witness.go)
+		if empty { // nobody is in a hurry, and doubt asks links that cost money too (witness.go)
 			again = max(again, wait*2/3)
 		}
 		go func() {
