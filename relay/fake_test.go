@@ -74,6 +74,17 @@ func say(m convert.Message, rest func(c *net.TCPConn)) script {
 // accepted answers "connected" and echoes until the end, then closes.
 var accepted = say(convert.Message{}, func(c *net.TCPConn) { io.Copy(c, c) })
 
+// muteFor accepts but connections to one server, of which it says nothing.
+func muteFor(server netip.AddrPort) script {
+	return func(c *net.TCPConn, m *convert.Message) {
+		if m.Connect.Addr == server {
+			io.Copy(io.Discard, c)
+			return
+		}
+		accepted(c, m)
+	}
+}
+
 // refuse answers an Error and closes as RFC 8803 wants it.
 func refuse(code convert.Code, value ...byte) script {
 	return say(convert.Message{Error: &convert.Error{Code: code, Value: value}}, func(c *net.TCPConn) {

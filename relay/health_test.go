@@ -402,13 +402,7 @@ func TestSlowServerHearsWhatIsSaidLate(t *testing.T) {
 func TestConverterThatTakesOthersStaysIn(t *testing.T) {
 	t.Parallel()
 	slow := netip.MustParseAddrPort("192.0.2.99:80")
-	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
-		if m.Connect.Addr == slow {
-			io.Copy(io.Discard, c)
-			return
-		}
-		accepted(c, m)
-	})
+	f := newFake(t, muteFor(slow))
 	r := newRelay(t, Config{Upstreams: upstreams(f), ConnectTimeout: 8 * time.Second})
 	var waiting []*net.TCPConn
 	for range 2 * weakLimit {

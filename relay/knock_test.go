@@ -187,13 +187,7 @@ func TestSYNsPassWhereNothingIsToBeHeld(t *testing.T) {
 // A host that has no seat for the connection of its held SYN, which is still being made, is told at once: the loop waits for nobody.
 func TestHeldSYNWithoutASeatKeepsNobodyWaiting(t *testing.T) {
 	silent := netip.MustParseAddrPort("192.0.2.81:80")
-	f := newFake(t, func(c *net.TCPConn, m *convert.Message) {
-		if m.Connect.Addr == silent {
-			io.Copy(io.Discard, c)
-			return
-		}
-		accepted(c, m)
-	})
+	f := newFake(t, muteFor(silent))
 	r := faithfulRelay(t, Config{Upstreams: upstreams(f), MaxPerHost: 1, ConnectTimeout: 5 * time.Second, Block: true})
 	src := host(t)
 	said := make(chan Reply, 1)

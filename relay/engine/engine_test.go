@@ -25,7 +25,12 @@ import (
 // pipe is a pair of connected sockets over loopback; near's descriptor is raw, as the engine wants it.
 func pipe(t testing.TB, mptcp bool) (near int, far *net.TCPConn) {
 	t.Helper()
-	lc := net.ListenConfig{KeepAlive: -1}
+	return pipeTo(t, net.ListenConfig{KeepAlive: -1}, mptcp)
+}
+
+// pipeTo is pipe with what lc says of the listener, and so of far.
+func pipeTo(t testing.TB, lc net.ListenConfig, mptcp bool) (near int, far *net.TCPConn) {
+	t.Helper()
 	lc.SetMultipathTCP(mptcp)
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -305,21 +304,7 @@ func TestBeginWithholds(t *testing.T) {
 	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
 	}}
-	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	near, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	lines := detach(t, near.(*net.TCPConn))
+	lines, _ := pipeTo(t, lc, false)
 	b, up := pipe(t, false)
 	if _, err := up.Write(make([]byte, 2*scratchSize)); err != nil {
 		t.Fatal(err)
@@ -338,6 +323,7 @@ func TestBeginWithholds(t *testing.T) {
 			_, down := c.Moved()
 			moved <- down + 6
 		}}
+		var err error
 		if c, err = a.Open(b, o, false); err != nil {
 			t.Error(err)
 		}
