@@ -45,7 +45,7 @@ type Config struct {
 
 	LANBuffer    int // octets, receive and send buffer towards the LAN, 16 KiB to 16 MiB [256 KiB]
 	NotSentLowat int // octets not yet sent that a socket may hold, but those of MPTCP (room.go) [128 KiB]
-	Loops        int // event loops of the engine, read at New only [max(1, NumCPU/2)]
+	Loops        int // event loops of the engine, read at New only [NumCPU]
 
 	NativeBypass bool          // ask whether servers speak MPTCP themselves and then go to them without upstream
 	NativeLife   time.Duration // how long that is believed [24 h]

@@ -60,7 +60,7 @@ func New(cfg Config, log *journal.Logger) (*Relay, error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	if cfg.Loops == 0 {
-		cfg.Loops = max(1, runtime.NumCPU()/2)
+		cfg.Loops = runtime.NumCPU()
 	}
 	e, err := engine.New(cfg.Loops)
 	if err != nil {

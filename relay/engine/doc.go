@@ -11,16 +11,16 @@
 //
 // # Loops
 //
-// One loop serves two processors (Config.Loops of the relay); of a concentrator, one. A loop is a goroutine in its own epoll_wait,
+// Each processor has a loop: connections that crowd are work for all of them. A loop is a goroutine in its own epoll_wait,
 // edge-triggered: each socket is registered once, for its whole life; for writability when it first was the slower one. A connection is a
 // struct of some 300 octets and belongs to one loop; it has no goroutine, no timer and no buffer. A loop reads into its one scratch buffer
 // and writes at once; only what the other side would not take is copied to a held buffer, which goes back to the loop's free list when it
 // is flushed. A connection that holds octets is not read: back-pressure is the kernel's window.
 //
 // While bulk directions (below) keep its waits short, a loop waits as a goroutine that runs, not as one in a system call (loop.wait): the
-// runtime's hand-over of processors and its monitor would cost as many wake-ups again as the octets. That takes a processor of the runtime
-// per busy loop, so GOMAXPROCS must be above Config.Loops, on one core too. Such a loop must yield before the runtime's monitor finds,
-// after 10 ms, that it has not, and does so without waking a second processor (loop.yield).
+// runtime's hand-over of processors and its monitor would cost as many wake-ups again as the octets. All but one of the runtime's processors
+// may be kept so (loop.keep), and GOMAXPROCS must be 2 on one core too. Such a loop must yield before the runtime's monitor finds, after
+// 10 ms, that it has not, and does so without waking a second processor (loop.yield).
 //
 // # Openings
 //
@@ -36,7 +36,8 @@
 // # Sharing
 //
 // The kernel wakes the first loop of those that wait for connections, so that those that come together are one loop's. What they will move
-// is not known then. So a loop that moves much gives one connection, 20 times a second, to another that moves less (share.go).
+// is not known then. So a loop that is busy gives one connection, 20 times a second, to another that is less. While they have time, bulk is
+// gathered in one loop, in the same way: its looks fall together there, and small exchanges have the others for themselves (share.go).
 //
 // # Turns
 //

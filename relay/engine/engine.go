@@ -21,16 +21,17 @@ type Engine struct {
 	wait  sync.WaitGroup
 }
 
-// New starts loops event loops; Close ends them. With GOMAXPROCS above loops busy ones cost less.
+// New starts loops event loops; Close ends them. All but one of GOMAXPROCS may be kept by busy ones, which so cost less.
 func New(loops int) (*Engine, error) { return newEngine(loops, shareLeast) }
 
-// newEngine is New with what a loop must have moved to give a connection to another.
-func newEngine(loops int, least uint64) (*Engine, error) {
+// newEngine is New with how long a loop must have been busy, of shareEvery, to give a connection to one that is less.
+func newEngine(loops int, least int64) (*Engine, error) {
 	e := &Engine{}
-	spare := runtime.GOMAXPROCS(0) > loops // the loops may keep theirs, others have one left
+	places := new(atomic.Int32)
+	places.Store(int32(runtime.GOMAXPROCS(0) - 1))
 	origin := time.Now()
 	for range loops {
-		l, err := newLoop(spare, origin)
+		l, err := newLoop(places, origin)
 		if err != nil {
 			for _, l := range e.loops {
 				l.shut()

@@ -24,8 +24,8 @@ const (
 
 // loop is one epoll set with its connections. Fields below mu are guarded by it; the others belong to run.
 type loop struct {
-	epoll, event int  // event is -1 after shut, for wake
-	hold         bool // short waits keep the runtime's processor, see wait
+	epoll, event int           // event is -1 after shut, for wake
+	places       *atomic.Int32 // of the runtime's processors that may yet be kept in waits, by all loops, see wait
 	wakeups      atomic.Uint64
 	delivered    atomic.Uint64 // octets written to LAN sides
 	origin       time.Time
@@ -53,7 +53,7 @@ type loop struct {
 	share       share
 	load        atomic.Uint64 // see told
 	peers       []*loop       // all loops of the engine; set before run, as least is
-	least       uint64        // shareLeast
+	least       int64         // shareLeast
 	hasten      atomic.Bool   // all openings are late
 
 	mu     sync.Mutex
@@ -77,7 +77,7 @@ type entry struct {
 }
 
 // newLoop makes a loop; origin is that of its clock.
-func newLoop(hold bool, origin time.Time) (*loop, error) {
+func newLoop(places *atomic.Int32, origin time.Time) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -87,7 +87,7 @@ func newLoop(hold bool, origin time.Time) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	l := &loop{epoll: ep, event: ev, hold: hold, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, nextParting: math.MaxInt64, most: 1}
+	l := &loop{epoll: ep, event: ev, places: places, origin: origin, scratch: make([]byte, scratchSize), sweep: sweepEvery, nextEnding: math.MaxInt64, nextParting: math.MaxInt64, most: 1}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}); err != nil {
 		unix.Close(ep)
 		unix.Close(ev)
@@ -186,13 +186,14 @@ func (l *loop) run() {
 		// processor: it would be sent a signal every 10 ms and lose its processor in each wait. Yielding resets that
 		// clock, but costs a switch, so not oftener than needed.
 		timeout, until := l.timeout(), l.now
-		if l.holds(timeout) {
+		if holds(timeout) {
 			until += int64(timeout) * int64(time.Millisecond)
 		}
 		if until-l.yielded > patience {
 			l.yielded = l.now
 			l.yield()
 		}
+		l.share.busy += int64(time.Since(l.origin)) - l.now
 		n := l.wait(events, timeout)
 		if timeout != 0 {
 			l.wakeups.Add(1)
@@ -283,8 +284,9 @@ func (l *loop) deal(events []unix.EpollEvent) bool {
 func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 	var n int
 	var err error
-	if l.holds(timeout) {
+	if holds(timeout) && l.keep() {
 		n, err = epollWaitHolding(l.epoll, events, timeout)
+		l.places.Add(1)
 	} else {
 		n, err = unix.EpollWait(l.epoll, events, timeout)
 	}
@@ -294,8 +296,17 @@ func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 	return n
 }
 
-// holds tells whether a wait keeps the runtime's processor.
-func (l *loop) holds(timeout int) bool { return l.hold && timeout >= 0 && timeout <= maxHold }
+// holds tells whether a wait is short enough for keep.
+func holds(timeout int) bool { return timeout >= 0 && timeout <= maxHold }
+
+// keep tells whether a wait may keep the runtime's processor: one must be left for others. Who has done so gives the place back.
+func (l *loop) keep() bool {
+	if l.places.Add(-1) >= 0 {
+		return true
+	}
+	l.places.Add(1)
+	return false
+}
 
 // timeout is until the next thing to do, in milliseconds; -1 without any.
 func (l *loop) timeout() int {

@@ -10,25 +10,32 @@ import (
 
 // Who accepts a connection is whoever of the loops the kernel wakes, and that is the first one for as long as it has time. So eight downloads
 // that begin together are one loop's, and one processor's, while others stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of both
-// unused, as the relay at the other end waited for it. What a connection will move is not known when it begins. So a loop that moves much more than
+// unused, as the relay at the other end waited for it. What a connection will move is not known when it begins. So a loop that is much busier than
 // another gives it one of those that move, each shareEvery.
+//
+// Where loops have time it is the other way round: each look of each loop at its bulk is a wake-up, and all bulk together costs least in one of them.
+// So a loop gives its bulk, in the same steps, to one that is busier.
 
 const (
-	shareEvery = int64(50 * time.Millisecond)
-	shareLeast = 1 << 20 // octets of a loop within shareEvery for which that is worth while: 168 Mbit/s
+	shareEvery  = int64(50 * time.Millisecond)
+	shareLeast  = shareEvery / 2 // how long of that a loop must not have waited to give a connection to one that has less to do
+	gatherMost  = 3              // so many quarters of it two loops are busy, together, when one gives the other its bulk
+	moverOctets = 4 << 10        // what a connection that moves reads at once
 )
 
-// share is what a loop has moved since a multiple of shareEvery of the clock that all loops have.
+// share is what a loop has done since a multiple of shareEvery of the clock that all loops have.
 type share struct {
 	window int64 // its number
-	octets uint64
+	busy   int64 // ns, in which it did not wait
 	movers int   // connections that have moved
 	last   *Conn // of them
 }
 
-// moved counts octets of a connection.
+// moved tells of n octets of a connection, read at once.
 func (s *share) moved(c *Conn, n int) {
-	s.octets += uint64(n)
+	if n < moverOctets {
+		return
+	}
 	if turn := uint8(s.window); c.turn != turn || s.last == nil {
 		c.turn = turn
 		s.movers++
@@ -38,44 +45,66 @@ func (s *share) moved(c *Conn, n int) {
 
 // gives tells whether one of movers connections had better be another loop's: whether the difference is smaller afterwards, or as large the other way
 // round. Were it larger, two loops would pass a connection to and fro.
-func gives(own, other uint64, movers int) bool {
-	return movers > 1 && other < own && (own-other)*uint64(movers) >= 2*own
+func gives(own, other int64, movers int) bool {
+	return movers > 1 && other < own && (own-other)*int64(movers) >= 2*own
 }
 
-// told is what others read of a window that is over: its number and KiB.
-func told(window int64, octets uint64) uint64 {
-	return uint64(uint32(window))<<32 | min(octets>>10, 1<<32-1)
+// gathers tells whether bulk had better be the other loop's, which is busier, but will not have to give it back.
+func gathers(own, other, least int64) bool {
+	return own < other && own+other <= least/4*gatherMost
 }
 
-// loadIn is what the loop has moved lately, octets, when window begins; a loop that sleeps has told nothing.
-func (l *loop) loadIn(window int64) uint64 {
+// told is what others read of a window that is over: its number, and how long the loop was busy in it, in 1,024 ns.
+func told(window, busy int64) uint64 {
+	return uint64(uint32(window))<<32 | min(uint64(busy)>>10, 1<<32-1)
+}
+
+// busyIn is how long the loop was busy lately, ns, when window begins; a loop that sleeps has told nothing.
+func (l *loop) busyIn(window int64) int64 {
 	v := l.load.Load()
 	if uint32(window)-uint32(v>>32) > 2 {
 		return 0
 	}
-	return v & (1<<32 - 1) << 10
+	return int64(v & (1<<32 - 1) << 10)
 }
 
-// evenOut ends a window, and gives a connection to the loop that has least to do.
+// evenOut ends a window. A busy loop gives a connection to the one that is least busy, one that has time its bulk to the one that is most.
 func (l *loop) evenOut(window int64) {
 	s := l.share
 	l.share = share{window: window}
 	if s.window != window-1 { // the loop slept
-		s.octets = 0
+		s.busy = 0
 	}
-	l.load.Store(told(window-1, s.octets))
-	if s.octets < l.least || s.octets == 0 || !s.last.portable() {
+	l.load.Store(told(window-1, s.busy))
+	c := s.last
+	if s.busy < l.least {
+		if len(l.bulk) == 0 {
+			return
+		}
+		c = l.bulk[len(l.bulk)-1].c
+	}
+	if c == nil || !c.portable() {
 		return
 	}
-	to := l
-	least := s.octets
+	idlest, busiest := l, l
+	least, most := s.busy, s.busy
 	for _, p := range l.peers {
-		if other := p.loadIn(window); p != l && other < least {
-			to, least = p, other
+		if p == l {
+			continue
+		}
+		other := p.busyIn(window)
+		if other < least {
+			idlest, least = p, other
+		}
+		if other > most {
+			busiest, most = p, other
 		}
 	}
-	if to != l && gives(s.octets, least, s.movers) {
-		l.give(s.last, to)
+	switch {
+	case s.busy >= l.least && gives(s.busy, least, s.movers):
+		l.give(c, idlest)
+	case s.busy < l.least && gathers(s.busy, most, l.least):
+		l.give(c, busiest)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func TestGives(t *testing.T) {
 	const m = 1 << 20
 	for _, c := range []struct {
-		own, other uint64
+		own, other int64
 		movers     int
 		want       bool
 	}{
@@ -33,12 +33,32 @@ func TestGives(t *testing.T) {
 	}
 }
 
+func TestGathers(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	for _, c := range []struct {
+		own, other int64
+		want       bool
+	}{
+		{ms, 2 * ms, true},
+		{0, ms, true},
+		{2 * ms, ms, false},
+		{ms, ms, false}, // the other may think the same
+		{8 * ms, 10 * ms, true},
+		{9 * ms, 10 * ms, false}, // it would soon be busy
+		{0, 19 * ms, false},
+	} {
+		if got := gathers(c.own, c.other, shareLeast); got != c.want {
+			t.Errorf("gathers(%d, %d) = %v, not %v", c.own, c.other, got, c.want)
+		}
+	}
+}
+
 func TestLoadIsForgotten(t *testing.T) {
 	var l loop
 	l.load.Store(told(1<<32+7, 3<<20+5)) // the number of the window wraps
-	for window, want := range map[int64]uint64{1<<32 + 8: 3 << 20, 1<<32 + 9: 3 << 20, 1<<32 + 10: 0, 1<<32 + 1000: 0} {
-		if got := l.loadIn(window); got != want {
-			t.Errorf("in window %#x: %d octets, not %d", window, got, want)
+	for window, want := range map[int64]int64{1<<32 + 8: 3 << 20, 1<<32 + 9: 3 << 20, 1<<32 + 10: 0, 1<<32 + 1000: 0} {
+		if got := l.busyIn(window); got != want {
+			t.Errorf("in window %#x: %d ns, not %d", window, got, want)
 		}
 	}
 }
@@ -53,91 +73,114 @@ func TestBusyLoopGivesAway(t *testing.T) {
 
 func givesAway(t *testing.T, far bool) {
 	kinds(t, func(t *testing.T, mptcp bool) {
-		const flows = 6
 		e, err := newEngine(2, 1) // however slow the machine is
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(e.Close)
 		var seen atomic.Bool // it may give back what it has been given, when the others have ended
-		shared := func() bool {
-			l := e.loops[1]
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.count > 0 {
+		carries(t, []*loop{e.loops[0], e.loops[0], e.loops[0], e.loops[0], e.loops[0], e.loops[0]}, far, mptcp, func() bool {
+			if e.loops[1].has() > 0 {
 				seen.Store(true)
 			}
 			return seen.Load()
-		}
-		deadline := time.Now().Add(20 * time.Second)
-		ends := make(chan End, flows)
-		var all sync.WaitGroup
-		for i := range flows {
-			a, lan := pipe(t, false)
-			b, up := pipe(t, mptcp)
-			c, err := e.loops[0].add(Pair{LAN: a, Up: b, Far: far, Done: func(_ *Conn, x End) { ends <- x }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			down, back := rand.New(rand.NewPCG(1, uint64(i))), rand.New(rand.NewPCG(1, uint64(i)))
-			var sent, came int64
-			all.Go(func() {
-				defer up.CloseWrite()
-				buf := make([]byte, 32<<10)
-				for time.Now().Before(deadline) && !shared() {
-					fill(down, buf)
-					n, err := up.Write(buf)
-					sent += int64(n)
-					if err != nil {
-						t.Errorf("send: %v", err)
-						return
-					}
-					if !c.Control(func(_, _ int) {}) {
-						t.Error("a connection that lives is not found")
-					}
-				}
-			})
-			all.Go(func() {
-				defer lan.CloseWrite()
-				buf, want := make([]byte, 32<<10), make([]byte, 32<<10)
-				for {
-					n, err := io.ReadFull(lan, buf)
-					came += int64(n)
-					if err == io.EOF {
-						return
-					}
-					if err != nil {
-						t.Errorf("receive: %v", err)
-						return
-					}
-					fill(back, want)
-					if string(buf[:n]) != string(want[:n]) {
-						t.Errorf("other octets came than were sent, before %d", came)
-						return
-					}
-				}
-			})
-			t.Cleanup(func() {
-				if came != sent {
-					t.Errorf("%d octets came of %d", came, sent)
-				}
-			})
-		}
-		all.Wait()
+		})
 		if !seen.Load() {
 			t.Error("the other loop was given nothing")
 		}
-		for range flows {
-			select {
-			case end := <-ends:
-				if end != Closed {
-					t.Errorf("a connection ended so: %d", end)
-				}
-			case <-time.After(20 * time.Second):
-				t.Fatal("a connection did not end")
+	})
+}
+
+// TestBulkIsGathered has connections of both loops move as much as they can, while loops are taken to have time however busy they are, until one has all.
+func TestBulkIsGathered(t *testing.T) {
+	kinds(t, func(t *testing.T, mptcp bool) {
+		e, err := newEngine(2, 1<<40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Close)
+		var seen atomic.Bool
+		carries(t, []*loop{e.loops[0], e.loops[1], e.loops[0], e.loops[1]}, false, mptcp, func() bool {
+			if max(e.loops[0].has(), e.loops[1].has()) == 4 {
+				seen.Store(true)
 			}
+			return seen.Load()
+		})
+		if !seen.Load() {
+			t.Error("no loop has all of them")
 		}
 	})
+}
+
+// has counts the connections.
+func (l *loop) has() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// carries has a connection of each of the loops carry octets, which are compared, as many as it can, until enough says so, and then end.
+func carries(t *testing.T, loops []*loop, far, mptcp bool, enough func() bool) {
+	deadline := time.Now().Add(20 * time.Second)
+	ends := make(chan End, len(loops))
+	var all sync.WaitGroup
+	for i, l := range loops {
+		a, lan := pipe(t, false)
+		b, up := pipe(t, mptcp)
+		c, err := l.add(Pair{LAN: a, Up: b, Far: far, Done: func(_ *Conn, x End) { ends <- x }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		down, back := rand.New(rand.NewPCG(1, uint64(i))), rand.New(rand.NewPCG(1, uint64(i)))
+		var sent, came int64
+		all.Go(func() {
+			defer up.CloseWrite()
+			buf := make([]byte, 32<<10)
+			for time.Now().Before(deadline) && !enough() {
+				fill(down, buf)
+				n, err := up.Write(buf)
+				sent += int64(n)
+				if err != nil {
+					t.Errorf("send: %v", err)
+					return
+				}
+				if !c.Control(func(_, _ int) {}) {
+					t.Error("a connection that lives is not found")
+				}
+			}
+		})
+		all.Go(func() {
+			defer lan.CloseWrite()
+			buf, want := make([]byte, 32<<10), make([]byte, 32<<10)
+			for {
+				n, err := io.ReadFull(lan, buf)
+				came += int64(n)
+				if err == io.EOF {
+					return
+				}
+				if err != nil {
+					t.Errorf("receive: %v", err)
+					return
+				}
+				fill(back, want)
+				if string(buf[:n]) != string(want[:n]) {
+					t.Errorf("other octets came than were sent, before %d", came)
+					return
+				}
+			}
+		})
+		t.Cleanup(func() {
+			if came != sent {
+				t.Errorf("%d octets came of %d", came, sent)
+			}
+		})
+	}
+	all.Wait()
+	for range loops {
+		if end := wait(t, "a connection did not end", ends); end != Closed {
+			t.Errorf("a connection ended so: %d", end)
+		}
+	}
 }
 
 func fill(r *rand.Rand, b []byte) {
@@ -180,7 +223,7 @@ func TestGivenToTheClosed(t *testing.T) {
 
 // TestGivenWhileItCloses: what is given while a loop looks at what it was given, just before it is closed, is not forgotten.
 func TestGivenWhileItCloses(t *testing.T) {
-	to, err := newLoop(false, time.Now())
+	to, err := newLoop(new(atomic.Int32), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
