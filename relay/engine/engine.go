@@ -41,7 +41,7 @@ func newEngine(loops int, least int64) (*Engine, error) {
 		e.loops = append(e.loops, l)
 	}
 	for _, l := range e.loops {
-		l.peers, l.least = e.loops, least
+		l.peers, l.least, l.heeds = e.loops, least, l == e.loops[0]
 		e.wait.Go(l.run)
 	}
 	return e, nil

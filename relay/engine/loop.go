@@ -54,6 +54,7 @@ type loop struct {
 	load        atomic.Uint64 // see told
 	peers       []*loop       // all loops of the engine; set before run, as least is
 	least       int64         // shareLeast
+	summons     bool          // of the first loop: the others accept too
 	hasten      atomic.Bool   // all openings are late
 
 	mu     sync.Mutex
@@ -61,6 +62,7 @@ type loop struct {
 	unused []int32
 	count  int
 	doors  []*Listener
+	heeds  bool    // the doors, see summon
 	given  []*Conn // by other loops, see share.go
 	closed bool
 }

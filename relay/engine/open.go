@@ -108,9 +108,10 @@ func (l *loop) attend(ln *Listener) error {
 	}
 	// All loops number their listeners alike, as they come and go together.
 	ln.id = int32(-2 - k)
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: ln.id}
-	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, ln.fd, &ev); err != nil {
-		return fmt.Errorf("epoll listener: %w", err)
+	if l.heeds {
+		if err := ln.watched(l.epoll, unix.EPOLL_CTL_ADD); err != nil {
+			return fmt.Errorf("epoll listener: %w", err)
+		}
 	}
 	if k == len(l.doors) {
 		l.doors = append(l.doors, nil)
@@ -123,9 +124,33 @@ func (l *loop) leave(ln *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doors[-2-ln.id] = nil
-	if !l.closed {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, ln.fd, nil)
+	if l.heeds && !l.closed {
+		ln.watched(l.epoll, unix.EPOLL_CTL_DEL)
 	}
+}
+
+// heed has the loop accept from all listeners, or leave them to others.
+func (l *loop) heed(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.heeds == on {
+		return
+	}
+	l.heeds = on
+	op := unix.EPOLL_CTL_DEL
+	if on {
+		op = unix.EPOLL_CTL_ADD
+	}
+	for _, ln := range l.doors {
+		if ln != nil {
+			ln.watched(l.epoll, op) // an error leaves it to the others
+		}
+	}
+}
+
+// watched puts the socket into a loop's epoll set, or takes it out. The loop's mu is held: Close leaves all loops before it closes the socket.
+func (ln *Listener) watched(epoll, op int) error {
+	return unix.EpollCtl(epoll, op, ln.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: ln.id})
 }
 
 // accept takes some of those who wait, or one where little else has happened; the rest wakes the loop again at once.

@@ -8,19 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Who accepts a connection is whoever of the loops the kernel wakes, and that is the first one for as long as it has time. So eight downloads
-// that begin together are one loop's, and one processor's, while others stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of both
-// unused, as the relay at the other end waited for it. What a connection will move is not known when it begins. So a loop that is much busier than
-// another gives it one of those that move, each shareEvery.
+// The first loop accepts all connections for as long as it has time, as who is woken for a LAN host's next one is then who is awake for the end of
+// the last. When it is busy the others accept too.
+//
+// What a connection will move is not known when it begins. So eight downloads that begin together are one loop's, and one processor's, while others
+// stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of both unused, as the relay at the other end waited for it. So a loop that is
+// much busier than another gives it one of those that move, each shareEvery.
 //
 // Where loops have time it is the other way round: each look of each loop at its bulk is a wake-up, and all bulk together costs least in one of them.
 // So a loop gives its bulk, in the same steps, to one that is busier.
 
 const (
 	shareEvery  = int64(50 * time.Millisecond)
-	shareLeast  = shareEvery / 2 // how long of that a loop must not have waited to give a connection to one that has less to do
-	gatherMost  = 3              // so many quarters of it two loops are busy, together, when one gives the other its bulk
-	moverOctets = 4 << 10        // what a connection that moves reads at once
+	shareLeast  = shareEvery / 4 * 3 // a loop that does not wait for so long of it is busy
+	gatherMost  = 3                  // loops that are busy for less than so many quarters of shareLeast, together, have time
+	moverOctets = 4 << 10            // what a connection that moves reads at once
 )
 
 // share is what a loop has done since a multiple of shareEvery of the clock that all loops have.
@@ -51,8 +53,11 @@ func gives(own, other int64, movers int) bool {
 
 // gathers tells whether bulk had better be the other loop's, which is busier, but will not have to give it back.
 func gathers(own, other, least int64) bool {
-	return own < other && own+other <= least/4*gatherMost
+	return own < other && own+other <= leisure(least)
 }
+
+// leisure is how long loops are busy, ns of shareEvery, when they have time.
+func leisure(least int64) int64 { return least / 4 * gatherMost }
 
 // told is what others read of a window that is over: its number, and how long the loop was busy in it, in 1,024 ns.
 func told(window, busy int64) uint64 {
@@ -76,6 +81,9 @@ func (l *loop) evenOut(window int64) {
 		s.busy = 0
 	}
 	l.load.Store(told(window-1, s.busy))
+	if l == l.peers[0] {
+		l.summon(window, s.busy)
+	}
 	c := s.last
 	if s.busy < l.least {
 		if len(l.bulk) == 0 {
@@ -105,6 +113,20 @@ func (l *loop) evenOut(window int64) {
 		l.give(c, idlest)
 	case s.busy < l.least && gathers(s.busy, most, l.least):
 		l.give(c, busiest)
+	}
+}
+
+// summon has other loops accept connections while this one, the first, is busy, and until all have time.
+func (l *loop) summon(window, busy int64) {
+	all := busy
+	for _, p := range l.peers[1:] {
+		all += p.busyIn(window)
+	}
+	if l.summons && all <= leisure(l.least) || !l.summons && busy >= l.least {
+		l.summons = !l.summons
+		for _, p := range l.peers[1:] {
+			p.heed(l.summons)
+		}
 	}
 }
 

@@ -5,10 +5,13 @@ package engine
 import (
 	"io"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestGives(t *testing.T) {
@@ -43,9 +46,9 @@ func TestGathers(t *testing.T) {
 		{0, ms, true},
 		{2 * ms, ms, false},
 		{ms, ms, false}, // the other may think the same
-		{8 * ms, 10 * ms, true},
-		{9 * ms, 10 * ms, false}, // it would soon be busy
-		{0, 19 * ms, false},
+		{13 * ms, 15 * ms, true},
+		{14 * ms, 15 * ms, false}, // it would soon be busy
+		{0, 29 * ms, false},
 	} {
 		if got := gathers(c.own, c.other, shareLeast); got != c.want {
 			t.Errorf("gathers(%d, %d) = %v, not %v", c.own, c.other, got, c.want)
@@ -110,6 +113,90 @@ func TestBulkIsGathered(t *testing.T) {
 			t.Error("no loop has all of them")
 		}
 	})
+}
+
+// TestSummons: others accept from when the first loop is busy until all have time.
+func TestSummons(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	first, other := &loop{least: shareLeast, heeds: true, epoll: -1}, &loop{epoll: -1}
+	first.peers = []*loop{first, other}
+	for i, c := range []struct {
+		busy, other int64
+		want        bool
+	}{
+		{30 * ms, 0, false}, {37 * ms, 50 * ms, false}, {38 * ms, 0, true}, {15 * ms, 15 * ms, true}, {50 * ms, 50 * ms, true}, {14 * ms, 14 * ms, false},
+		{30 * ms, 0, false},
+	} {
+		other.load.Store(told(int64(i), c.other))
+		first.summon(int64(i+1), c.busy)
+		if other.heeds != c.want {
+			t.Errorf("busy for %d and %d: the other accepts: %v", c.busy/ms, c.other/ms, other.heeds)
+		}
+	}
+}
+
+// TestOthersAccept: another loop accepts from listeners that were there when it was summoned, and from new ones, until it is sent away.
+func TestOthersAccept(t *testing.T) {
+	e := start(t, 2)
+	listen := func() (two func() bool) {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		fd, err := Duplicate(l.(*net.TCPListener))
+		if err != nil {
+			t.Fatal(err)
+		}
+		came, leave := make(chan *loop), make(chan bool)
+		door, err := e.Listen(fd, func(a Arrival) {
+			unix.Close(a.FD)
+			came <- a.loop
+			<-leave
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(door.Close)
+		return func() (others bool) { // whether a second one is accepted while the first loop is in the callback
+			for range 2 {
+				c, err := net.DialTimeout("tcp4", l.Addr().String(), 30*time.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+			}
+			at := []*loop{wait(t, "nobody accepted", came)}
+			select {
+			case l := <-came:
+				at = append(at, l)
+			case <-time.After(100 * time.Millisecond):
+				leave <- true
+				at = append(at, wait(t, "nobody accepted the second", came))
+				leave <- true
+				return at[0] != e.loops[0] || at[1] != e.loops[0]
+			}
+			leave <- true
+			leave <- true
+			return at[0] != at[1]
+		}
+	}
+	two := listen()
+	if two() {
+		t.Error("another loop accepts though nobody has asked it to")
+	}
+	e.loops[1].heed(true)
+	if !two() {
+		t.Error("the other loop does not accept")
+	}
+	young := listen()
+	if !young() {
+		t.Error("the other loop does not accept from a new listener")
+	}
+	e.loops[1].heed(false)
+	if two() || young() {
+		t.Error("the other loop accepts still")
+	}
 }
 
 // has counts the connections.
