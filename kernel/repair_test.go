@@ -47,6 +47,29 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 	}
 }
 
+// A kernel that counts the uses of chains otherwise than Render does, as future ones may, has the table loaded once, and a flushed chain noticed all the same.
+func TestKernelThatCountsOtherwise(t *testing.T) {
+	h := newHouse(t)
+	want := h.want(household())
+	want.Ruleset.Mark += " more:1"
+	h.apply(want)
+	if ops := h.apply(want); len(ops) != 0 {
+		t.Errorf("when all is well:\n%s", lines(ops))
+	}
+	if have, err := h.rec.Read(); err != nil || have.Ruleset.Mark != want.Ruleset.Mark {
+		t.Errorf("the kernel's table is told as %q, want %q; %v", have.Ruleset.Mark, want.Ruleset.Mark, err)
+	}
+	h.must(h.cpe.Run("nft", "flush", "chain", "inet", "spillway", "prerouting"))
+	if ops := h.apply(want); len(ops) != 1 {
+		t.Errorf("a flushed chain: repaired by:\n%s", lines(ops))
+	}
+	other := h.want(lanTable())
+	h.apply(other)
+	if have, err := h.rec.Read(); err != nil || have.Ruleset.Mark != other.Ruleset.Mark {
+		t.Errorf("another table is told as %q, want %q; %v", have.Ruleset.Mark, other.Ruleset.Mark, err)
+	}
+}
+
 // A modem is pulled out, and another one takes its name, its address and another index.
 func TestDeviceReplaced(t *testing.T) {
 	h := newHouse(t)
