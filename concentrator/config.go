@@ -36,7 +36,7 @@ type Config struct {
 	AllowDestinations, DenyDestinations []netip.Prefix
 
 	MaxSessions  int           // at once; default 20000
-	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once; default 16384
+	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once, beside its share (shareTimes); default MaxSessions
 	MaxPending   int           // of them, without message or server yet; default 8192, twice what a household has at most
 	ErrorRate    int           // Error TLVs a second for one client, but for what one that may ask asks for, bursts of four times that; default 100. Above: reset
 	RetryAfter   time.Duration // the wait that Error 64 and 65 ask for, 1 to 255 s; default 5 s
@@ -57,7 +57,7 @@ const minIdle = 2*time.Hour + 4*time.Minute
 func (c *Config) fill() error {
 	def(&c.CookieLife, 24*time.Hour)
 	def(&c.MaxSessions, DefaultMaxSessions)
-	def(&c.MaxPerClient, 16384)
+	def(&c.MaxPerClient, c.MaxSessions)
 	def(&c.MaxPending, 8192)
 	def(&c.ErrorRate, 100)
 	def(&c.RetryAfter, 5*time.Second)

@@ -50,7 +50,7 @@ func parseArgs(args []string, help io.Writer) (options, error) {
 	f.DurationVar(&c.CookieLife, "cookie-life", 0, "change the cookies' key after this `time`; the last one stays good as long again (default 24h)")
 	f.StringVar(&tokenFile, "token", "", "clients must send the word in `FILE` as their cookie; it travels in clear. Not with -cookie-secret; without -allow-clients everybody may try")
 	f.IntVar(&c.MaxSessions, "max-sessions", 0, "`connections` at once (default 20000)")
-	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64 (default 16384)")
+	f.IntVar(&c.MaxPerClient, "max-per-client", 0, "`connections` at once for one IPv4 address or IPv6 /64; in any case four times as many as are free (default as -max-sessions)")
 	f.IntVar(&c.MaxPending, "max-pending", 0, "`connections` of one client that wait for a message or a server (default 8192)")
 	f.IntVar(&c.ErrorRate, "error-rate", 0, "`errors` a second told to one client, but for those of destinations; above, it is reset (default 100)")
 	f.DurationVar(&c.RetryAfter, "retry-after", 0, "`time` that a client is asked to stay away when limits are reached, 1s to 255s (default 5s)")
