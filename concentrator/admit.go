@@ -42,7 +42,7 @@ const refusing = 256
 // admit counts a connection in and starts its session.
 func (s *Server) admit(a engine.Arrival) {
 	from := a.From.Addr().Unmap().WithZone("")
-	ses := &session{s: s, peer: a.From, from: from, key: clientKey(from), accepted: time.Now()}
+	ses := &session{s: s, peer: a.From, from: from, key: clientKey(from, s.cfg.ClientPrefix), accepted: time.Now()}
 	s.stats.accepted.Add(1)
 	active := int(s.stats.active.Add(1))
 	full := active > s.cfg.MaxSessions && !s.giveWay()

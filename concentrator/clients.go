@@ -25,14 +25,13 @@ type clients struct {
 	all                                 map[netip.Addr]*client
 }
 
-// clientKey is the address that stands for a client: the IPv4 address, or the IPv6 /64, which is the least that a
-// household has.
-func clientKey(a netip.Addr) netip.Addr {
+// clientKey is the address that stands for a client: the IPv4 address, or the IPv6 prefix of bits.
+func clientKey(a netip.Addr, bits int) netip.Addr {
 	a = a.Unmap()
 	if a.Is4() {
 		return a
 	}
-	p, _ := a.WithZone("").Prefix(64)
+	p, _ := a.WithZone("").Prefix(bits)
 	return p.Addr()
 }
 

@@ -36,7 +36,8 @@ type Config struct {
 	AllowDestinations, DenyDestinations []netip.Prefix
 
 	MaxSessions  int           // at once; default 20000
-	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once, beside its share (shareTimes); default MaxSessions
+	ClientPrefix int           // so many bits of an IPv6 address stand for one client, 32 to 64; default 64, the least that a household has
+	MaxPerClient int           // sessions of one client at once, beside its share (shareTimes); default MaxSessions
 	MaxPending   int           // of them, without message or server yet; default 8192, twice what a household has at most
 	ErrorRate    int           // Error TLVs a second for one client, but for what one that may ask asks for, bursts of four times that; default 100. Above: reset
 	RetryAfter   time.Duration // the wait that Error 64 and 65 ask for, 1 to 255 s; default 5 s
@@ -57,6 +58,7 @@ const minIdle = 2*time.Hour + 4*time.Minute
 func (c *Config) fill() error {
 	def(&c.CookieLife, 24*time.Hour)
 	def(&c.MaxSessions, DefaultMaxSessions)
+	def(&c.ClientPrefix, 64)
 	def(&c.MaxPerClient, c.MaxSessions)
 	def(&c.MaxPending, 8192)
 	def(&c.ErrorRate, 100)
@@ -80,6 +82,8 @@ func (c *Config) fill() error {
 	case c.MaxSessions < 1 || c.MaxPerClient < 1 || c.MaxPending < 1 || c.ErrorRate < 1:
 		return fmt.Errorf("limits of %d sessions, %d per client, %d pending, %d errors/s: each must be at least 1",
 			c.MaxSessions, c.MaxPerClient, c.MaxPending, c.ErrorRate)
+	case c.ClientPrefix < 32 || c.ClientPrefix > 64:
+		return fmt.Errorf("client prefix of %d bits: 32 to 64 are what a household may have", c.ClientPrefix)
 	case c.RetryAfter < time.Second || c.RetryAfter > 255*time.Second:
 		return fmt.Errorf("retry after %v: 1 s to 255 s can be told", c.RetryAfter)
 	case c.IdleTimeout < minIdle:

@@ -139,11 +139,16 @@ func TestCookiesUnderAChangedClock(t *testing.T) {
 }
 
 func TestClientKey(t *testing.T) {
-	for a, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::", "fe80::1%lo": "fe80::",
+	for _, c := range []struct {
+		addr string
+		bits int
+		want string
+	}{
+		{"192.0.2.1", 64, "192.0.2.1"}, {"::ffff:192.0.2.1", 48, "192.0.2.1"},
+		{"2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"}, {"2001:db8:1:2ff:3:4:5:6", 56, "2001:db8:1:200::"}, {"fe80::1%lo", 64, "fe80::"},
 	} {
-		if got := clientKey(netip.MustParseAddr(a)); got != netip.MustParseAddr(want) {
-			t.Errorf("%s: %v, want %s", a, got, want)
+		if got := clientKey(netip.MustParseAddr(c.addr), c.bits); got != netip.MustParseAddr(c.want) {
+			t.Errorf("%s, %d bits: %v, want %s", c.addr, c.bits, got, c.want)
 		}
 	}
 }
