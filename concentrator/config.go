@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"spillway/convert"
 )
 
 // Config says what a converter does for whom. The zero value of a field that has a default means the default.
@@ -23,7 +25,7 @@ type Config struct {
 	// AllowClients are the prefixes whose hosts may connect; empty: nobody, unless there is a Token. Others get Error 32.
 	AllowClients []netip.Prefix
 	// Token, if not empty, must come as the Cookie TLV of every message; AllowClients is then everybody if empty.
-	// It travels in clear, and has 255 octets at most, as the router's cookie.
+	// It travels in clear, and has convert.MaxCookie octets at most, as the router's cookie.
 	Token []byte
 	// CookieSecret, if not empty, makes the converter ask for a cookie (Error 3) that proves that the client's address
 	// isn't spoofed. At least 16 octets. Not together with Token.
@@ -77,8 +79,8 @@ func (c *Config) fill() error {
 		return fmt.Errorf("cookie secret of %d octets, at least 16 are needed; make one: head -c 32 /dev/urandom | base64", len(c.CookieSecret))
 	case len(c.CookieSecret) != 0 && len(c.Token) != 0:
 		return errors.New("cookie secret and token exclude each other: both travel in the Cookie TLV")
-	case len(c.Token) > 255:
-		return fmt.Errorf("token of %d octets, at most 255 are taken", len(c.Token))
+	case len(c.Token) > convert.MaxCookie:
+		return fmt.Errorf("token of %d octets, at most %d are taken", len(c.Token), convert.MaxCookie)
 	case c.MaxSessions < 1 || c.MaxPerClient < 1 || c.MaxPending < 1 || c.ErrorRate < 1:
 		return fmt.Errorf("limits of %d sessions, %d per client, %d pending, %d errors/s: each must be at least 1",
 			c.MaxSessions, c.MaxPerClient, c.MaxPending, c.ErrorRate)
