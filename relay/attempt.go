@@ -129,10 +129,10 @@ func (s *session) shaken(up *net.TCPConn) bool { return s.early.sent.Load() || s
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
 	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
-		if up, a, ok := p.u.take(p.link); ok {
+		if w, ok := p.u.take(p.link, p.plain); ok {
 			s.r.count.warm.Add(1)
-			s.warm, p.addr, p.plain = true, a, false
-			return up, false, nil
+			s.warm, p.addr, p.plain = true, w.addr, w.plain
+			return w.c, false, nil
 		}
 	}
 	local, err := s.address(p)
