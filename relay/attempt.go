@@ -34,16 +34,17 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		engine.ResetConn(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
-	if b == nil {
-		s.cookie = p.u.theCookie()
-	}
-	opening, follow, err := p.u.opening(s.dst, s.ask)
-	if err != nil {
-		return nil, err
-	}
 	began := time.Now()
+	var opening []byte
+	var err error
+	follow := true // the lane speaks Convert alone
 	if b != nil {
 		began, opening = b.began, b.rest
+	} else {
+		s.cookie = p.u.theCookie()
+		if opening, follow, err = p.u.opening(s.dst, s.ask); err != nil {
+			return nil, err
+		}
 	}
 	deadline := began.Add(s.set.ConnectTimeout)
 	patience := deadline
