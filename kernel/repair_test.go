@@ -23,6 +23,8 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 		{"nft delete table inet spillway", "nft load table"},
 		{"nft flush chain inet spillway prerouting", "nft load table"},
 		{"nft flush table inet spillway", "nft load table"},
+		{"nft add table inet spillway { flags dormant; }", "nft load table"},
+		{"nft chain inet spillway prerouting { policy drop; }", "nft load table"},
 		{"ip rule del pref 900", "ip rule add pref 900"},
 		{"ip -6 rule del pref 911", "ip -6 rule add pref 911"},
 		{"ip route flush table 7701", "ip route add default via 10.1.1.1"},
