@@ -119,6 +119,7 @@ func (h *house) handOver(c *net.UnixConn) bool {
 		fds[i] = int(f.Fd())
 	}
 	if _, _, err := c.WriteMsgUnix([]byte(`{"result":{}}`+"\n"), unix.UnixRights(fds...), nil); err != nil {
+		h.relay.NotHandedOver()
 		h.log.Warn("hand over the listening sockets", "error", err)
 		return false
 	}

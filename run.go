@@ -292,11 +292,25 @@ func (h *house) poke() {
 	}
 }
 
+const (
+	deafFirst = time.Second
+	deafMost  = time.Minute
+)
+
+// deafFor is the pause after a failure of what has worked for so long, and that after the next one. After deafMost it is another failure.
+func deafFor(wait, worked time.Duration) (pause, next time.Duration) {
+	if worked >= deafMost {
+		wait = deafFirst
+	}
+	return wait, min(2*wait, deafMost)
+}
+
 // watchJoins hears of subflows that came up. Lost events cost nothing but a wait: joinTime is waited out.
 func (h *house) watchJoins(ctx context.Context) error {
-	wait := time.Second
+	wait := deafFirst
 	var compared time.Time
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := h.ear.Events(ctx, func(e mptcp.Event) {
 			if e.Kind == mptcp.EventSubClosed && time.Since(compared) >= time.Second {
 				// A subflow of a connection that lives on: its endpoint may have been taken away, of which there is no notice.
@@ -313,10 +327,11 @@ func (h *house) watchJoins(ctx context.Context) error {
 		})
 		if err != nil && !errors.Is(err, mptcp.ErrOverrun) {
 			h.log.Debug("path-manager events", "error", err)
+			var pause time.Duration
+			pause, wait = deafFor(wait, time.Since(began))
 			select {
 			case <-ctx.Done():
-			case <-time.After(wait):
-				wait = min(2*wait, time.Minute)
+			case <-time.After(pause):
 			}
 		}
 	}

@@ -42,22 +42,66 @@ const refusing = 256
 // admit counts a connection in and starts its session.
 func (s *Server) admit(a engine.Arrival) {
 	from := a.From.Addr().Unmap().WithZone("")
-	ses := &session{s: s, peer: a.From, from: from, key: clientKey(from), accepted: time.Now()}
+	ses := &session{s: s, peer: a.From, from: from, key: clientKey(from, s.cfg.ClientPrefix), accepted: time.Now()}
 	s.stats.accepted.Add(1)
 	active := int(s.stats.active.Add(1))
-	if active > s.cfg.MaxSessions+refusing || !s.enlist(ses) {
+	full := active > s.cfg.MaxSessions && !s.giveWay()
+	if full && active > s.cfg.MaxSessions+refusing || !s.enlist(ses) {
 		s.stats.active.Add(-1)
 		s.stats.unsent.Add(1)
 		engine.Reset(a.FD)
 		return
 	}
-	ses.entered = active <= s.cfg.MaxSessions && s.clients.enter(ses.key)
+	ses.entered = !full && s.clients.enter(ses.key)
 	ses.pending = ses.entered
 	ses.quiet = ses.accepted
 	if ses.entered && a.InLoop() && ses.onLane(a) {
 		return
 	}
 	go ses.proceed(a.FD)
+}
+
+// messageComes is how long a connection has for its message before it may have to give way: one follows the third ACK at once, unless it was lost.
+const messageComes = 200 * time.Millisecond
+
+// giveWay makes room, so that strangers, and those who say nothing, keep no seat from others: who has waited longest without a message from somebody
+// who may ask is reset. false: nobody has waited for long.
+func (s *Server) giveWay() bool {
+	s.mu.Lock()
+	first := s.unheard.Front()
+	if first == nil || time.Since(first.Value.(*session).accepted) < messageComes {
+		s.mu.Unlock()
+		return false
+	}
+	ses := s.unheard.Remove(first).(*session)
+	ses.gaveWay = true
+	s.mu.Unlock()
+	s.stats.gaveWay.Add(1)
+	engine.ResetConn(ses.client)
+	return true
+}
+
+// seat gives the session a seat that it keeps, as its client may ask; false: the client has its share, or the session has just given way.
+func (ses *session) seat() bool {
+	if ses.seated {
+		return true
+	}
+	if !ses.s.clients.seat(ses.key) {
+		return false
+	}
+	ses.seated = true
+	ses.s.mu.Lock()
+	defer ses.s.mu.Unlock()
+	ses.s.unlist(ses)
+	return !ses.gaveWay
+}
+
+// unlist takes a session from those that may have to give way. mu is held.
+func (s *Server) unlist(ses *session) {
+	if ses.turn != nil {
+		s.unheard.Remove(ses.turn) // which does nothing if it is there no more
+		ses.turn = nil
+	}
 }
 
 // enlist counts a session among the living; false when none may begin any more.
@@ -75,10 +119,11 @@ func (s *Server) enlist(ses *session) bool {
 func (s *Server) forget(ses *session) {
 	ses.connected()
 	if ses.entered {
-		s.clients.leave(ses.key)
+		s.clients.leave(ses.key, ses.seated)
 	}
 	s.mu.Lock()
 	delete(s.live, ses)
+	s.unlist(ses)
 	up, down := ses.moved()
 	s.stats.up.Add(up) // with the mutex held, so that Stats sees the octets once
 	s.stats.down.Add(down)

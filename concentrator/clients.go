@@ -11,6 +11,7 @@ import (
 // client is what is known about one client while it has sessions, and for a minute after the last.
 type client struct {
 	sessions, pending int
+	seated            int // of sessions, those that have shown that the client may ask
 	errors            bucket
 	handshake         time.Duration // from accept to the third ACK; see established.go
 	left              time.Time     // when the last session ended
@@ -20,17 +21,17 @@ type client struct {
 type clients struct {
 	mu                                  sync.Mutex
 	maxSessions, maxPending, errorsASec int
+	seats, seated                       int // of all clients: how many there are, and how many are taken
 	all                                 map[netip.Addr]*client
 }
 
-// clientKey is the address that stands for a client: the IPv4 address, or the IPv6 /64, which is the least that a
-// household has.
-func clientKey(a netip.Addr) netip.Addr {
+// clientKey is the address that stands for a client: the IPv4 address, or the IPv6 prefix of bits.
+func clientKey(a netip.Addr, bits int) netip.Addr {
 	a = a.Unmap()
 	if a.Is4() {
 		return a
 	}
-	p, _ := a.WithZone("").Prefix(64)
+	p, _ := a.WithZone("").Prefix(bits)
 	return p.Addr()
 }
 
@@ -50,6 +51,24 @@ func (t *clients) enter(key netip.Addr) bool {
 	return true
 }
 
+// shareTimes is how many times as many seats as are free one client may have at most: alone four fifths of all, beside another that takes what it gets four
+// ninths. So whoever comes finds some, however many others take what they get, and nobody is held back while there is room (A. K. Choudhury,
+// E. L. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998).
+const shareTimes = 4
+
+// seat counts a session of a client that may ask; false: the client has its share already.
+func (t *clients) seat(key netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.get(key)
+	if c.seated >= shareTimes*(t.seats-t.seated) {
+		return false
+	}
+	c.seated++
+	t.seated++
+	return true
+}
+
 // connected ends the pending part of a session.
 func (t *clients) connected(key netip.Addr) {
 	t.mu.Lock()
@@ -58,10 +77,14 @@ func (t *clients) connected(key netip.Addr) {
 }
 
 // leave ends a session.
-func (t *clients) leave(key netip.Addr) {
+func (t *clients) leave(key netip.Addr, seated bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.get(key)
+	if seated {
+		c.seated--
+		t.seated--
+	}
 	if c.sessions--; c.sessions == 0 {
 		c.left = time.Now()
 	}

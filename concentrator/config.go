@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"spillway/convert"
 )
 
 // Config says what a converter does for whom. The zero value of a field that has a default means the default.
@@ -23,7 +25,7 @@ type Config struct {
 	// AllowClients are the prefixes whose hosts may connect; empty: nobody, unless there is a Token. Others get Error 32.
 	AllowClients []netip.Prefix
 	// Token, if not empty, must come as the Cookie TLV of every message; AllowClients is then everybody if empty.
-	// It travels in clear, and has 255 octets at most, as the router's cookie.
+	// It travels in clear, and has convert.MaxCookie octets at most, as the router's cookie.
 	Token []byte
 	// CookieSecret, if not empty, makes the converter ask for a cookie (Error 3) that proves that the client's address
 	// isn't spoofed. At least 16 octets. Not together with Token.
@@ -36,7 +38,8 @@ type Config struct {
 	AllowDestinations, DenyDestinations []netip.Prefix
 
 	MaxSessions  int           // at once; default 20000
-	MaxPerClient int           // sessions of one client (IPv4 address or IPv6 /64) at once; default 16384
+	ClientPrefix int           // so many bits of an IPv6 address stand for one client, 32 to 64; default 64, the least that a household has
+	MaxPerClient int           // sessions of one client at once, beside its share (shareTimes); default MaxSessions
 	MaxPending   int           // of them, without message or server yet; default 8192, twice what a household has at most
 	ErrorRate    int           // Error TLVs a second for one client, but for what one that may ask asks for, bursts of four times that; default 100. Above: reset
 	RetryAfter   time.Duration // the wait that Error 64 and 65 ask for, 1 to 255 s; default 5 s
@@ -57,7 +60,8 @@ const minIdle = 2*time.Hour + 4*time.Minute
 func (c *Config) fill() error {
 	def(&c.CookieLife, 24*time.Hour)
 	def(&c.MaxSessions, DefaultMaxSessions)
-	def(&c.MaxPerClient, 16384)
+	def(&c.ClientPrefix, 64)
+	def(&c.MaxPerClient, c.MaxSessions)
 	def(&c.MaxPending, 8192)
 	def(&c.ErrorRate, 100)
 	def(&c.RetryAfter, 5*time.Second)
@@ -75,11 +79,13 @@ func (c *Config) fill() error {
 		return fmt.Errorf("cookie secret of %d octets, at least 16 are needed; make one: head -c 32 /dev/urandom | base64", len(c.CookieSecret))
 	case len(c.CookieSecret) != 0 && len(c.Token) != 0:
 		return errors.New("cookie secret and token exclude each other: both travel in the Cookie TLV")
-	case len(c.Token) > 255:
-		return fmt.Errorf("token of %d octets, at most 255 are taken", len(c.Token))
+	case len(c.Token) > convert.MaxCookie:
+		return fmt.Errorf("token of %d octets, at most %d are taken", len(c.Token), convert.MaxCookie)
 	case c.MaxSessions < 1 || c.MaxPerClient < 1 || c.MaxPending < 1 || c.ErrorRate < 1:
 		return fmt.Errorf("limits of %d sessions, %d per client, %d pending, %d errors/s: each must be at least 1",
 			c.MaxSessions, c.MaxPerClient, c.MaxPending, c.ErrorRate)
+	case c.ClientPrefix < 32 || c.ClientPrefix > 64:
+		return fmt.Errorf("client prefix of %d bits: 32 to 64 are what a household may have", c.ClientPrefix)
 	case c.RetryAfter < time.Second || c.RetryAfter > 255*time.Second:
 		return fmt.Errorf("retry after %v: 1 s to 255 s can be told", c.RetryAfter)
 	case c.IdleTimeout < minIdle:

@@ -179,6 +179,68 @@ func TestTooManySessions(t *testing.T) {
 	}
 }
 
+// A client that takes what it gets leaves seats to others, and takes them when the others have gone.
+func TestOneClientLeavesSeatsToOthers(t *testing.T) {
+	for name, prepare := range map[string]func(*Server){"lane": laned(t), "goroutine": offLane} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, func(c *Config) { c.MaxSessions = 10 }, prepare)
+			at := origin(t, false, echo)
+			for k := range 8 {
+				if _, m := r.ask(to(t, at)); m.Error != nil {
+					t.Fatalf("connection %d: %v", k, m.Error)
+				}
+			}
+			r.refused(to(t, at), convert.CodeResourceExceeded)
+			eventually(t, "it has left", func() bool { return r.server.Stats().Active == 8 })
+			other := r.dialFrom(netip.MustParseAddr("127.0.0.2"))
+			other.Write(to(t, at))
+			if m := answer(t, other); m.Error != nil {
+				t.Errorf("another client: %v", m.Error)
+			}
+		})
+	}
+}
+
+// offLane leaves what the lane would do to goroutines.
+func offLane(s *Server) {
+	s.begin = func(netip.AddrPort, mptcp.DialOptions, []byte) (int, int, error) { return -1, 0, unix.EAGAIN }
+}
+
+// In a full house who says nothing, and who may not ask, gives way to who comes; who is served does not.
+func TestFullHouseGivesWay(t *testing.T) {
+	r := start(t, func(c *Config) { c.MaxSessions, c.AllowClients = 3, prefixes("127.0.0.1/32") }, nil)
+	at := origin(t, false, echo)
+	served, m := r.ask(to(t, at))
+	if m.Error != nil {
+		t.Fatal(m.Error)
+	}
+	silent := r.connect()
+	eventually(t, "it waits", func() bool { return r.server.Stats().Active == 2 })
+	stranger := r.dialFrom(netip.MustParseAddr("127.0.0.2"))
+	stranger.Write(to(t, at))
+	if m := answer(t, stranger); m.Error == nil || m.Error.Code != convert.CodeNotAuthorized {
+		t.Fatalf("the stranger: %+v", m)
+	}
+	r.refused(to(t, at), convert.CodeResourceExceeded) // nobody has waited for long
+	time.Sleep(messageComes)
+	for k := range 2 {
+		if _, m := r.ask(to(t, at)); m.Error != nil {
+			t.Errorf("connection %d: %v", k, m.Error)
+		}
+	}
+	r.refused(to(t, at), convert.CodeResourceExceeded)
+	if _, err := silent.Read(make([]byte, 1)); !isReset(err) {
+		t.Errorf("who said nothing read %v, want a reset", err)
+	}
+	served.Write([]byte("x"))
+	if _, err := io.ReadFull(served, make([]byte, 1)); err != nil {
+		t.Errorf("who is served: %v", err)
+	}
+	if st := r.server.Stats(); st.GaveWay != 2 {
+		t.Errorf("%d gave way, want 2", st.GaveWay)
+	}
+}
+
 func TestTooManyPending(t *testing.T) {
 	r := start(t, func(c *Config) { c.MaxPending = 2 }, nil)
 	at := origin(t, false, echo)

@@ -27,7 +27,7 @@ func (s *Server) judgeClient(client netip.Addr, m *convert.Message, raw []byte, 
 	case !within(s.cfg.AllowClients, client):
 		return &convert.Error{Code: convert.CodeNotAuthorized}
 	}
-	return s.judgeCookie(clientKey(client), m.Cookie, now)
+	return s.judgeCookie(clientKey(client, s.cfg.ClientPrefix), m.Cookie, now)
 }
 
 // judgeWish decides what such a client gets.

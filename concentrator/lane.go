@@ -55,7 +55,7 @@ func (ses *session) onLane(a engine.Arrival) bool {
 	}
 	buf := append(make([]byte, 0, len(b)), b...)
 	m, used, err := convert.Parse(buf)
-	if err != nil || m.Error != nil || m.Connect == nil || m.Connect.Options != nil || ses.s.judge(ses.from, m, buf[:used], ses.accepted) != nil {
+	if err != nil || m.Error != nil || m.Connect == nil || m.Connect.Options != nil || ses.s.judge(ses.from, m, buf[:used], ses.accepted) != nil || !ses.seat() {
 		ses.begun = &begun{head: buf}
 		return false
 	}

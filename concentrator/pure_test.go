@@ -139,11 +139,16 @@ func TestCookiesUnderAChangedClock(t *testing.T) {
 }
 
 func TestClientKey(t *testing.T) {
-	for a, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::", "fe80::1%lo": "fe80::",
+	for _, c := range []struct {
+		addr string
+		bits int
+		want string
+	}{
+		{"192.0.2.1", 64, "192.0.2.1"}, {"::ffff:192.0.2.1", 48, "192.0.2.1"},
+		{"2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"}, {"2001:db8:1:2ff:3:4:5:6", 56, "2001:db8:1:200::"}, {"fe80::1%lo", 64, "fe80::"},
 	} {
-		if got := clientKey(netip.MustParseAddr(a)); got != netip.MustParseAddr(want) {
-			t.Errorf("%s: %v, want %s", a, got, want)
+		if got := clientKey(netip.MustParseAddr(c.addr), c.bits); got != netip.MustParseAddr(c.want) {
+			t.Errorf("%s, %d bits: %v, want %s", c.addr, c.bits, got, c.want)
 		}
 	}
 }
@@ -185,7 +190,7 @@ func TestClientsAreForgotten(t *testing.T) {
 		t.Error("a client with a session is forgotten")
 	}
 	c.connected(a)
-	c.leave(a)
+	c.leave(a, false)
 	c.forget(time.Now())
 	if len(c.all) != 1 {
 		t.Error("a client is forgotten at once")
@@ -194,6 +199,23 @@ func TestClientsAreForgotten(t *testing.T) {
 	c.forget(time.Now().Add(2 * time.Minute))
 	if len(c.all) != 0 {
 		t.Errorf("%d clients stay for ever", len(c.all))
+	}
+}
+
+func TestNobodyTakesTheLastSeats(t *testing.T) {
+	for _, tt := range []struct{ greedy, each, free int }{{1, 16000, 4000}, {2, 8889, 2222}, {10, 1952, 487}, {1000, 20, 4}} {
+		c := clients{seats: 20000, all: map[netip.Addr]*client{}}
+		client := func(k int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(k >> 8), byte(k)}) }
+		for got := true; got; { // one after the other, as long as anybody gets one
+			got = false
+			for k := range tt.greedy {
+				got = c.seat(client(k)) || got
+			}
+		}
+		if each, free := c.all[client(0)].seated, c.seats-c.seated; each != tt.each || free != tt.free {
+			t.Errorf("%d greedy clients: %d each, %d free; want %d and %d", tt.greedy, each, free, tt.each, tt.free)
+		}
+		t.Logf("%d greedy clients: %d each, %d free", tt.greedy, c.all[client(0)].seated, c.seats-c.seated)
 	}
 }
 

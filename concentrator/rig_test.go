@@ -78,9 +78,20 @@ func (r *rig) connect() *net.TCPConn {
 // dial opens a client connection.
 func (r *rig) dial(multipath bool) *net.TCPConn {
 	r.t.Helper()
+	return r.dialAs(mptcp.DialOptions{PlainTCP: !multipath})
+}
+
+// dialFrom opens one of plain TCP with this address.
+func (r *rig) dialFrom(a netip.Addr) *net.TCPConn {
+	r.t.Helper()
+	return r.dialAs(mptcp.DialOptions{PlainTCP: true, Local: a})
+}
+
+func (r *rig) dialAs(o mptcp.DialOptions) *net.TCPConn {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := mptcp.Dial(ctx, r.at, mptcp.DialOptions{PlainTCP: !multipath})
+	c, err := mptcp.Dial(ctx, r.at, o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

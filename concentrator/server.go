@@ -3,6 +3,7 @@
 package concentrator
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -49,9 +50,10 @@ type Server struct {
 	scarce    atomic.Bool     // the last accept lacked descriptors or memory
 	failed    func(error)     // ends Run
 
-	mu    sync.Mutex
-	live  map[*session]struct{}
-	empty chan struct{} // when stopping: closed when the last session has ended
+	mu      sync.Mutex
+	live    map[*session]struct{}
+	unheard list.List     // of them, *session: with a goroutine, and without a message from somebody who may ask; see giveWay
+	empty   chan struct{} // when stopping: closed when the last session has ended
 }
 
 // New checks the configuration.
@@ -63,7 +65,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		cfg: cfg, log: log, waits: true,
 		jar:          jar{secret: cfg.CookieSecret, life: cfg.CookieLife},
 		destinations: destinations{allow: cfg.AllowDestinations, deny: cfg.DenyDestinations},
-		clients: clients{maxSessions: cfg.MaxPerClient, maxPending: cfg.MaxPending, errorsASec: cfg.ErrorRate,
+		clients: clients{seats: cfg.MaxSessions, maxSessions: cfg.MaxPerClient, maxPending: cfg.MaxPending, errorsASec: cfg.ErrorRate,
 			all: map[netip.Addr]*client{}},
 		supported: []uint8{convert.OptionMPTCP, convert.OptionTimestamps, convert.OptionSACKPermitted},
 		listen:    mptcp.Listen,

@@ -3,6 +3,7 @@
 package concentrator
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"io"
@@ -29,13 +30,15 @@ type session struct {
 	accepted time.Time
 	entered  bool // counted at its client
 	pending  bool // counted as without server
+	seated   bool // its client may ask, and it keeps its seat
 	push     bool // its answer may be stuck, see young.go
 	synData  bool // its SYN came with data, and it is MPTCP
 	trusted  bool // its client may ask: what it is refused for is what it asked for
 
-	client, server *net.TCPConn // while a goroutine has them; set with the server's mutex held
-	warm           atomic.Bool  // nothing has come yet; who clears it decides the session's fate
-	begun          *begun       // what the lane had done; nil: nothing
+	client, server *net.TCPConn  // while a goroutine has them; set with the server's mutex held
+	turn           *list.Element // in Server.unheard; with the same mutex, as gaveWay
+	gaveWay        bool          // it was reset to make room
+	begun          *begun        // what the lane had done; nil: nothing
 
 	conn  atomic.Pointer[engine.Conn] // nil until it is copied
 	early atomic.Uint32               // octets of the client's that came with its message
@@ -57,14 +60,16 @@ func (ses *session) proceed(fd int) {
 	}
 	ses.s.mu.Lock()
 	ses.client = client
-	ses.warm.Store(ses.entered && ses.begun == nil)
 	stopping := ses.s.empty != nil
+	if ses.entered && !ses.seated {
+		ses.turn = ses.s.unheard.PushBack(ses)
+	}
 	ses.s.mu.Unlock()
 	switch {
 	case stopping && ses.begun == nil:
 		engine.ResetConn(client)
 	case !ses.entered:
-		ses.refuse(&convert.Error{Code: convert.CodeResourceExceeded, Value: []byte{uint8(ses.s.cfg.RetryAfter / time.Second)}})
+		ses.refuse(ses.s.tooMany())
 	case ses.serve(ses.s.work):
 		return // the engine counts it out
 	}
@@ -124,7 +129,12 @@ func (ses *session) open(ctx context.Context, buf []byte) (server *net.TCPConn, 
 		return nil, nil // an error is never answered
 	}
 	e := ses.s.judgeClient(ses.from, m, o.raw, time.Now())
-	if ses.trusted = e == nil; ses.trusted {
+	ses.trusted = e == nil
+	switch {
+	case !ses.trusted:
+	case !ses.seat():
+		e = ses.s.tooMany()
+	default:
 		e = ses.s.judgeWish(m, o.raw)
 	}
 	if e != nil {
@@ -238,11 +248,7 @@ func (ses *session) readMessage(buf []byte) (opening, error) {
 	} else {
 		var err error
 		ses.client.SetReadDeadline(ses.accepted.Add(first))
-		n, err = ses.client.Read(buf)
-		if !ses.warm.CompareAndSwap(true, false) {
-			return opening{}, net.ErrClosed // drain was faster
-		}
-		if err != nil {
+		if n, err = ses.client.Read(buf); err != nil {
 			return opening{}, err
 		}
 	}
@@ -255,6 +261,11 @@ func (ses *session) readMessage(buf []byte) (opening, error) {
 	o, err := readOpening(ses.client, buf, n)
 	ses.client.SetReadDeadline(time.Time{})
 	return o, err
+}
+
+// tooMany is the refusal of what would be beyond a limit.
+func (s *Server) tooMany() *convert.Error {
+	return &convert.Error{Code: convert.CodeResourceExceeded, Value: []byte{uint8(s.cfg.RetryAfter / time.Second)}}
 }
 
 // unreadable ends a session whose message is none: as RFC 8803 says for each case.

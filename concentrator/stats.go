@@ -22,7 +22,7 @@ type counters struct {
 	active, accepted, sessions, infos          atomic.Int64
 	synData, mptcp, plainTCP, handshakeWaits   atomic.Int64
 	notConvert, incomplete, unfinished, unsent atomic.Int64
-	idle                                       atomic.Int64
+	idle, gaveWay                              atomic.Int64
 	up, down                                   atomic.Uint64 // octets of ended sessions
 	errors                                     [len(codes)]atomic.Int64
 }
@@ -42,6 +42,7 @@ type Stats struct {
 	Unfinished     int64                  // the third ACK never came
 	Unsent         int64                  // errors not told because the client had too many
 	Idle           int64                  // sessions ended because nothing moved
+	GaveWay        int64                  // connections without a message reset to make room
 	Up, Down       uint64                 // octets from and to clients
 	Errors         map[convert.Code]int64 // Error TLVs by code; a code that was never sent is 0
 }
@@ -53,7 +54,7 @@ func (s *Server) Stats() Stats {
 		Active: c.active.Load(), Accepted: c.accepted.Load(), Sessions: c.sessions.Load(), Infos: c.infos.Load(),
 		SYNData: c.synData.Load(), MPTCP: c.mptcp.Load(), PlainTCP: c.plainTCP.Load(), HandshakeWaits: c.handshakeWaits.Load(),
 		NotConvert: c.notConvert.Load(), Incomplete: c.incomplete.Load(), Unfinished: c.unfinished.Load(), Unsent: c.unsent.Load(),
-		Idle: c.idle.Load(), Errors: map[convert.Code]int64{},
+		Idle: c.idle.Load(), GaveWay: c.gaveWay.Load(), Errors: map[convert.Code]int64{},
 	}
 	for i, code := range codes {
 		out.Errors[code] = c.errors[i].Load()
@@ -97,6 +98,7 @@ func (st Stats) WriteMetrics(w io.Writer) error {
 	one("unfinished_total", "counter", "Connections whose handshake never ended.", st.Unfinished)
 	one("errors_unsent_total", "counter", "Errors not told because the client had too many.", st.Unsent)
 	one("idle_total", "counter", "Sessions ended because nothing moved.", st.Idle)
+	one("gave_way_total", "counter", "Connections without a message that were reset to make room.", st.GaveWay)
 	one("up_octets_total", "counter", "Octets from clients to servers.", st.Up)
 	one("down_octets_total", "counter", "Octets from servers to clients.", st.Down)
 	b = fmt.Appendf(b, "# HELP spillway_concentrator_errors_total Error TLVs sent, by RFC 8803 code.\n# TYPE spillway_concentrator_errors_total counter\n")

@@ -4,8 +4,9 @@ package concentrator
 
 import (
 	"context"
-	"spillway/relay/engine"
 	"time"
+
+	"spillway/relay/engine"
 )
 
 // sweep ends the sessions in which nothing moved for IdleTimeout and forgets clients long gone.
@@ -50,10 +51,10 @@ func (s *Server) drain(stop context.CancelFunc) {
 	if len(s.live) == 0 {
 		close(done)
 	}
-	for ses := range s.live {
-		if ses.warm.CompareAndSwap(true, false) {
-			engine.ResetConn(ses.client)
-		}
+	for e := s.unheard.Front(); e != nil; e = e.Next() {
+		ses := e.Value.(*session)
+		ses.gaveWay = true
+		engine.ResetConn(ses.client)
 	}
 	s.mu.Unlock()
 	limit := time.NewTimer(s.cfg.StopTimeout)

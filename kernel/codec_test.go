@@ -116,7 +116,7 @@ func FuzzKernelMessages(f *testing.F) {
 		}
 		Usual().decodeRoute(b)
 		decodeHops(b)
-		decodeComment(b)
+		decodeTable(b)
 		decodeChain(b)
 		decodeCounter(b)
 		decodeElements(b)
@@ -178,7 +178,7 @@ func nftSeeds() [][]byte {
 
 func TestNFTMessages(t *testing.T) {
 	s := nftSeeds()
-	if comment, err := decodeComment(s[0]); comment != "abcd" || err != nil {
+	if comment, flags, err := decodeTable(s[0]); comment != "abcd" || flags != 0 || err != nil {
 		t.Errorf("comment %q, %v", comment, err)
 	}
 	if table, name, use, err := decodeChain(s[1]); table != TableName || name != "prerouting" || use != 14 || err != nil {

@@ -88,18 +88,26 @@ func (r *Reconciler) loadTable(ctx context.Context, want Ruleset) error {
 	if err != nil {
 		return err
 	}
-	if mark == want.Mark {
-		return nil
-	}
 	if hashOf(mark) != hashOf(want.Mark) {
 		return fmt.Errorf("loaded %q, the kernel shows %q", want.Mark, mark)
 	}
 	// The same text and another count: not ours to argue with the kernel, nor to load the table for ever.
-	if !r.odd {
-		r.odd = true
-		r.log.Info("a flushed chain will not be noticed: this kernel counts the rules of a chain in its own way", "expected", want.Mark, "found", mark)
+	r.loaded = loadedMark{mark, want.Mark}
+	if mark != want.Mark {
+		r.log.Debug("this kernel counts the rules of a chain in its own way", "expected", want.Mark, "found", mark)
 	}
 	return nil
+}
+
+// loadedMark is the Mark of the table loaded last as the kernel shows it, which may count the uses of chains in its own way, and as Render has it.
+type loadedMark struct{ shown, rendered string }
+
+// meant is the Mark as Render has it that the kernel's means.
+func (l loadedMark) meant(shown string) string {
+	if shown == l.shown {
+		return l.rendered
+	}
+	return shown
 }
 
 // hashOf is a mark without the chains' counts.

@@ -23,6 +23,7 @@ const (
 	nftaDataValue     = 1
 	// User data is nft's own: type, length, value; the type of a table's comment.
 	udataTableComment = 0
+	nfAccept          = 1 // of linux/netfilter.h
 )
 
 func nftType(message uint16) uint16 {
@@ -96,9 +97,9 @@ func cstring(b []byte) string {
 
 // readMark is the Ruleset.Mark of our table in the kernel; "" when there is none.
 func readMark(c *netlink.Conn) (string, error) {
-	comment := ""
+	comment, flags := "", uint32(0)
 	err := nftAsk(c, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.Encoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) },
-		func(b []byte) (err error) { comment, err = decodeComment(b); return err })
+		func(b []byte) (err error) { comment, flags, err = decodeTable(b); return err })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return "", nil // no table, or a kernel without nf_tables
 	}
@@ -116,19 +117,23 @@ func readMark(c *netlink.Conn) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read chains of table inet %s: %w", TableName, err)
 	}
-	// A table of this name without our comment is somebody's too: a mark that equals none, so that ours replaces it.
-	if comment == "" {
+	// A table of this name without our comment, or asleep, is somebody's too: a mark that equals none, so that ours replaces it.
+	if comment == "" || flags != 0 {
 		comment = "foreign"
 	}
 	return comment + formatShape(uses), nil
 }
 
-func decodeComment(b []byte) (comment string, err error) {
+// decodeTable reads a table's comment and flags; ours have none of these.
+func decodeTable(b []byte) (comment string, flags uint32, err error) {
 	ad, err := nftAttributes(b)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	for ad.Next() {
+		if ad.Type() == unix.NFTA_TABLE_FLAGS {
+			flags = ad.Uint32()
+		}
 		if ad.Type() != nftaTableUserdata {
 			continue
 		}
@@ -143,14 +148,16 @@ func decodeComment(b []byte) (comment string, err error) {
 			data = data[2+n:]
 		}
 	}
-	return comment, ad.Err()
+	return comment, flags, ad.Err()
 }
 
+// decodeChain reads a chain; use is -1 for one that does not accept what passes all of its rules, as ours do.
 func decodeChain(b []byte) (table, name string, use int, err error) {
 	ad, err := nftAttributes(b)
 	if err != nil {
 		return "", "", 0, err
 	}
+	drops := false
 	for ad.Next() {
 		switch ad.Type() {
 		case unix.NFTA_CHAIN_TABLE:
@@ -159,7 +166,12 @@ func decodeChain(b []byte) (table, name string, use int, err error) {
 			name = cstring(ad.Bytes())
 		case unix.NFTA_CHAIN_USE:
 			use = int(ad.Uint32())
+		case unix.NFTA_CHAIN_POLICY: // of base chains
+			drops = ad.Uint32() != nfAccept
 		}
+	}
+	if drops {
+		use = -1
 	}
 	return table, name, use, ad.Err()
 }

@@ -46,7 +46,7 @@ type Reconciler struct {
 	before before             // of saved
 	dirty  bool               // before is not in the file yet
 	begun  bool               // what an earlier process left under other numbers was taken away
-	odd    bool               // this kernel counts uses of chains in its own way: marks are compared by hash alone
+	loaded loadedMark
 }
 
 // Counter counts what an nft rule matched; for rules: connections' first packets, repeats included.
@@ -139,7 +139,7 @@ func (r *Reconciler) read(want State) (State, error) {
 	if r.nfnl == nil {
 		have.Ruleset = Ruleset{}
 	} else if mark, err := readMark(r.nfnl); part(err) {
-		have.Ruleset = Ruleset{Mark: mark}
+		have.Ruleset = Ruleset{Mark: r.loaded.meant(mark)}
 	}
 	if r.pm == nil {
 		have.Endpoints, have.Limits = nil, mptcp.Limits{}
@@ -233,9 +233,6 @@ func (r *Reconciler) apply(ctx context.Context, wanted func() State) ([]Op, erro
 	asked := wanted()
 	want, errs := r.prepare(asked)
 	errs = append(errs, err)
-	if r.odd {
-		have.Ruleset.Mark, want.Ruleset.Mark = hashOf(have.Ruleset.Mark), hashOf(want.Ruleset.Mark)
-	}
 	ops := Diff(have, want)
 	for _, op := range ops {
 		r.remember(op, have)

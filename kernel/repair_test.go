@@ -23,6 +23,8 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 		{"nft delete table inet spillway", "nft load table"},
 		{"nft flush chain inet spillway prerouting", "nft load table"},
 		{"nft flush table inet spillway", "nft load table"},
+		{"nft add table inet spillway { flags dormant; }", "nft load table"},
+		{"nft chain inet spillway prerouting { policy drop; }", "nft load table"},
 		{"ip rule del pref 900", "ip rule add pref 900"},
 		{"ip -6 rule del pref 911", "ip -6 rule add pref 911"},
 		{"ip route flush table 7701", "ip route add default via 10.1.1.1"},
@@ -44,6 +46,29 @@ func TestRepairsOnlyWhatWasBroken(t *testing.T) {
 	}
 	if ops := h.apply(want); len(ops) != 0 {
 		t.Errorf("when all is well:\n%s", lines(ops))
+	}
+}
+
+// A kernel that counts the uses of chains otherwise than Render does, as future ones may, has the table loaded once, and a flushed chain noticed all the same.
+func TestKernelThatCountsOtherwise(t *testing.T) {
+	h := newHouse(t)
+	want := h.want(household())
+	want.Ruleset.Mark += " more:1"
+	h.apply(want)
+	if ops := h.apply(want); len(ops) != 0 {
+		t.Errorf("when all is well:\n%s", lines(ops))
+	}
+	if have, err := h.rec.Read(); err != nil || have.Ruleset.Mark != want.Ruleset.Mark {
+		t.Errorf("the kernel's table is told as %q, want %q; %v", have.Ruleset.Mark, want.Ruleset.Mark, err)
+	}
+	h.must(h.cpe.Run("nft", "flush", "chain", "inet", "spillway", "prerouting"))
+	if ops := h.apply(want); len(ops) != 1 {
+		t.Errorf("a flushed chain: repaired by:\n%s", lines(ops))
+	}
+	other := h.want(lanTable())
+	h.apply(other)
+	if have, err := h.rec.Read(); err != nil || have.Ruleset.Mark != other.Ruleset.Mark {
+		t.Errorf("another table is told as %q, want %q; %v", have.Ruleset.Mark, other.Ruleset.Mark, err)
 	}
 }
 

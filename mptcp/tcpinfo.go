@@ -4,13 +4,7 @@ package mptcp
 
 import (
 	"encoding/binary"
-	"net"
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"spillway/sockopt"
 )
 
 // TCPInfo is what the kernel knows of one subflow's TCP (struct tcp_info). What an older kernel doesn't tell is zero.
@@ -43,21 +37,6 @@ type TCPInfo struct {
 	BusyTime, RwndLimited, SndbufLimited time.Duration // time with data out; of it held by the peer's window, by our buffer
 
 	LastDataSent, LastDataRecv, LastAckRecv time.Duration // ages, to the millisecond
-}
-
-// ConnTCPInfo reads TCP_INFO of a connection; of an MPTCP connection that is its first subflow.
-func ConnTCPInfo(c *net.TCPConn) (TCPInfo, error) {
-	var t TCPInfo
-	err := onConn(c, func(fd int) error {
-		var b [512]byte // 280 today
-		n, err := sockopt.Bytes(fd, unix.SOL_TCP, unix.TCP_INFO, b[:])
-		if err != nil {
-			return os.NewSyscallError("getsockopt TCP_INFO", err)
-		}
-		t = parseTCPInfo(b[:n])
-		return nil
-	})
-	return t, err
 }
 
 // parseTCPInfo reads struct tcp_info as far as it goes: a field beyond the end is zero.

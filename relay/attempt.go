@@ -34,16 +34,17 @@ func (s *session) attempt(p *path, others []*PlanLink) (*net.TCPConn, error) {
 		engine.ResetConn(b.up)
 		return nil, os.ErrDeadlineExceeded // as those who were listed when it went out
 	}
-	if b == nil {
-		s.cookie = p.u.theCookie()
-	}
-	opening, follow, err := p.u.opening(s.dst, s.ask)
-	if err != nil {
-		return nil, err
-	}
 	began := time.Now()
+	var opening []byte
+	var err error
+	follow := true // the lane speaks Convert alone
 	if b != nil {
 		began, opening = b.began, b.rest
+	} else {
+		s.cookie = p.u.theCookie()
+		if opening, follow, err = p.u.opening(s.dst, s.ask); err != nil {
+			return nil, err
+		}
 	}
 	deadline := began.Add(s.set.ConnectTimeout)
 	patience := deadline
@@ -129,10 +130,10 @@ func (s *session) shaken(up *net.TCPConn) bool { return s.early.sent.Load() || s
 func (s *session) reach(ctx context.Context, p *path, others []*PlanLink, opening bool, patience time.Time) (up *net.TCPConn, fast bool, err error) {
 	s.warm = false
 	if s.act == Bond && s.dscp == 0 && !s.cold && (s.rule == nil || !s.set.Apart) {
-		if up, a, ok := p.u.take(p.link); ok {
+		if w, ok := p.u.take(p.link, p.plain); ok {
 			s.r.count.warm.Add(1)
-			s.warm, p.addr, p.plain = true, a, false
-			return up, false, nil
+			s.warm, p.addr, p.plain = true, w.addr, w.plain
+			return w.c, false, nil
 		}
 	}
 	local, err := s.address(p)

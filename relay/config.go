@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"spillway/convert"
+	"spillway/socks"
 )
 
 // Protocols that an upstream may speak.
@@ -68,7 +71,7 @@ type Upstream struct {
 	Protocol       string           // Convert, SOCKS5, SOCKS4a, Transparent [Convert]
 	Addrs          []netip.AddrPort // the first of a family that the link has is used; none with Transparent
 	FastOpen       string           // "auto", "always", "never": data in the SYN ["auto"]
-	User, Password string           // SOCKS only, 255 octets at most
+	User, Password string           // SOCKS only, socks.MaxPassword octets at most
 	Cookie         string           // Convert only: what the converter wants to see in each message; "": what it tells us, if anything
 	Pipeline       bool             // SOCKS5 without waiting for answers; not of the standard, and most servers allow it
 	Priority       int              // lower is preferred; the next is used when all of the former are out
@@ -184,11 +187,11 @@ func (u *Upstream) validate() error {
 	default:
 		return fmt.Errorf("upstream %q fast open %q: give auto, always or never", u.Name, u.FastOpen)
 	}
-	if len(u.Cookie) > 255 {
-		return fmt.Errorf("upstream %q: a cookie has at most 255 octets", u.Name)
+	if len(u.Cookie) > convert.MaxCookie {
+		return fmt.Errorf("upstream %q: a cookie has at most %d octets", u.Name, convert.MaxCookie)
 	}
-	if len(u.User) > 255 || len(u.Password) > 255 {
-		return fmt.Errorf("upstream %q: user and password have at most 255 octets", u.Name)
+	if len(u.User) > socks.MaxPassword || len(u.Password) > socks.MaxPassword {
+		return fmt.Errorf("upstream %q: user and password have at most %d octets", u.Name, socks.MaxPassword)
 	}
 	if u.Weight < 0 || u.Weight > 1000 {
 		return fmt.Errorf("upstream %q weight %d: give 1 to 1000", u.Name, u.Weight)

@@ -26,7 +26,7 @@ type door struct {
 	scarce    time.Time   // until when the door stays closed, as something has run out
 	tight     atomic.Bool // memory will do for no more, see spare.go
 	ports     [2]uint16   // kept over closing: the firewall knows them
-	shared    bool        // a successor may have the listeners too
+	shared    int         // successors that may have the listeners too
 	hidden    bool        // the listeners get no SYNs
 	listeners [2]*engine.Listener
 	known     [2]atomic.Uint32 // the ports, for who must not wait for mu
@@ -186,7 +186,7 @@ func (r *Relay) shutDoor() {
 		l.Close()
 		r.door.listeners[k] = nil
 	}
-	r.door.open, r.door.shared, r.door.hidden = false, false, false
+	r.door.open, r.door.shared, r.door.hidden = false, 0, false
 }
 
 // each calls fn with each listener's descriptor. door.mu is held.
@@ -201,7 +201,7 @@ func (r *Relay) each(fn func(fd int)) {
 
 // hide lets no further SYN in, unless the listeners are a successor's too. door.mu is held.
 func (r *Relay) hide() {
-	if !r.door.open || r.door.shared || r.door.hidden {
+	if !r.door.open || r.door.shared > 0 || r.door.hidden {
 		return
 	}
 	r.each(func(fd int) { hide(fd, true) })

@@ -338,7 +338,7 @@ func TestNoSYNGetsInButHandshakesEnd(t *testing.T) {
 	defer second.Close()
 	hears(second, "I am new")
 	// A successor's sockets are never touched.
-	r.door.shared = true
+	r.door.shared = 1
 	r.hide()
 	third, err := net.DialTCP("tcp", nil, to)
 	if err != nil {

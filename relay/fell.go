@@ -20,7 +20,7 @@ func (u *upstream) stripped(link string, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	v := u.syn[link]
-	if v == nil || v.fell < fellLimit || u.Protocol == Transparent {
+	if !v.lost() || u.Protocol == Transparent {
 		return false
 	}
 	if now.Before(v.again) {
@@ -30,17 +30,26 @@ func (u *upstream) stripped(link string, now time.Time) bool {
 	return false
 }
 
+// loses is stripped of who does not begin a connection.
+func (u *upstream) loses(link string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.syn[link].lost()
+}
+
+func (v *synVerdict) lost() bool { return v != nil && v.fell >= fellLimit }
+
 // sawMPTCP remembers whether a connection kept MPTCP.
 func (u *upstream) sawMPTCP(link string, kept bool, now time.Time) {
 	u.mu.Lock()
 	v := u.verdict(link)
-	was := v.fell >= fellLimit
+	was := v.lost()
 	if kept {
 		v.fell = 0
 	} else if v.fell++; v.fell >= fellLimit {
 		v.fell, v.again = fellLimit, now.Add(fellRest)
 	}
-	is := v.fell >= fellLimit
+	is := v.lost()
 	u.mu.Unlock()
 	if is != was {
 		u.relay.log.Info("relay: MPTCP on this link", "upstream", u.Name, "link", link, "lost", is)
@@ -60,19 +69,27 @@ func (s *session) noToken(p *path) {
 	s.r.spent.Store(time.Now().Unix())
 }
 
-// fellBack looks whether a connection that was to be MPTCP is plain TCP by now. One whose SYN had to be repeated proves nothing of the line: the
-// kernel leaves the option out after two repetitions (net.mptcp.syn_retrans_before_tcp_fallback).
+// fellBack looks whether a connection that was to be MPTCP is plain TCP by now.
 func (s *session) fellBack(up int, p path) bool {
-	if s.plainTCP(p) {
+	switch {
+	case s.plainTCP(p):
 		return false
+	case p.u == nil:
+		return mptcp.FellBack(up)
 	}
-	fell, proves := mptcp.FellBack(up), p.u != nil && p.u.Protocol != Transparent
+	return p.u.fellBack(up, p.link.Name)
+}
+
+// fellBack looks whether a connection that was to be MPTCP is plain TCP by now, and remembers it of the link. One whose SYN had to be repeated
+// proves nothing of the line: the kernel leaves the option out after two repetitions (net.mptcp.syn_retrans_before_tcp_fallback).
+func (u *upstream) fellBack(up int, link string) bool {
+	fell, proves := mptcp.FellBack(up), u.Protocol != Transparent
 	if fell && proves {
 		info, err := sockopt.TCPInfo(up)
 		proves = err == nil && info.Total_retrans == 0
 	}
 	if proves {
-		p.u.sawMPTCP(p.link.Name, !fell, time.Now())
+		u.sawMPTCP(link, !fell, time.Now())
 	}
 	return fell
 }

@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"encoding/binary"
 	"math"
 	"net/netip"
 	"sync"
@@ -12,14 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spillway/mptcp"
 	"spillway/relay/engine"
 	"spillway/sockopt"
 )
 
-const (
-	bulkFlow  = 1 << 20 // octets that make a connection bulk
-	mptcpInfo = 1       // MPTCP_INFO of include/uapi/linux/mptcp.h
-)
+const bulkFlow = 1 << 20 // octets that make a connection bulk
 
 // flow is an established connection.
 type flow struct {
@@ -218,10 +215,8 @@ func (f *flow) askToken(c *engine.Conn) {
 		return
 	}
 	c.Control(func(_, up int) {
-		// struct mptcp_info (include/uapi/linux/mptcp.h): the token is the 32-bit word at octet 12, host order.
-		var info [16]byte
-		if n, err := sockopt.Bytes(up, unix.SOL_MPTCP, mptcpInfo, info[:]); err == nil && n == len(info) {
-			f.token.Store(binary.NativeEndian.Uint32(info[12:]))
+		if in, err := mptcp.InfoFD(up); err == nil {
+			f.token.Store(in.Token)
 			f.mptcp.Store(true)
 		}
 	})
@@ -268,10 +263,8 @@ func (r *Relay) Abort(id uint64, onlyMPTCP bool) bool {
 	}
 	may := !onlyMPTCP
 	c.Control(func(_, up int) {
-		// struct mptcp_info: mptcpi_flags is the 32-bit word at octet 8, its bit 0 MPTCP_INFO_FLAG_FALLBACK.
-		var info [16]byte
-		n, err := sockopt.Bytes(up, unix.SOL_MPTCP, mptcpInfo, info[:])
-		may = may || err == nil && n == len(info) && binary.NativeEndian.Uint32(info[8:])&1 == 0
+		_, err := mptcp.InfoFD(up)
+		may = may || err == nil
 	})
 	if may {
 		c.Abort()

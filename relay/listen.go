@@ -79,7 +79,7 @@ func doorOptions(fd int, v6 bool, s *settings) error {
 }
 
 // Listeners gives duplicates of the listening sockets for a successor process; AdoptListeners takes them instead
-// of OpenDoor. The caller closes the files.
+// of OpenDoor. The caller closes the files, and calls NotHandedOver if no successor got them.
 func (r *Relay) Listeners() ([]*os.File, error) {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
@@ -107,8 +107,17 @@ func (r *Relay) Listeners() ([]*os.File, error) {
 		}
 		files = append(files, f)
 	}
-	r.door.shared = len(files) > 0
+	if len(files) > 0 {
+		r.door.shared++
+	}
 	return files, nil
+}
+
+// NotHandedOver takes back what Listeners gave: no successor has it, and the door can be closed as ever.
+func (r *Relay) NotHandedOver() {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	r.door.shared = max(0, r.door.shared-1) // the door may have been closed meanwhile
 }
 
 // AdoptListeners is OpenDoor with sockets of a predecessor. The files may be closed afterwards.
@@ -117,13 +126,10 @@ func (r *Relay) AdoptListeners(files []*os.File) error {
 	defer r.door.mu.Unlock()
 	for _, f := range files {
 		fd, err := engine.Duplicate(f)
-		if err == nil {
-			err = unix.SetNonblock(fd, true)
-		}
 		if err != nil {
 			return fmt.Errorf("adopt %s: %w", f.Name(), err)
 		}
-		if on, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+		if on, err := sockopt.Int(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 || unix.SetNonblock(fd, true) != nil {
 			unix.Close(fd)
 			return fmt.Errorf("adopt %s: not a listening socket", f.Name())
 		}

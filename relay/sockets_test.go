@@ -78,8 +78,8 @@ func TestUrgentDataOfAHost(t *testing.T) {
 	}
 }
 
-// TestAskingForAClosedDoorSharesNothing: the next one can be hidden before it closes, as no successor has it.
-func TestAskingForAClosedDoorSharesNothing(t *testing.T) {
+// TestADoorThatNoSuccessorHas is hidden before it closes, also where one asked for it: while it was closed, or in vain.
+func TestADoorThatNoSuccessorHas(t *testing.T) {
 	r := newRelay(t, Config{Upstreams: upstreams(newFake(t, accepted))})
 	if files, err := r.Listeners(); len(files) > 0 || err != nil {
 		t.Fatal(files, err)
@@ -89,9 +89,33 @@ func TestAskingForAClosedDoorSharesNothing(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	r.door.mu.Lock()
-	defer r.door.mu.Unlock()
-	if r.hide(); !r.door.hidden {
-		t.Error("it takes SYNs until it closes")
+	hides := func() bool {
+		r.door.mu.Lock()
+		defer r.door.mu.Unlock()
+		r.hide()
+		return r.door.hidden
+	}
+	if !hides() {
+		t.Error("asked for while it was closed, it takes SYNs until it closes")
+	}
+	for range 2 {
+		files, err := r.Listeners()
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	if hides() {
+		t.Error("it is hidden though two successors have it")
+	}
+	r.NotHandedOver()
+	if hides() {
+		t.Error("it is hidden though one successor has it")
+	}
+	r.NotHandedOver()
+	if !hides() {
+		t.Error("asked for in vain, it takes SYNs until it closes")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/mptcp"
+	"spillway/relay/engine"
 )
 
 // Warm connections are MPTCP connections to a converter that are established before somebody needs them, their subflows
@@ -33,6 +34,7 @@ type warmed struct {
 	addr  netip.AddrPort
 	local netip.Addr
 	link  string
+	plain bool // without MPTCP, which is lost on this link
 	until time.Time
 }
 
@@ -42,26 +44,26 @@ type pool struct {
 	list []warmed
 }
 
-// take gives a warm connection that began on a link with the address that the link has now.
-func (u *upstream) take(link *PlanLink) (*net.TCPConn, netip.AddrPort, bool) {
+// take gives a warm connection that began on a link with the address that the link has now; one without MPTCP only to who would go plain.
+func (u *upstream) take(link *PlanLink, plain bool) (w warmed, ok bool) {
 	p := &u.warm
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	for i := 0; i < len(p.list); {
-		w := p.list[i]
-		if w.link != link.Name { // another's, where weights have connections begin on several
+		w = p.list[i]
+		if w.link != link.Name || w.plain && !plain { // another's, where weights have connections begin on several
 			i++
 			continue
 		}
 		p.list = slices.Delete(p.list, i, i+1)
 		if w.fits(link, now) && quiet(w.c) {
 			u.relay.warmSoon()
-			return w.c, w.addr, true
+			return w, true
 		}
 		w.c.Close()
 	}
-	return nil, netip.AddrPort{}, false
+	return w, false
 }
 
 func (w *warmed) fits(link *PlanLink, now time.Time) bool {
@@ -137,7 +139,7 @@ func (r *Relay) refill(ctx context.Context, u *upstream, want int) bool {
 	kept := p.list[:0]
 	for _, w := range p.list {
 		i := slices.IndexFunc(links, func(l *PlanLink) bool { return w.fits(l, now) })
-		if i >= 0 && lack[i] > 0 && quiet(w.c) {
+		if i >= 0 && lack[i] > 0 && quiet(w.c) && (!w.plain || u.loses(w.link)) {
 			lack[i]--
 			kept = append(kept, w)
 		} else {
@@ -176,6 +178,7 @@ func (r *Relay) preferred(u *upstream) bool {
 	return true
 }
 
+// heat makes a connection for the pool, without MPTCP where that is lost. One that has just lost it is no use: see stripped.
 func (r *Relay) heat(ctx context.Context, u *upstream, link *PlanLink) (w warmed, err error) {
 	a, local, ok := u.pick(link)
 	if !ok {
@@ -184,11 +187,27 @@ func (r *Relay) heat(ctx context.Context, u *upstream, link *PlanLink) (w warmed
 	s := r.settings.Load()
 	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
 	defer cancel()
-	c, err := mptcp.Dial(ctx, a, mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: bondedUnsent, RecvBuffer: int(r.room.Load())})
+	o := mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: s.NotSentLowat, PlainTCP: u.stripped(link.Name, time.Now())}
+	if !o.PlainTCP {
+		o.RecvBuffer, o.NotSentLowat = int(r.room.Load()), bondedUnsent
+	}
+	c, err := mptcp.Dial(ctx, a, o)
 	if err != nil {
 		return w, err
 	}
-	return warmed{c: c, addr: a, local: local, link: link.Name, until: time.Now().Add(warmLife)}, nil
+	if !o.PlainTCP && u.fell(c, link.Name) {
+		engine.ResetConn(c)
+		return w, mptcp.ErrFallback
+	}
+	return warmed{c: c, addr: a, local: local, link: link.Name, plain: o.PlainTCP, until: time.Now().Add(warmLife)}, nil
+}
+
+// fell is fellBack of a connection to the upstream that package net has.
+func (u *upstream) fell(c *net.TCPConn, link string) (fell bool) {
+	if rc, err := c.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { fell = u.fellBack(int(fd), link) })
+	}
+	return fell
 }
 
 func (p *pool) drain() {

@@ -9,8 +9,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"spillway/convert"
+	"spillway/mptcp"
+	"spillway/sockopt"
 	"spillway/testbed/accept"
 )
 
@@ -20,6 +25,46 @@ func warmth(r *Relay) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.list)
+}
+
+// Where MPTCP is lost on the way, warm connections are plain TCP from the beginning, as others are: a socket that fell back can lose octets.
+func TestWarmConnectionsWhereMPTCPIsLost(t *testing.T) {
+	l, err := mptcp.Listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), mptcp.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := accept.Until(t, l, func(c *net.TCPConn) {
+		if m, err := readConvert(c); err == nil && m.Connect != nil {
+			accepted(c, m)
+		}
+	})
+	r := newRelay(t, Config{Upstreams: []Upstream{{Addrs: []netip.AddrPort{at}, FastOpen: "never"}}, Warm: 2})
+	u := r.settings.Load().upstreams[0]
+	plain := func() (n int) {
+		u.warm.mu.Lock()
+		defer u.warm.mu.Unlock()
+		for _, w := range u.warm.list {
+			if rc, err := w.c.SyscallConn(); err == nil {
+				rc.Control(func(fd uintptr) {
+					if p, err := sockopt.Int(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && p == unix.IPPROTO_TCP {
+						n++
+					}
+				})
+			}
+		}
+		return n
+	}
+	until(t, "two warm connections of TCP", func() bool { return plain() == 2 })
+	u.mu.Lock()
+	u.syn["dsl"].again = time.Now().Add(time.Hour) // else the next one may be to try MPTCP
+	u.mu.Unlock()
+	echoes(t, r)
+	if n := r.Stats().Warm; n != 1 {
+		t.Errorf("%d of 1 connection went over a warm one", n)
+	}
+	u.sawMPTCP("dsl", true, time.Now())
+	r.warmSoon()
+	until(t, "an end of those of TCP", func() bool { return plain() == 0 })
 }
 
 func TestWarmConnectionsAreUsedAndReplaced(t *testing.T) {

@@ -77,10 +77,13 @@ func ParseMethod(b []byte) (method uint8, err error) {
 	return b[1], nil
 }
 
-// AppendPassword writes the RFC 1929 request. Both have 1 to 255 octets; longer ones are an error.
+// MaxPassword is how many octets user and password may have each: RFC 1929 has one octet for the length.
+const MaxPassword = 255
+
+// AppendPassword writes the RFC 1929 request. Longer ones than MaxPassword are an error, as is no user.
 func AppendPassword(b []byte, user, password string) ([]byte, error) {
-	if len(user) == 0 || len(user) > 255 || len(password) > 255 {
-		return b, fmt.Errorf("user of %d and password of %d octets: give 1 to 255", len(user), len(password))
+	if len(user) == 0 || len(user) > MaxPassword || len(password) > MaxPassword {
+		return b, fmt.Errorf("user of %d and password of %d octets: give 1 to %d", len(user), len(password), MaxPassword)
 	}
 	b = append(b, 1, byte(len(user)))
 	b = append(b, user...)

@@ -33,7 +33,7 @@ func Until(tb testing.TB, l net.Listener, talk func(*net.TCPConn)) netip.AddrPor
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// Loopback is Until with a listener of plain TCP on 127.0.0.1.
+// Loopback is Until with a listener on 127.0.0.1, which takes MPTCP too, as all of package net do by themselves.
 func Loopback(tb testing.TB, talk func(*net.TCPConn)) netip.AddrPort {
 	tb.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})

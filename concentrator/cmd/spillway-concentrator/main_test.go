@@ -62,6 +62,8 @@ func TestExitCodes(t *testing.T) {
 		{"-check -allow-clients ::/0 -dial-timeout 5", 2, "75s"},
 		{"-check -allow-clients ::/0 -max-sessions 0", 2, "-max-sessions 0"},
 		{"-check -allow-clients ::/0 -max-sessions many", 2, "a whole number"},
+		{"-check -allow-clients ::/0 -client-prefix 56", 0, ""},
+		{"-check -allow-clients ::/0 -client-prefix 24", 2, "32 to 64"},
 		{"-check -allow-clients ::/0 stray", 2, `"stray" is not an option`},
 		{"-nonsense", 2, "-nonsense"},
 	} {
