@@ -71,6 +71,8 @@ type linkMemory struct {
 	turnedAt  time.Time // the calendar was looked at
 	early     bool      // ... and the clock is before the month that is counted
 	closed    bool      // ... and it is outside the hours
+
+	turnedClock time.Duration // ... by the machine's own time
 }
 
 // span measures for how long a condition has held without a break.

@@ -2,11 +2,7 @@
 
 package policy
 
-import (
-	"fmt"
-	"strconv"
-	"time"
-)
+import "time"
 
 // Usage is the counter of one link's quota: all that must survive a restart. Its fields are stable.
 type Usage struct {
@@ -17,6 +13,7 @@ type Usage struct {
 	DayBytes  uint64    `json:"day_bytes"`       // used on it
 	Last      time.Time `json:"last"`            // the billing month before, should the clock be set back into it
 	LastBytes uint64    `json:"last_bytes"`      // used in it
+	Set       bool      `json:"set,omitempty"`   // Period was begun by a clock that was set, or while no daemon ran
 	Counter   uint64    `json:"counter"`         // LinkObs.UsedBytes at that time
 	Epoch     uint64    `json:"epoch"`           // LinkObs.UsedEpoch at that time
 	Clean     bool      `json:"clean,omitempty"` // an orderly stop: nothing was used since
@@ -29,18 +26,10 @@ type QuotaStatus struct {
 	Limit, Soft, Daily uint64
 	End                time.Time // the next billing day
 	Forecast           uint64    // octets used at End if it goes on like this
-	Why                string    // what holds the link back now; "": nothing
 }
 
-const (
-	// clockSet is the year from which a clock is believed; routers without a battery wake up in 1970.
-	clockSet = 2020
-	// periodSlack and daySlack absorb a changed time zone: the same midnight at another instant is no new month, no new day.
-	periodSlack = 36 * time.Hour
-	daySlack    = 12 * time.Hour
-	// persistAtLeast writes what little was used, so that it is not open for ever.
-	persistAtLeast = time.Hour
-)
+// persistAtLeast writes what little was used, so that it is not open for ever.
+const persistAtLeast = time.Hour
 
 // count charges to link i what passed since the last observation, turns the months and days over, and finds the limit that is reached.
 func (s *step) count(i int) {
@@ -55,7 +44,7 @@ func (s *step) count(i int) {
 	l.usage.Link = s.cfg.Links[i].Name
 	if passed := s.wall.Sub(l.turnedAt); passed < 0 || passed >= time.Second || l.turnedAt.IsZero() {
 		s.turn(i) // the calendar costs more than all the rest of a step
-		l.turnedAt = s.wall
+		l.turnedAt, l.turnedClock = s.wall, s.clock
 		l.early = l.usage.early(s.wall, q.BillingDay)
 		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
 	}
@@ -104,50 +93,6 @@ func grown(before, now uint64) (uint64, bool) {
 		return n, true
 	}
 	return now - before, now >= before
-}
-
-// turn begins a new month or day when the clock says so. A clock that is set back never frees volume: while it is back in the month
-// before, both months count.
-func (s *step) turn(i int) {
-	u := &s.mem.links[i].usage
-	if s.wall.Year() < clockSet {
-		return
-	}
-	period := periodStart(s.wall, s.cfg.Links[i].Quota.BillingDay)
-	day := dayStart(s.wall)
-	switch {
-	case u.Period.IsZero():
-		u.Period, u.Day = period, day
-	case period.Sub(u.Period) > periodSlack && near(period, u.Last):
-		// The clock had been set back out of this month, and is right again.
-		u.Period, u.Last = period, time.Time{}
-		s.mem.links[i].dirty = true
-	case period.Sub(u.Period) > periodSlack:
-		u.Last, u.LastBytes = u.Period, u.Bytes
-		u.Period, u.Bytes = period, 0
-		s.mem.links[i].dirty = true
-	case u.Period.Sub(period) > periodSlack && u.Last.IsZero():
-		// Either clock may be wrong: keep the volume charged, and remember the month in Last, after Period for once.
-		u.Period, u.Last, u.LastBytes = period, u.Period, 0
-		s.mem.links[i].dirty = true
-	case u.Period.Sub(period) > periodSlack && period.Sub(u.Last) > periodSlack:
-		// Later than the month before and yet earlier than this one: the clock that began this one was wrong.
-		u.Period, u.Bytes = period, 0
-		s.mem.links[i].dirty = true
-	}
-	if diff := day.Sub(u.Day); diff > daySlack {
-		u.Day, u.DayBytes = day, 0
-	} else if diff < -daySlack {
-		u.Day = day // set back: the volume stays charged until the day after
-	}
-}
-
-// near reports whether two instants begin the same billing month.
-func near(a, b time.Time) bool { return a.Sub(b).Abs() <= periodSlack }
-
-// early reports whether an instant lies before the billing month that is counted: the clock is back in the one before.
-func (u *Usage) early(wall time.Time, billingDay int) bool {
-	return wall.Year() >= clockSet && u.Period.Sub(periodStart(wall, billingDay)) > periodSlack
 }
 
 // used is what counts against the month's limits: both months while the clock is back in the one before.
@@ -274,7 +219,7 @@ func (mem *Memory) take(link string) (Usage, bool) {
 	return Usage{}, false
 }
 
-// Quota returns the quota of a link; false: it has none. Wall as in Observation.
+// Quota returns the quota of a link; false: its volume has no limit. Wall as in Observation.
 func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
 	if link < 0 || link >= len(m.cfg.Links) || !m.cfg.Links[link].Quota.limited() {
 		return QuotaStatus{}, false
@@ -291,10 +236,6 @@ func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
 		st.End = periodEnd(st.Period, q.BillingDay)
 		st.Forecast = forecast(st.Used, st.Period, st.End, wall)
 	}
-	switch l.cause {
-	case causeQuota, causeSoft, causeDaily, causeHours:
-		st.Why = l.why
-	}
 	return st, true
 }
 
@@ -306,56 +247,4 @@ func forecast(used uint64, start, end, now time.Time) uint64 {
 		return used
 	}
 	return used + uint64(float64(used)*float64(left)/float64(past))
-}
-
-// periodStart is the first instant of the billing month that t lies in. In a month without the billing day it is the last day.
-func periodStart(t time.Time, billingDay int) time.Time {
-	start := billingDate(t.Year(), t.Month(), billingDay, t.Location())
-	if t.Before(start) {
-		start = billingDate(t.Year(), t.Month()-1, billingDay, t.Location())
-	}
-	return start
-}
-
-// periodEnd is the first instant of the billing month after the one that begins at start.
-func periodEnd(start time.Time, billingDay int) time.Time {
-	end := billingDate(start.Year(), start.Month(), billingDay, start.Location())
-	if !end.After(start) {
-		end = billingDate(start.Year(), start.Month()+1, billingDay, start.Location())
-	}
-	return end
-}
-
-// billingDate is the billing day in a month; month may be 0 (December before) or 13.
-func billingDate(year int, month time.Month, day int, loc *time.Location) time.Time {
-	last := time.Date(year, month+1, 0, 0, 0, 0, 0, loc).Day()
-	return time.Date(year, month, min(day, last), 0, 0, 0, 0, loc)
-}
-
-// dayStart is the midnight before t.
-func dayStart(t time.Time) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
-}
-
-// volumeOf writes octets against a limit: "45.0 of 50.0 GB".
-func volumeOf(v, of uint64) string {
-	div, unit := volumeUnit(of)
-	return strconv.FormatFloat(float64(v)/div, 'f', 1, 64) + " of " + strconv.FormatFloat(float64(of)/div, 'f', 1, 64) + " " + unit
-}
-
-// volume writes octets: "45.0 GB".
-func volume(v uint64) string {
-	div, unit := volumeUnit(v)
-	return fmt.Sprintf("%.1f %s", float64(v)/div, unit)
-}
-
-// volumeUnit is the unit, powers of ten, fit for an amount.
-func volumeUnit(v uint64) (float64, string) {
-	switch {
-	case v >= 1e9:
-		return 1e9, "GB"
-	case v >= 1e6:
-		return 1e6, "MB"
-	}
-	return 1e3, "kB"
 }
