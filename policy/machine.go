@@ -123,6 +123,7 @@ type sense struct {
 	loss         float64    // over all
 	lost         [2]float64 // by direction
 	bytes, epoch uint64
+	before       uint64 // of bytes, those that are not the link's
 	subflows     int
 }
 
@@ -174,7 +175,7 @@ func (s *step) sense(o *Observation) {
 			queue: [2]bool{l.DownQueue, l.UpQueue},
 			rtt:   max(l.RTT, 0), minRTT: max(l.MinRTT, 0),
 			loss: sane(l.Loss), lost: [2]float64{sane(l.DownLoss), sane(l.Loss)},
-			bytes: l.UsedBytes, epoch: l.UsedEpoch, subflows: l.Subflows,
+			bytes: l.UsedBytes, epoch: l.UsedEpoch, before: l.UsedBefore, subflows: l.Subflows,
 		}
 		if c.DownBit > 0 {
 			in.cap[down] = c.DownBit

@@ -37,7 +37,7 @@ func (s *step) count(i int) {
 	if !q.limited() {
 		// What once had a quota may have one again, and must not be charged then with all that it has carried since.
 		if l.limit = causeNone; (l.counted || l.restored) && (in.usable || in.bytes > 0) {
-			l.charge(in.bytes, in.epoch, q, s.clock)
+			l.charge(in, q, s.clock)
 		}
 		return
 	}
@@ -49,7 +49,7 @@ func (s *step) count(i int) {
 		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
 	}
 	if in.usable || in.bytes > 0 {
-		l.charge(in.bytes, in.epoch, q, s.clock)
+		l.charge(in, q, s.clock)
 	}
 	if limit := s.limit(i); limit != l.limit {
 		l.limit, l.dirty = limit, l.counted
@@ -57,17 +57,17 @@ func (s *step) count(i int) {
 }
 
 // charge takes a reading of the link's counter.
-func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) {
+func (l *linkMemory) charge(in *sense, q *Quota, clock time.Duration) {
 	u := &l.usage
-	used, same := grown(u.Counter, bytes)
-	same = same && epoch == u.Epoch
+	used, same := grown(u.Counter, in.bytes)
+	same = same && in.epoch == u.Epoch
 	switch {
 	case l.foreign || !l.counted && !l.restored:
 		used = 0
 	case !same:
-		used = bytes // the counter began anew, and all it has counted since is ours
+		used = in.bytes - min(in.before, in.bytes) // the counter is another, or began anew
 	}
-	if !l.counted && l.restored && !l.foreign && !u.Clean && !(same && epoch != 0) {
+	if !l.counted && l.restored && !l.foreign && !u.Clean && !(same && in.epoch != 0) {
 		// The router stopped without a word. What was used after the last write is not known: assume the worst, which is what
 		// may be used between two writes.
 		used += q.PersistEach
@@ -76,10 +76,10 @@ func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) 
 		l.writtenAt = clock
 	}
 	l.counted, l.foreign = true, false
-	if epoch != u.Epoch || u.Clean {
+	if in.epoch != u.Epoch || u.Clean {
 		l.dirty = true // the file must not promise a clean stop while the link is used
 	}
-	u.Counter, u.Epoch, u.Clean = bytes, epoch, false
+	u.Counter, u.Epoch, u.Clean = in.bytes, in.epoch, false
 	u.Bytes += used
 	u.DayBytes += used
 	l.unwritten += used

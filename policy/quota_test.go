@@ -451,6 +451,29 @@ func TestAnotherDeviceByConfiguration(t *testing.T) {
 	}
 }
 
+// TestAnotherDeviceByItself: an interface may move to a device that has carried before, but not for this link, and back; a modem that is plugged in
+// again has carried for it alone.
+func TestAnotherDeviceByItself(t *testing.T) {
+	m := metered(Quota{Limit: 1e12, BillingDay: 1})
+	now := date(2026, 3, 10, 0)
+	for i, x := range []struct{ counter, epoch, before, want uint64 }{
+		{5e9, 1, 0, 0},
+		{7e9, 1, 0, 2e9},
+		{300e9 + 1e9, 3, 300e9, 3e9},
+		{300e9 + 2e9, 3, 300e9, 4e9},
+		{7e9 + 1e9, 1, 7e9 + 1e9, 4e9},
+		{7e9 + 2e9, 1, 7e9 + 1e9, 5e9},
+		{1e9, 5, 0, 6e9},
+		{2e9, 5, 0, 7e9},
+	} {
+		now = now.Add(time.Second)
+		m.Step(Observation{Now: now, Links: []LinkObs{{}, {Usable: true, UsedBytes: x.counter, UsedEpoch: x.epoch, UsedBefore: x.before}}})
+		if st, _ := m.Quota(1, now); st.Used != x.want {
+			t.Errorf("reading %d: %.1f GB used, want %.1f", i, float64(st.Used)/1e9, float64(x.want)/1e9)
+		}
+	}
+}
+
 // TestCountersOf32Bits: some drivers count so on 32-bit routers. The sum of both directions falls each time that one wraps.
 func TestCountersOf32Bits(t *testing.T) {
 	m := metered(Quota{Limit: 1e12, BillingDay: 1})
