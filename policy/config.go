@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -136,7 +137,7 @@ type Quota struct {
 	Daily       uint64   // octets per day; reached: only when nothing else works, until midnight. 0: none
 	BillingDay  int      // 1 to 31, the day a billing month begins; shorter months begin on their last day. 0: 1
 	Windows     []Window // outside of all of them: only when nothing else works. None: always
-	PersistEach uint64   // octets between two writes of the counter. 0: a two-hundredth of Limit, at least 16 MB
+	PersistEach uint64   // octets between two writes of the counter. 0: a two-hundredth of Limit, or of Daily without one, at least 16 MB
 }
 
 // Window is a span of the day on some days of the week, in the location of Observation.Wall.
@@ -146,9 +147,10 @@ type Window struct {
 }
 
 // limited reports whether the quota limits anything.
-func (q *Quota) limited() bool {
-	return q.Limit > 0 || q.Soft > 0 || q.Daily > 0 || len(q.Windows) > 0
-}
+func (q *Quota) limited() bool { return q.counts() || len(q.Windows) > 0 }
+
+// counts reports whether it limits volume. Hours alone need no counter that survives.
+func (q *Quota) counts() bool { return q.Limit > 0 || q.Soft > 0 || q.Daily > 0 }
 
 // withDefaults returns c with each zero field set to its default.
 func (c Config) withDefaults() Config {
@@ -183,7 +185,7 @@ func (c Config) withDefaults() Config {
 			q.BillingDay = 1
 		}
 		if q.PersistEach == 0 {
-			q.PersistEach = max(q.Limit/200, 16e6)
+			q.PersistEach = max(cmp.Or(q.Limit, q.Daily)/200, 16e6)
 		}
 		if q.Limit > 0 || q.Soft > 0 {
 			links[i].Metered = true

@@ -143,7 +143,7 @@ func (q *Quota) open(wall time.Time) bool {
 
 // persist reports whether the counter wants to be written: half of what a power cut may cost is open, or it is time.
 func (l *linkMemory) persist(q *Quota, clock time.Duration) bool {
-	if !q.limited() || !l.counted {
+	if !q.counts() || !l.counted {
 		return false
 	}
 	return l.dirty || l.unwritten >= q.PersistEach/2 || l.unwritten > 0 && clock-l.writtenAt >= persistAtLeast
@@ -221,7 +221,7 @@ func (mem *Memory) take(link string) (Usage, bool) {
 
 // Quota returns the quota of a link; false: its volume has no limit. Wall as in Observation.
 func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
-	if link < 0 || link >= len(m.cfg.Links) || !m.cfg.Links[link].Quota.limited() {
+	if link < 0 || link >= len(m.cfg.Links) || !m.cfg.Links[link].Quota.counts() {
 		return QuotaStatus{}, false
 	}
 	q, l := &m.cfg.Links[link].Quota, &m.mem.links[link]

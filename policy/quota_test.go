@@ -514,3 +514,37 @@ func TestAQuotaThatIsTakenAwayAndGivenBack(t *testing.T) {
 		t.Errorf("given back months later: %d used, first %d", st.Used, p.First)
 	}
 }
+
+// TestHoursAloneAreNoQuota: flash is written for volume that is limited, and nobody is told of a quota of nothing.
+func TestHoursAloneAreNoQuota(t *testing.T) {
+	day := Window{From: 7 * 60, To: 23 * 60}
+	for _, tt := range []struct {
+		q      Quota
+		quota  bool
+		writes int // of 5 GB
+	}{
+		{Quota{Windows: []Window{day}}, false, 0},
+		{Quota{Windows: []Window{day}, Daily: 50e9}, true, 40},
+		{Quota{Limit: 50e9, Daily: 6e9}, true, 40},
+	} {
+		m, writes := metered(tt.q), 0
+		now := date(2026, 3, 10, 8)
+		for i := range 5000 {
+			now = now.Add(time.Second)
+			if carry(m, now, uint64(i)*1e6).Persist {
+				m.Persisted()
+				writes++
+			}
+		}
+		if _, ok := m.Quota(1, now); ok != tt.quota || writes < tt.writes || writes > tt.writes+2 {
+			t.Errorf("%+v: a quota %v, %d writes, want %v, %d", tt.q, ok, writes, tt.quota, tt.writes)
+		}
+		full := []LinkObs{{Usable: true, DownCap: 1e6, DownRate: 1e6}, {Usable: true, UsedBytes: 5e9, UsedEpoch: 7}}
+		m.Step(Observation{Now: date(2026, 3, 10, 22), Links: full})
+		m.Step(Observation{Now: date(2026, 3, 10, 23).Add(-time.Second), Links: full})
+		p := m.Step(Observation{Now: date(2026, 3, 10, 23), Links: full})
+		if closed := strings.Contains(p.Links[1].Why, "outside its hours"); closed != (len(tt.q.Windows) > 0) {
+			t.Errorf("%+v: at 23:00: %s", tt.q, p.Links[1].Why)
+		}
+	}
+}
