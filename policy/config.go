@@ -93,7 +93,7 @@ type Config struct {
 	Mode  Mode
 	Links []LinkConfig // at most MaxLinks; their order is the order of preference within a role
 
-	// OverflowEnter is the share of the primaries' capacity, 0.5 to 1, from which they are full. 0: 0.95.
+	// OverflowEnter is the share of the primaries' capacity, up to 1, from which they are full. 0: 0.95.
 	OverflowEnter float64
 	// OverflowLeave is the share below which everything fits into the primaries again, below OverflowEnter. 0: 0.85.
 	OverflowLeave float64
@@ -209,8 +209,8 @@ func (c *Config) Validate() error {
 		bad("mode %d: unknown", c.Mode)
 	}
 	d := c.withDefaults()
-	if d.OverflowEnter < 0.5 || d.OverflowEnter > 1 {
-		bad("overflow_enter %v: want 0.5 to 1", c.OverflowEnter)
+	if !(c.OverflowEnter >= 0 && c.OverflowEnter <= 1) {
+		bad("overflow_enter %v: want above 0 and up to 1", c.OverflowEnter)
 	}
 	if c.OverflowLeave < 0 || c.OverflowLeave > 0 && c.OverflowLeave >= d.OverflowEnter {
 		bad("overflow_leave %v: want above 0 and below overflow_enter, %v", c.OverflowLeave, d.OverflowEnter)
@@ -220,7 +220,7 @@ func (c *Config) Validate() error {
 		v   time.Duration
 		max time.Duration
 	}{
-		{"overflow_enter_for", c.OverflowEnterFor, time.Minute}, {"overflow_leave_for", c.OverflowLeaveFor, 10 * time.Minute},
+		{"overflow_enter_for", c.OverflowEnterFor, time.Hour}, {"overflow_leave_for", c.OverflowLeaveFor, time.Hour},
 		{"hold_up", c.HoldUp, time.Hour}, {"drain", c.Drain, time.Minute},
 	} {
 		if t.v < 0 || t.v > t.max {
