@@ -127,7 +127,7 @@ type sense struct {
 	subflows     int
 }
 
-// New returns a Machine without memories. Validate the configuration first; what is out of range is clamped here.
+// New returns a Machine without memories, for a configuration that Validate finds good.
 func New(cfg Config) *Machine {
 	return &Machine{cfg: cfg.withDefaults(), mem: Memory{first: -1}}
 }
