@@ -29,7 +29,10 @@ func (s *step) turn(i int) {
 	if u.Day.IsZero() {
 		u.Day = day
 	}
-	if ahead := day.Sub(u.Day); ahead > daySlack || ahead < -daySlack && runs && day.Sub(dayStart(l.turnedAt)) > daySlack {
+	switch ahead := day.Sub(u.Day); {
+	case ahead > daySlack:
+		u.Day, u.DayBytes, u.LastDay = day, 0, u.DayBytes
+	case ahead < -daySlack && runs && day.Sub(dayStart(l.turnedAt)) > daySlack:
 		u.Day, u.DayBytes = day, 0
 	}
 }
@@ -70,6 +73,11 @@ func near(a, b time.Time) bool { return a.Sub(b).Abs() <= periodSlack }
 // early reports whether an instant lies before the billing month that is counted: the clock is back in the one before.
 func (u *Usage) early(wall time.Time, billingDay int) bool {
 	return wall.Year() >= clockSet && u.Period.Sub(periodStart(wall, billingDay)) > periodSlack
+}
+
+// dayEarly is the same of the day.
+func (u *Usage) dayEarly(wall time.Time) bool {
+	return wall.Year() >= clockSet && u.Day.Sub(dayStart(wall)) > daySlack
 }
 
 // periodStart is the first instant of the billing month that t lies in. In a month without the billing day it is the last day.

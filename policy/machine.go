@@ -70,6 +70,7 @@ type linkMemory struct {
 	limit     cause
 	turnedAt  time.Time // the calendar was looked at
 	early     bool      // ... and the clock is before the month that is counted
+	dayEarly  bool      // ... the day
 	closed    bool      // ... and it is outside the hours
 
 	turnedClock time.Duration // ... by the machine's own time

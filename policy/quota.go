@@ -11,6 +11,7 @@ type Usage struct {
 	Bytes     uint64    `json:"bytes"`           // used in it
 	Day       time.Time `json:"day"`             // first instant of the day
 	DayBytes  uint64    `json:"day_bytes"`       // used on it
+	LastDay   uint64    `json:"last_day_bytes"`  // used on the day before, should the clock be set back
 	Last      time.Time `json:"last"`            // the billing month before, should the clock be set back into it
 	LastBytes uint64    `json:"last_bytes"`      // used in it
 	Set       bool      `json:"set,omitempty"`   // Period was begun by a clock that was set, or while no daemon ran
@@ -23,6 +24,7 @@ type Usage struct {
 type QuotaStatus struct {
 	Usage
 	Used               uint64 // octets that count now: Bytes, and LastBytes while the clock is back in the month before
+	Today              uint64 // the same of the day
 	Limit, Soft, Daily uint64
 	End                time.Time // the next billing day
 	Forecast           uint64    // octets used at End if it goes on like this
@@ -45,7 +47,7 @@ func (s *step) count(i int) {
 	if passed := s.wall.Sub(l.turnedAt); passed < 0 || passed >= time.Second || l.turnedAt.IsZero() {
 		s.turn(i) // the calendar costs more than all the rest of a step
 		l.turnedAt, l.turnedClock = s.wall, s.clock
-		l.early = l.usage.early(s.wall, q.BillingDay)
+		l.early, l.dayEarly = l.usage.early(s.wall, q.BillingDay), l.usage.dayEarly(s.wall)
 		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
 	}
 	if in.usable || in.bytes > 0 {
@@ -103,6 +105,14 @@ func (l *linkMemory) used() uint64 {
 	return l.usage.Bytes
 }
 
+// today is what counts against the day's limit: both days while the clock is back in one before.
+func (l *linkMemory) today() uint64 {
+	if l.dayEarly {
+		return l.usage.DayBytes + l.usage.LastDay
+	}
+	return l.usage.DayBytes
+}
+
 // limit returns the hardest limit that link i has reached.
 func (s *step) limit(i int) cause {
 	q, l := &s.cfg.Links[i].Quota, &s.mem.links[i]
@@ -112,7 +122,7 @@ func (s *step) limit(i int) cause {
 		return causeQuota
 	case q.Soft > 0 && used >= q.Soft:
 		return causeSoft
-	case q.Daily > 0 && l.usage.DayBytes >= q.Daily:
+	case q.Daily > 0 && l.today() >= q.Daily:
 		return causeDaily
 	case l.closed:
 		return causeHours
@@ -163,7 +173,7 @@ func (s *step) whyLimit(i int) string {
 		return c.Name + " has used " + volumeOf(s.mem.links[i].used(), max(q.Limit, q.Soft)) + ", above the soft limit of " + volume(q.Soft) +
 			": only when nothing else works" + until
 	case causeDaily:
-		return c.Name + " has used up its day: " + volumeOf(u.DayBytes, q.Daily) + ": only when nothing else works, until midnight"
+		return c.Name + " has used up its day: " + volumeOf(s.mem.links[i].today(), q.Daily) + ": only when nothing else works, until midnight"
 	}
 	return c.Name + " is outside its hours at " + s.wall.Format("Mon 15:04") + ": only when nothing else works"
 }
@@ -227,9 +237,12 @@ func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
 	q, l := &m.cfg.Links[link].Quota, &m.mem.links[link]
 	st := QuotaStatus{Usage: l.usage, Limit: q.Limit, Soft: q.Soft, Daily: q.Daily}
 	st.Link = m.cfg.Links[link].Name
-	st.Used = st.Bytes
+	st.Used, st.Today = st.Bytes, st.DayBytes
 	if st.early(wall, q.BillingDay) {
 		st.Used += st.LastBytes
+	}
+	if st.dayEarly(wall) {
+		st.Today += st.LastDay
 	}
 	st.Forecast = st.Used
 	if !st.Period.IsZero() {
