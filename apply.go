@@ -27,6 +27,9 @@ type applier struct {
 	log    *journal.Logger
 	wake   chan struct{}
 
+	wait    time.Duration // until it is tried again; 0: nothing has failed
+	failing string        // what went wrong last
+
 	mu      sync.Mutex
 	state   kernel.State
 	asked   bool         // a state is wanted: until then what a predecessor left stays
@@ -67,6 +70,13 @@ func (a *applier) wanted() kernel.State {
 	return a.state
 }
 
+// wants tells whether a state is wanted yet.
+func (a *applier) wants() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked
+}
+
 // ready tells whether a first state is in the kernel.
 func (a *applier) ready() bool {
 	a.mu.Lock()
@@ -99,13 +109,12 @@ func (a *applier) again() {
 	}
 }
 
-// run applies until ctx ends. Only changes of what goes wrong are logged.
+// run applies until ctx ends.
 func (a *applier) run(ctx context.Context) error {
-	wait, failing := time.Duration(0), ""
 	for {
 		next := linkmon.Beat(time.Now(), applyEvery)
-		if wait > 0 {
-			next = wait
+		if a.wait > 0 {
+			next = a.wait
 		}
 		hinted := false
 		select {
@@ -115,43 +124,15 @@ func (a *applier) run(ctx context.Context) error {
 			hinted = true
 		case <-time.After(next):
 		}
-		a.mu.Lock()
-		asked := a.asked
-		a.mu.Unlock()
-		if !asked {
+		if !a.wants() {
 			continue // of a hint that came before the first plan
 		}
-		var wanted kernel.State
-		ops, err := a.kernel.Follow(ctx, func() kernel.State { // the loop may give up an endpoint, or add one, while this waits
-			wanted = a.wanted()
-			return wanted
-		})
-		for _, op := range ops {
-			a.log.Debug("kernel", "op", op.String())
-		}
+		changes, err := a.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		says := "the kernel does not hold what it should; trying again"
-		if err == nil || errors.Is(err, kernel.ErrUnsaved) {
-			says = "what the kernel held before is not written down; trying again"
-			a.mu.Lock()
-			a.held, a.applied = wanted, true
-			a.mu.Unlock()
-		}
-		if err == nil {
-			if failing != "" {
-				a.log.Info("the kernel holds what it should again")
-			}
-			wait, failing = 0, ""
-		} else {
-			wait = min(max(2*wait, applyFirst), applyMost)
-			if err.Error() != failing {
-				failing = err.Error()
-				a.log.Warn(says, "error", strings.ReplaceAll(failing, "\n", "; "))
-			}
-		}
-		if !hinted && len(ops) == 0 && err == nil {
+		a.tried(err)
+		if !hinted && changes == 0 && err == nil {
 			continue
 		}
 		select {
@@ -160,6 +141,45 @@ func (a *applier) run(ctx context.Context) error {
 		case <-time.After(applyPause):
 		}
 	}
+}
+
+// once compares, and applies what differs.
+func (a *applier) once(ctx context.Context) (changes int, err error) {
+	var wanted kernel.State
+	ops, err := a.kernel.Follow(ctx, func() kernel.State { // the loop may give up an endpoint, or add one, while this waits
+		wanted = a.wanted()
+		return wanted
+	})
+	for _, op := range ops {
+		a.log.Debug("kernel", "op", op.String())
+	}
+	if ctx.Err() == nil && (err == nil || errors.Is(err, kernel.ErrUnsaved)) {
+		a.mu.Lock()
+		a.held, a.applied = wanted, true
+		a.mu.Unlock()
+	}
+	return len(ops), err
+}
+
+// tried notes how that ended. Only changes of what goes wrong are logged.
+func (a *applier) tried(err error) {
+	if err == nil {
+		if a.failing != "" {
+			a.log.Info("the kernel holds what it should again")
+		}
+		a.wait, a.failing = 0, ""
+		return
+	}
+	a.wait = min(max(2*a.wait, applyFirst), applyMost)
+	if err.Error() == a.failing {
+		return
+	}
+	a.failing = err.Error()
+	says := "the kernel does not hold what it should; trying again"
+	if errors.Is(err, kernel.ErrUnsaved) {
+		says = "what the kernel held before is not written down; trying again"
+	}
+	a.log.Warn(says, "error", strings.ReplaceAll(a.failing, "\n", "; "))
 }
 
 func sameState(a, b kernel.State) bool {

@@ -3,12 +3,19 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"spillway/config"
+	"spillway/kernel"
 	"spillway/testbed/changes"
+	"spillway/ubus/netifd"
 )
 
 // Each key's class in the reference is what a reload does with it: what applies at the next start is named, and what applies at
@@ -66,4 +73,49 @@ func sources(c *config.Config) (all []any) {
 		all = append(all, r.Domain)
 	}
 	return all
+}
+
+// TestNoRoomRefusesWhatTheConfigurationAllows: what `check` accepts, the daemon takes. Each key at both ends of its range; the page has these, which
+// a test of config's holds against the parser.
+func TestNoRoomRefusesWhatTheConfigurationAllows(t *testing.T) {
+	shares := changes.Change{Table: "policy", Set: []string{"overflow_enter = 0.02", "overflow_leave = 0.01"}}
+	texts := []string{shares.Apply(config.Reference, 0)}
+	all, err := changes.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (number|kbit/s|octets|duration), (\\S+) to (\\S+) \\|")
+	for section := range strings.SplitSeq(read(t, "docs/CONFIGURATION.md"), "\n## ") {
+		table, rest, _ := strings.Cut(section, "\n")
+		for _, m := range row.FindAllStringSubmatch(rest, -1) {
+			i := slices.IndexFunc(all, func(c changes.Change) bool { return c.Name() == strings.Trim(table, "[]")+"."+m[1] })
+			if i < 0 {
+				t.Fatalf("no key %s of %s", m[1], table)
+			}
+			for _, value := range m[3:] {
+				if m[2] == "duration" {
+					value = strconv.Quote(value)
+				}
+				c := all[i]
+				c.Set = append([]string{m[1] + " = " + value}, c.Set[1:]...)
+				texts = append(texts, c.Apply(config.Reference, 0))
+			}
+		}
+	}
+	if len(texts) < 30 {
+		t.Fatalf("%d ends of ranges", len(texts))
+	}
+	for _, text := range texts {
+		c, err := config.Parse("x.toml", text)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		names := devicesOf(c.Links, netifd.State{})
+		numbers, addrs := numberRules(c.Rules, nil), literal(c.Concentrators)
+		policy, links, relay := policyConfig(c), linkmonConfig(c, names), relayConfig(c, addrs, numbers)
+		_, err = kernel.Render(nftTable(c, names, addrs, numbers, 1, 2))
+		if err := errors.Join(err, policy.Validate(), links.Validate(), relay.Validate()); err != nil {
+			t.Errorf("%v, of\n%s", err, text)
+		}
+	}
 }

@@ -353,10 +353,8 @@ func (h *house) windowsTurn(now time.Time) bool {
 func (h *house) changed(t Transition) {
 	h.log.Info("link "+t.Link+" "+t.From+" -> "+t.To, "why", t.Why)
 	h.history.add(t)
-	for i, link := range h.snap.Links {
-		if link.Name == t.Link && t.To != policy.Active.String() {
-			h.joined[i] = false
-		}
+	if i := linkNamed(h.cfg.Links, t.Link); i >= 0 && t.To != policy.Active.String() {
+		h.joined[i] = false
 	}
 	h.tell(event{"link", t})
 }

@@ -93,7 +93,7 @@ func reached(q *policy.QuotaStatus) string {
 		return "limit"
 	case q.Soft > 0 && q.Used >= q.Soft:
 		return "soft"
-	case q.Daily > 0 && q.DayBytes >= q.Daily:
+	case q.Daily > 0 && q.Today >= q.Daily:
 		return "daily"
 	case q.Limit > 0 && q.Forecast > q.Limit:
 		return "forecast"
@@ -102,6 +102,6 @@ func reached(q *policy.QuotaStatus) string {
 }
 
 func quotaStatus(q *policy.QuotaStatus) *QuotaStatus {
-	return &QuotaStatus{Used: q.Used, Limit: q.Limit, Soft: q.Soft, Today: q.DayBytes, Daily: q.Daily, PeriodStart: q.Period, PeriodEnd: q.End,
+	return &QuotaStatus{Used: q.Used, Limit: q.Limit, Soft: q.Soft, Today: q.Today, Daily: q.Daily, PeriodStart: q.Period, PeriodEnd: q.End,
 		Forecast: q.Forecast, Exhausted: q.Limit > 0 && q.Used >= q.Limit}
 }

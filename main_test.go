@@ -208,6 +208,17 @@ func TestLinksWithin79Columns(t *testing.T) {
 	}
 }
 
+// TestAQuotaOfTheDayAlone: what has no limit is not told to have one of nothing.
+func TestAQuotaOfTheDayAlone(t *testing.T) {
+	lte := example().Links[1]
+	lte.Quota.Limit, lte.Quota.Today, lte.Quota.Daily = 0, 1e9, 3e9
+	var b bytes.Buffer
+	writeLinks(&b, []LinkStatus{lte})
+	if want := "lte: 5.0 GB used since 2 Jan; 20.0 GB expected by 2 Feb\nlte: 1.0 GB of 3.0 GB used today\n"; !strings.HasSuffix(b.String(), want) {
+		t.Errorf("want %q at the end of\n%s", want, &b)
+	}
+}
+
 // The format wants all samples of a name in one group.
 func TestMetricsAreGrouped(t *testing.T) {
 	var b bytes.Buffer

@@ -41,7 +41,7 @@ func writeMetrics(w io.Writer, s *Status) {
 		m.gauge("spillway_link_rtt_seconds", "Round trip of the subflows on the link.", l.RTTms/1000, "link", l.Name)
 		if q := l.Quota; q != nil {
 			m.gauge("spillway_quota_used_bytes", "Octets used in the billing month.", float64(q.Used), "link", l.Name)
-			m.gauge("spillway_quota_limit_bytes", "Octets allowed in the billing month.", float64(q.Limit), "link", l.Name)
+			m.gauge("spillway_quota_limit_bytes", "Octets allowed in the billing month; 0: any number.", float64(q.Limit), "link", l.Name)
 			m.gauge("spillway_quota_forecast_bytes", "Octets expected at the month's end, going on as so far.", float64(q.Forecast), "link", l.Name)
 		}
 	}

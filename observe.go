@@ -98,7 +98,7 @@ func observe(now time.Time, boot uint64, snap *linkmon.Snapshot, senses []sense)
 			Usable: l.Usable, Dead: s.verdict.Dead, Reason: reason,
 			DownRate: l.DownRate, UpRate: l.UpRate, DownCap: down, UpCap: up, DownQueue: s.verdict.DownQueue, UpQueue: s.verdict.UpQueue,
 			RTT: s.timing.rtt(s.verdict.RTT), MinRTT: s.verdict.MinRTT, Loss: s.verdict.Loss, DownLoss: s.verdict.DownLoss, Subflows: s.subflows,
-			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: boot ^ uint64(l.Index)<<1 | 1,
+			UsedBytes: l.RxBytes + l.TxBytes, UsedEpoch: boot ^ uint64(l.Index)<<1 | 1, UsedBefore: l.Before,
 		}
 	}
 	return o

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
+	"spillway/config"
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
@@ -18,7 +20,7 @@ import (
 // says when one is needed; on a metered link that is not in use never.
 
 type probeResult struct {
-	link     int
+	link     string // by its name: a reload may change the order while the question is out
 	answered bool
 	doubt    bool // not the end yet: the first SYN was not answered in time
 	late     bool // not answered, and that was found out long after it should have been
@@ -36,16 +38,17 @@ func (h *house) report(ctx context.Context, r probeResult) {
 
 // probed takes the news of a probe.
 func (h *house) probed(ctx context.Context, p probeResult) {
-	if p.link >= len(h.senses) {
-		return // a reload has taken links away meanwhile
+	link := linkNamed(h.cfg.Links, p.link)
+	if link < 0 {
+		return // a reload has taken it away meanwhile
 	}
-	s := &h.senses[p.link]
+	s := &h.senses[link]
 	switch {
 	case p.witness > 0:
-		h.testify(p)
+		h.testify(link, p)
 	case p.doubt:
 		s.doubt = true
-		h.askWitnesses(ctx, p.link, p.sent)
+		h.askWitnesses(ctx, link, p.sent)
 	case p.answered:
 		s.doubt = false
 		s.health.ProbeDone(time.Now(), true)
@@ -54,8 +57,13 @@ func (h *house) probed(ctx context.Context, p probeResult) {
 		s.health.ProbeLate(time.Now())
 	default:
 		s.others.failed = true
-		h.conclude(p.link)
+		h.conclude(link)
 	}
+}
+
+// linkNamed is a link's place; -1: there is none of this name now.
+func linkNamed(links []config.Link, name string) int {
+	return slices.IndexFunc(links, func(l config.Link) bool { return l.Name == name })
 }
 
 // inDoubt tells whether a link in use does not answer a probe.
@@ -87,11 +95,12 @@ func (h *house) probeWhereNeeded(ctx context.Context, now time.Time) {
 		if empty { // nobody is in a hurry, and doubt asks links that cost money too (witness.go)
 			again = max(again, wait*2/3)
 		}
+		name := h.cfg.Links[i].Name
 		go func() {
 			answered := probe(ctx, target, o, wait, again, func() {
-				h.report(ctx, probeResult{link: i, doubt: true, sent: now})
+				h.report(ctx, probeResult{link: name, doubt: true, sent: now})
 			})
-			h.report(ctx, probeResult{link: i, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
+			h.report(ctx, probeResult{link: name, answered: answered, late: !answered && time.Since(now) > wait+max(wait/2, lateLeast)})
 		}()
 	}
 }

@@ -79,7 +79,7 @@ func (h *house) adopt(c *config.Config) error {
 	if !sameLinks(old, c) {
 		senses := make([]sense, len(c.Links))
 		for i, l := range c.Links {
-			if j := slices.IndexFunc(old.Links, func(o config.Link) bool { return o.Name == l.Name }); j >= 0 {
+			if j := linkNamed(old.Links, l.Name); j >= 0 {
 				senses[i] = h.senses[j]
 			}
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -171,6 +172,38 @@ func TestOthersLinksAreNotTakenForOurs(t *testing.T) {
 	}
 	if h.ours(&old) {
 		t.Error("the snapshot before the reload is taken")
+	}
+}
+
+// TestAnAnswerIsItsOwnLinks, though a reload has put the links into another order, or taken some away, while the question was out.
+func TestAnAnswerIsItsOwnLinks(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dsl, lte := "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n", "[[link]]\nname = \"lte\"\ndevice = \"wwan0\"\n"
+	for name, links := range map[string]string{"the same": dsl + lte, "turned round": lte + dsl, "another first": lte + strings.Replace(dsl, "dsl", "fibre", 1)} {
+		h := houseOf(t, dsl+lte)
+		h.probes, h.addrs = make(chan probeResult, 1), [][]netip.AddrPort{{l.Addr().(*net.TCPAddr).AddrPort()}}
+		h.snap.Links = make([]linkmon.Link, 2)
+		h.snap.Links[0] = linkmon.Link{Usable: true, Addr4: netip.MustParseAddr("127.0.0.1"), Device: "lo"}
+		h.plan = policy.Plan{Links: []policy.LinkPlan{{Role: policy.First}, {}}}
+		began := time.Now()
+		for i := range h.senses {
+			h.senses[i].health.Step(began.Add(-time.Minute), nil, linkmon.Link{})
+		}
+		h.probeWhereNeeded(t.Context(), began)
+		answer := <-h.probes
+		if err := h.adopt(configOf(t, links)); err != nil {
+			t.Fatal(err)
+		}
+		h.probed(t.Context(), answer)
+		for i, l := range h.cfg.Links {
+			if got := h.senses[i].health.HeardSince(began); got != (l.Name == "dsl") {
+				t.Errorf("%s: %s was heard: %v", name, l.Name, got)
+			}
+		}
 	}
 }
 

@@ -139,9 +139,20 @@ func writeLinks(w io.Writer, links []LinkStatus) {
 	for _, l := range links {
 		fmt.Fprintf(w, "%s: %s (%s; received %s, sent %s)\n", l.Name, l.Why, l.Device, size(l.Rx), size(l.Tx))
 		if q := l.Quota; q != nil {
-			fmt.Fprintf(w, "%s: %s of %s used since %s; %s expected by %s\n", l.Name, size(q.Used), size(q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
+			fmt.Fprintf(w, "%s: %s used since %s; %s expected by %s\n", l.Name, sizeOf(q.Used, q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
+			if q.Daily > 0 {
+				fmt.Fprintf(w, "%s: %s used today\n", l.Name, sizeOf(q.Today, q.Daily))
+			}
 		}
 	}
+}
+
+// sizeOf writes octets and how many they may be; 0: any number.
+func sizeOf(n, most uint64) string {
+	if most == 0 {
+		return size(n)
+	}
+	return size(n) + " of " + size(most)
 }
 
 // load writes a rate and, where it is known, what the link can carry, in bit/s, as the policy's sentences do.

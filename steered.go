@@ -70,58 +70,75 @@ type steeredOn struct {
 // octets are those that a subflow has moved.
 func octets(f *mptcp.Subflow) uint64 { return f.TCP.BytesReceived + f.TCP.BytesAcked }
 
-// connection compares one connection.
-func (s *steering) connection(now time.Time, fresh bool, token uint32, c *steered, links []steerLink, subflows []mptcp.Subflow) {
-	var on [policy.MaxLinks]*mptcp.Subflow
-	var strays []*mptcp.Subflow // their address is gone
-	var moved, received uint64
-	ready := false
-	staying, working := 0, 0 // established: where the plan wants them, where the link works
+// seen is what a look shows of one connection.
+type seen struct {
+	on              [policy.MaxLinks]*mptcp.Subflow
+	strays          []*mptcp.Subflow // their address is gone
+	moved, received uint64
+	ready           bool // one is established
+	working         int  // established where the link works
+}
+
+// gather takes a connection's subflows; false: it is plain TCP, which has no other way.
+func (c *steered) gather(x *seen, links []steerLink, subflows []mptcp.Subflow) bool {
 	for _, i := range c.flows {
 		f := &subflows[i]
 		if f.Fallback {
-			return // plain TCP has no other way
+			return false
 		}
 		if !alive(f.TCP.State) {
 			continue
 		}
-		moved, received = moved+octets(f), received+f.TCP.BytesReceived
-		up := f.Established && f.TCP.State == 1
+		x.moved, x.received = x.moved+octets(f), x.received+f.TCP.BytesReceived
+		up := carries(f)
 		if up || !c.remote.IsValid() {
 			c.remote = f.Remote
 		}
-		ready = ready || up
+		x.ready = x.ready || up
 		l := linkAt(links, f.Local.Addr())
 		if l < 0 {
-			strays = append(strays, f)
+			x.strays = append(x.strays, f)
 			continue
 		}
-		if on[l] == nil || up {
-			on[l] = f
+		if x.on[l] == nil || up {
+			x.on[l] = f
 		}
 		if up && !links[l].dead {
-			working++
+			x.working++
 		}
+	}
+	return true
+}
+
+// carries tells whether a subflow is established, and neither end of it has been closed.
+func carries(f *mptcp.Subflow) bool { return f.Established && f.TCP.State == 1 }
+
+// connection compares one connection.
+func (s *steering) connection(now time.Time, fresh bool, token uint32, c *steered, links []steerLink, subflows []mptcp.Subflow) {
+	var x seen
+	if !c.gather(&x, links, subflows) {
+		return
 	}
 	c.lost = time.Time{}
 	if fresh {
-		c.weigh(now, s.bulk, moved)
+		c.weigh(now, s.bulk, x.moved)
 	}
-	if !ready {
+	if !x.ready {
 		return // its handshake is under way, or it ends
 	}
+	staying := 0 // where the plan wants them
 	for l := range links {
-		if f := on[l]; f != nil && f.Established && f.TCP.State == 1 && links[l].reach(c) >= reachSilent {
+		if f := x.on[l]; f != nil && carries(f) && links[l].reach(c) >= reachSilent {
 			staying++
 		}
 	}
 	for l := range links {
-		link, f, m := &links[l], on[l], &c.on[l]
+		link, f, m := &links[l], x.on[l], &c.on[l]
 		want := link.reach(c)
 		if f == nil {
 			if m.gone = (time.Time{}); want >= reachSpare {
 				s.create(now, token, c, l, link)
-				if working == 0 {
+				if x.working == 0 {
 					s.haste = now.Add(hasteFor)
 				}
 			}
@@ -131,17 +148,17 @@ func (s *steering) connection(now time.Time, fresh bool, token uint32, c *steere
 		switch {
 		case want != reachNone:
 			m.gone = time.Time{}
-			s.tell(now, token, l, m, f, want != reachCarry, staying > 1, received)
-		case link.dead && working > 0:
+			s.tell(now, token, l, m, f, want != reachCarry, staying > 1, x.received)
+		case link.dead && x.working > 0:
 			s.drop(now, token, c, l, f, subflows, true)
 		case link.dead:
 			// The connection waits here for whatever joins first.
 		default:
-			s.leave(now, token, c, l, f, subflows, staying > 0, received)
+			s.leave(now, token, c, l, f, subflows, staying > 0, x.received)
 		}
 	}
-	for _, f := range strays {
-		if working > 0 {
+	for _, f := range x.strays {
+		if x.working > 0 {
 			s.drop(now, token, c, -1, f, subflows, true)
 		}
 	}
@@ -204,7 +221,7 @@ func (s *steering) create(now time.Time, token uint32, c *steered, l int, link *
 
 // tell makes a subflow silent or lets it carry, and repeats that while it has no effect. received is what the whole connection was sent.
 func (s *steering) tell(now time.Time, token uint32, l int, m *steeredOn, f *mptcp.Subflow, silent, others bool, received uint64) {
-	if !f.Established || f.TCP.State != 1 {
+	if !carries(f) {
 		return
 	}
 	got := f.TCP.BytesReceived

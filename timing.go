@@ -41,13 +41,14 @@ func (h *house) timeLinks(ctx context.Context, now time.Time) {
 			continue
 		}
 		t.asked, t.took = now, [2]time.Duration{0, t.took[0]}
+		name := h.cfg.Links[i].Name
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, timeEvery/2)
 			defer cancel()
 			if answered(ctx, target, o) {
 				took := time.Since(now)
 				h.call(ctx, func() {
-					if i < len(h.senses) { // a reload may have taken links away meanwhile
+					if i := linkNamed(h.cfg.Links, name); i >= 0 {
 						h.senses[i].timing.took[0] = took
 					}
 				})

@@ -50,3 +50,12 @@ func TestTimedLinkIsObserved(t *testing.T) {
 		t.Errorf("with answers %v", got)
 	}
 }
+
+// TestWhatIsNotTheLinksIsObserved: a quota is charged without what the device has carried before.
+func TestWhatIsNotTheLinksIsObserved(t *testing.T) {
+	snap := linkmon.Snapshot{Links: []linkmon.Link{{Index: 3, RxBytes: 70, TxBytes: 30, Before: 60}, {Index: 4}}}
+	o := observe(time.Unix(1e9, 0), 1, &snap, make([]sense, 2))
+	if l := o.Links[0]; l.UsedBytes != 100 || l.UsedBefore != 60 || l.UsedEpoch == o.Links[1].UsedEpoch {
+		t.Errorf("observed %+v", l)
+	}
+}

@@ -19,7 +19,7 @@ import (
 type witnesses struct {
 	since  time.Time // when the link's own probe left
 	round  int       // answers to earlier questions don't count
-	asked  []int     // links
+	asked  []string  // links
 	open   int       // of these, not reported yet
 	spoke  bool      // one was answered
 	failed bool      // the link's own probe was not answered in time
@@ -74,26 +74,26 @@ func (h *house) askWitnesses(ctx context.Context, link int, since time.Time) {
 		if !ok {
 			continue
 		}
-		w.asked = append(w.asked, i)
+		w.asked = append(w.asked, h.cfg.Links[i].Name)
 		w.open++
 		wait := max(h.senses[i].health.Usual(), min(witnessLeast<<min(s.health.Moot(), 8), witnessMost))
-		round := w.round
+		name, round := h.cfg.Links[link].Name, w.round
 		go func() {
 			spoke := probe(ctx, target, o, wait, probeAgain, func() {})
-			h.report(ctx, probeResult{link: link, answered: spoke, witness: round})
+			h.report(ctx, probeResult{link: name, answered: spoke, witness: round})
 		}()
 	}
 }
 
 // testify takes a witness's answer.
-func (h *house) testify(p probeResult) {
-	w := &h.senses[p.link].others
+func (h *house) testify(link int, p probeResult) {
+	w := &h.senses[link].others
 	if p.witness != w.round {
 		return
 	}
 	w.open--
 	w.spoke = w.spoke || p.answered
-	h.conclude(p.link)
+	h.conclude(link)
 }
 
 // conclude tells a link's health how its probe ended, as soon as that is certain.
@@ -106,8 +106,8 @@ func (h *house) conclude(link int) {
 		s.health.ProbeDone(now, false)
 	case allSilent:
 		s.health.ProbeMoot(now)
-		for _, i := range s.others.asked { // nor does their silence mean anything
-			if i < len(h.senses) {
+		for _, name := range s.others.asked { // nor does their silence mean anything
+			if i := linkNamed(h.cfg.Links, name); i >= 0 {
 				h.senses[i].health.ProbeMoot(now)
 			}
 		}

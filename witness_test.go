@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spillway/config"
 	"spillway/linkmon"
 	"spillway/mptcp"
 	"spillway/policy"
@@ -22,14 +23,14 @@ func TestWitnesses(t *testing.T) {
 		heard, again bool
 		want         finding
 	}{
-		"the probe is on its way":      {witnesses{asked: []int{1}, spoke: true}, true, false, undecided},
+		"the probe is on its way":      {witnesses{asked: []string{"b"}, spoke: true}, true, false, undecided},
 		"no other link":                {witnesses{failed: true}, false, false, linkDead},
-		"another answers":              {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, false, linkDead},
-		"another's traffic moves":      {witnesses{failed: true, asked: []int{1}, open: 1}, true, false, linkDead},
-		"another has not answered yet": {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, false, undecided},
-		"nor did it before":            {witnesses{failed: true, asked: []int{1, 2}, open: 1}, false, true, allSilent},
-		"it answers by now":            {witnesses{failed: true, asked: []int{1, 2}, open: 1, spoke: true}, false, true, linkDead},
-		"none answers":                 {witnesses{failed: true, asked: []int{1, 2}}, false, false, allSilent},
+		"another answers":              {witnesses{failed: true, asked: []string{"b", "c"}, open: 1, spoke: true}, false, false, linkDead},
+		"another's traffic moves":      {witnesses{failed: true, asked: []string{"b"}, open: 1}, true, false, linkDead},
+		"another has not answered yet": {witnesses{failed: true, asked: []string{"b", "c"}, open: 1}, false, false, undecided},
+		"nor did it before":            {witnesses{failed: true, asked: []string{"b", "c"}, open: 1}, false, true, allSilent},
+		"it answers by now":            {witnesses{failed: true, asked: []string{"b", "c"}, open: 1, spoke: true}, false, true, linkDead},
+		"none answers":                 {witnesses{failed: true, asked: []string{"b", "c"}}, false, false, allSilent},
 	} {
 		if got := tt.w.find(tt.heard, tt.again); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
@@ -40,18 +41,18 @@ func TestWitnesses(t *testing.T) {
 // The results of probes and witnesses come one by one, those of an earlier doubt perhaps last.
 func TestAProbesEndWaitsForItsWitnesses(t *testing.T) {
 	play := func(results ...probeResult) *linkmon.Health {
-		h := &house{senses: make([]sense, 2)}
+		h := &house{cfg: &config.Config{Links: []config.Link{{Name: "a"}, {Name: "b"}}}, senses: make([]sense, 2)}
 		s := &h.senses[0]
 		now := time.Now()
 		s.health.Step(now, nil, linkmon.Link{Usable: true})
 		s.health.ProbeSent(now)
-		s.others = witnesses{since: now.Add(time.Hour), round: 2, asked: []int{1}, open: 1} // nothing was heard since
+		s.others = witnesses{since: now.Add(time.Hour), round: 2, asked: []string{"b"}, open: 1} // nothing was heard since
 		for _, r := range results {
 			h.probed(t.Context(), r)
 		}
 		return &s.health
 	}
-	failed, silent, spoke := probeResult{}, probeResult{witness: 2}, probeResult{witness: 2, answered: true}
+	failed, silent, spoke := probeResult{link: "a"}, probeResult{link: "a", witness: 2}, probeResult{link: "a", witness: 2, answered: true}
 	if n := play(failed).Moot(); n != 0 {
 		t.Errorf("%d moot before the witness has reported", n)
 	}
@@ -61,7 +62,7 @@ func TestAProbesEndWaitsForItsWitnesses(t *testing.T) {
 	if n := play(failed, spoke).Moot() + play(spoke, failed).Moot(); n != 0 {
 		t.Errorf("%d moot though another link answers", n)
 	}
-	if n := play(failed, probeResult{witness: 1}).Moot(); n != 0 {
+	if n := play(failed, probeResult{link: "a", witness: 1}).Moot(); n != 0 {
 		t.Errorf("%d moot by a witness of an earlier doubt", n)
 	}
 }

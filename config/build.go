@@ -139,12 +139,26 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		Name:     or(raw.Name, raw.Address), Cookie: raw.Cookie, Learn: raw.Learn,
 		Pipeline:  raw.Pipeline,
 		LearnCode: int(p.number(k("learn_code"), raw.LearnCode, 224, 1, 65535)),
+		Port:      uint16(p.number(k("port"), raw.Port, 0, 1, 65535)),
 	}
-	srv := strings.HasPrefix(c.Address, "_")
-	c.Port = uint16(p.number(k("port"), raw.Port, 0, 1, 65535))
+	if c.Learn != "" {
+		c.Name = or(raw.Name, "learnt")
+	}
+	p.whereIs(k, &c)
+	if raw.Port == nil && !isSRV(c.Address) && c.Protocol != "transparent" {
+		p.fail(k("port"), "missing: RFC 8803 names no default port; write the one the concentrator listens on, e.g. port = 5124")
+	}
+	p.belongs(k, &c)
+	return c
+}
+
+// isSRV tells a name of an SRV record, which brings the port, from a host's.
+func isSRV(name string) bool { return strings.HasPrefix(name, "_") }
+
+// whereIs checks a concentrator's address, or what stands for it.
+func (p *parser) whereIs(k func(string) string, c *Concentrator) {
 	switch addr, err := netip.ParseAddr(c.Address); {
 	case c.Learn != "":
-		c.Name = or(raw.Name, "learnt")
 		if c.Address != "" || c.Protocol == "transparent" || !strings.HasPrefix(c.Learn, "/") {
 			p.fail(k("learn"), "it brings the address: write the whole path of a file, leave address away, and protocol \"transparent\" needs none")
 		}
@@ -154,17 +168,15 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 		p.fail(k("address"), "missing: the concentrator's address, e.g. address = \"198.51.100.10\"")
 	case err == nil && (addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != ""):
 		p.fail(k("address"), "%q is not the address of a server", c.Address)
-	case err != nil && !srv:
-		try(p, k("address"), c.Address, func(s string) (string, error) {
-			if _, err := parseDomain(s); err != nil || strings.HasPrefix(s, "*") {
-				return "", fmt.Errorf("%q is neither an address nor a host name", s)
-			}
-			return s, nil
-		})
+	case err != nil && !isSRV(c.Address):
+		if _, err := parseDomain(c.Address); err != nil || strings.HasPrefix(c.Address, "*") {
+			p.fail(k("address"), "%q is neither an address nor a host name", c.Address)
+		}
 	}
-	if raw.Port == nil && !srv && c.Protocol != "transparent" {
-		p.fail(k("port"), "missing: RFC 8803 names no default port; write the one the concentrator listens on, e.g. port = 5124")
-	}
+}
+
+// belongs checks what only some protocols have.
+func (p *parser) belongs(k func(string) string, c *Concentrator) {
 	if c.Cookie != "" && (c.Protocol != "convert" || len(c.Cookie) > 255) {
 		p.fail(k("cookie"), "a cookie belongs to protocol \"convert\" and has at most 255 octets")
 	}
@@ -180,7 +192,6 @@ func (p *parser) concentrator(i int, raw *rawConcentrator) Concentrator {
 	if len(c.User) > 255 || len(c.Password) > 255 {
 		p.fail(k("user"), "user and password have at most 255 octets each (RFC 1929)")
 	}
-	return c
 }
 
 // names tells concentrators at one address apart, and holds those apart that have names.

@@ -162,6 +162,8 @@ func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 		{"bad role", `role = "overflow"`, `role = "spare"`, `x.toml:9: link[1].role: "spare" is not one of "primary", "overflow", "backup", "off"`},
 		{"no primary", `device = "eth1"`, "device = \"eth1\"\nrole = \"backup\"", `x.toml:6: link[0].role: no link has role "primary"`},
 		{"size", `role = "overflow"`, "role = \"overflow\"\nquota = \"50XB\"", `x.toml:10: link[1].quota: "50XB" is not a size`},
+		{"a quota of nothing", `role = "overflow"`, "role = \"overflow\"\nquota = \"0GB\"", `x.toml:10: link[1].quota: "0GB" is no limit; leave the key out where there is none, or write role = "off"`},
+		{"a day of less than an octet", `role = "overflow"`, "role = \"overflow\"\nquota_daily = \"0.4\"", `x.toml:10: link[1].quota_daily: "0.4" is no limit`},
 		{"hours", `role = "overflow"`, "role = \"overflow\"\nhours = \"25:00-26:00\"", `"25:00-26:00" is not a time window`},
 		{"lan device", `interfaces = ["br-lan"]`, `interfaces = ["eth1"]`, `"eth1" is a LAN interface too`},
 		{"lan by a pattern", `interfaces = ["br-lan"]`, `interfaces = ["br-*"]`, `"br-*" is not a device name`},

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// parseSize reads "50GB", "500MB", "1.5TB", "2GiB" or plain octets. Decimal units are powers of 1000, as mobile operators count.
+// parseSize reads "50GB", "500MB", "1.5TB", "2GiB" or plain octets, one at least: 0 might mean none or any number of them. Decimal units are
+// powers of 1000, as mobile operators count.
 func parseSize(s string) (uint64, error) {
 	number := strings.TrimRight(s, "BKMGTikmgtb ")
 	unit := strings.TrimSpace(s[len(number):])
@@ -21,6 +22,9 @@ func parseSize(s string) (uint64, error) {
 	value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if err != nil || factor == 0 || value < 0 || value*factor > math.MaxInt64 || math.IsNaN(value) {
 		return 0, fmt.Errorf("%q is not a size; write e.g. \"50GB\" or \"500MB\"", s)
+	}
+	if uint64(value*factor) == 0 {
+		return 0, fmt.Errorf("%q is no limit; leave the key out where there is none, or write role = \"off\" for a link that is never to be used", s)
 	}
 	return uint64(value * factor), nil
 }

@@ -48,12 +48,6 @@ func (d *Damp) Suppressed(now time.Time) (bool, time.Duration) {
 	return true, wait
 }
 
-// Penalty is the present figure of merit (RFC 2439), 0 to 8000.
-func (d *Damp) Penalty(now time.Time) float64 {
-	d.decay(now)
-	return d.penalty
-}
-
 func (d *Damp) decay(now time.Time) {
 	if d.at.IsZero() || now.After(d.at) {
 		if d.penalty != 0 { // spares a MIPS without FPU the exponential at each step

@@ -82,6 +82,7 @@ type Link struct {
 	Route4, Route6     bool       // a default route by this device exists, or the device is point-to-point and has an address
 
 	RxBytes, TxBytes, RxPackets, TxPackets uint64  // as the kernel counts them
+	Before                                 uint64  // of RxBytes and TxBytes, what the device had when it became the link's instead of another; 0: it is new since
 	DownRate, UpRate                       float64 // bit/s, mean of the last quarter second
 	DownPeak, UpPeak                       float64 // bit/s, the highest rate of late (halved each 10 s)
 

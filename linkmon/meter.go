@@ -8,6 +8,8 @@ import "time"
 type meter struct {
 	name     string
 	index    int
+	newest   int    // the newest device of all while the link had one
+	before   uint64 // octets of the device that are not the link's
 	down, up Rate
 	damp     Damp
 }
@@ -18,10 +20,17 @@ func (l *loop) meter(now time.Time, links []Link) {
 	for i := range links {
 		k, m := &links[i], &l.meters[i]
 		if k.Index != m.index { // another device has other counters
+			if m.before = 0; k.Index <= m.newest {
+				m.before = k.RxBytes + k.TxBytes // it was there, and not the link's
+			}
 			m.index = k.Index
 			m.down.Restart()
 			m.up.Restart()
 		}
+		if k.Index > 0 {
+			m.newest = l.newest
+		}
+		k.Before = m.before
 		m.down.Add(now, k.RxBytes)
 		m.up.Add(now, k.TxBytes)
 		k.DownRate, k.DownPeak, k.UpRate, k.UpPeak = m.down.Bit, m.down.Peak, m.up.Bit, m.up.Peak

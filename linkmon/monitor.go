@@ -137,6 +137,7 @@ type loop struct {
 	eager               time.Time // until then counters are read often
 	counted             time.Time // when counters were last read by a tick or poke
 
+	newest int     // the highest index of a device: the kernel numbers them as they come
 	links  []Link  // as last published
 	of     *Config // whose links they are
 	meters []meter
@@ -269,6 +270,9 @@ func (l *loop) read(force bool) {
 	cfg := l.cfg.Load()
 	force = force || cfg != l.of // whoever gets a snapshot knows links by their place
 	l.of = cfg
+	for _, d := range w.devices {
+		l.newest = max(l.newest, d.index)
+	}
 	links := look(*cfg, w, l.links)
 	l.meter(now, links)
 	if l.settled(now, links) || force || !l.begun {

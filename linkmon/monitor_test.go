@@ -382,3 +382,43 @@ func TestLinksInAnotherOrderArePublished(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatADeviceHadCarriedBefore: one that was there while the link had another has carried for somebody else; one that is new has carried for the
+// link alone, as has the first.
+func TestWhatADeviceHadCarriedBefore(t *testing.T) {
+	modem := func(index int, name string, octets uint64) device {
+		return device{index: index, name: name, rxBytes: octets, carrier: true, flags: 1}
+	}
+	s := newStage(t, world{}, LinkConfig{Name: "lte"})
+	look := func(name string, w world) Link {
+		s.change(func(now *world) { *now = w })
+		if err := s.SetConfig(Config{Links: []LinkConfig{{Name: "lte", Device: name}}}); err != nil { // as netifd names it
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.told[len(s.told)-1].Links[0]
+	}
+	s.play(t, func() {
+		for i, x := range []struct {
+			device string
+			w      world
+			want   uint64
+		}{
+			{"", world{devices: []device{modem(4, "wwan0", 100)}}, 0}, // netifd has not said yet
+			{"wwan0", world{devices: []device{modem(4, "wwan0", 200)}}, 0},
+			{"wwan0", world{devices: []device{modem(4, "wwan0", 300), modem(5, "wwan1", 7000)}}, 0},
+			{"wwan1", world{devices: []device{modem(4, "wwan0", 400), modem(5, "wwan1", 8000)}}, 8000},
+			{"wwan1", world{devices: []device{modem(4, "wwan0", 500), modem(5, "wwan1", 9000)}}, 8000},
+			{"wwan0", world{devices: []device{modem(4, "wwan0", 600), modem(5, "wwan1", 9000)}}, 600},
+			{"", world{}, 0}, // both are unplugged
+			{"", world{devices: []device{modem(6, "wwan0", 50)}}, 0},
+			{"wwan0", world{devices: []device{modem(6, "wwan0", 60)}}, 0},
+		} {
+			if got := look(x.device, x.w).Before; got != x.want {
+				t.Errorf("reading %d: %d octets were there before, want %d", i, got, x.want)
+			}
+		}
+	})
+}

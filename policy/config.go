@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -92,7 +93,7 @@ type Config struct {
 	Mode  Mode
 	Links []LinkConfig // at most MaxLinks; their order is the order of preference within a role
 
-	// OverflowEnter is the share of the primaries' capacity, 0.5 to 1, from which they are full. 0: 0.95.
+	// OverflowEnter is the share of the primaries' capacity, up to 1, from which they are full. 0: 0.95.
 	OverflowEnter float64
 	// OverflowLeave is the share below which everything fits into the primaries again, below OverflowEnter. 0: 0.85.
 	OverflowLeave float64
@@ -136,7 +137,7 @@ type Quota struct {
 	Daily       uint64   // octets per day; reached: only when nothing else works, until midnight. 0: none
 	BillingDay  int      // 1 to 31, the day a billing month begins; shorter months begin on their last day. 0: 1
 	Windows     []Window // outside of all of them: only when nothing else works. None: always
-	PersistEach uint64   // octets between two writes of the counter. 0: a two-hundredth of Limit, at least 16 MB
+	PersistEach uint64   // octets between two writes of the counter. 0: a two-hundredth of Limit, or of Daily without one, at least 16 MB
 }
 
 // Window is a span of the day on some days of the week, in the location of Observation.Wall.
@@ -146,9 +147,10 @@ type Window struct {
 }
 
 // limited reports whether the quota limits anything.
-func (q *Quota) limited() bool {
-	return q.Limit > 0 || q.Soft > 0 || q.Daily > 0 || len(q.Windows) > 0
-}
+func (q *Quota) limited() bool { return q.counts() || len(q.Windows) > 0 }
+
+// counts reports whether it limits volume. Hours alone need no counter that survives.
+func (q *Quota) counts() bool { return q.Limit > 0 || q.Soft > 0 || q.Daily > 0 }
 
 // withDefaults returns c with each zero field set to its default.
 func (c Config) withDefaults() Config {
@@ -183,7 +185,7 @@ func (c Config) withDefaults() Config {
 			q.BillingDay = 1
 		}
 		if q.PersistEach == 0 {
-			q.PersistEach = max(q.Limit/200, 16e6)
+			q.PersistEach = max(cmp.Or(q.Limit, q.Daily)/200, 16e6)
 		}
 		if q.Limit > 0 || q.Soft > 0 {
 			links[i].Metered = true
@@ -207,8 +209,8 @@ func (c *Config) Validate() error {
 		bad("mode %d: unknown", c.Mode)
 	}
 	d := c.withDefaults()
-	if d.OverflowEnter < 0.5 || d.OverflowEnter > 1 {
-		bad("overflow_enter %v: want 0.5 to 1", c.OverflowEnter)
+	if !(c.OverflowEnter >= 0 && c.OverflowEnter <= 1) {
+		bad("overflow_enter %v: want above 0 and up to 1", c.OverflowEnter)
 	}
 	if c.OverflowLeave < 0 || c.OverflowLeave > 0 && c.OverflowLeave >= d.OverflowEnter {
 		bad("overflow_leave %v: want above 0 and below overflow_enter, %v", c.OverflowLeave, d.OverflowEnter)
@@ -218,7 +220,7 @@ func (c *Config) Validate() error {
 		v   time.Duration
 		max time.Duration
 	}{
-		{"overflow_enter_for", c.OverflowEnterFor, time.Minute}, {"overflow_leave_for", c.OverflowLeaveFor, 10 * time.Minute},
+		{"overflow_enter_for", c.OverflowEnterFor, time.Hour}, {"overflow_leave_for", c.OverflowLeaveFor, time.Hour},
 		{"hold_up", c.HoldUp, time.Hour}, {"drain", c.Drain, time.Minute},
 	} {
 		if t.v < 0 || t.v > t.max {

@@ -9,7 +9,7 @@
 // One step has seven thoughts, each a file or a function:
 //
 //	sense    take the observation in, advance the machine's own clock       machine.go
-//	count    charge what was carried to the quotas                         quota.go
+//	count    charge what was carried to the quotas                         quota.go, calendar.go
 //	judge    which links work, are trusted, are within their limits         judge.go
 //	lead     which serve as primaries, and which of them is first           lead.go
 //	spill    which overflow links carry along, each direction apart         overflow.go, guard.go, bond.go

@@ -70,7 +70,10 @@ type linkMemory struct {
 	limit     cause
 	turnedAt  time.Time // the calendar was looked at
 	early     bool      // ... and the clock is before the month that is counted
+	dayEarly  bool      // ... the day
 	closed    bool      // ... and it is outside the hours
+
+	turnedClock time.Duration // ... by the machine's own time
 }
 
 // span measures for how long a condition has held without a break.
@@ -121,10 +124,11 @@ type sense struct {
 	loss         float64    // over all
 	lost         [2]float64 // by direction
 	bytes, epoch uint64
+	before       uint64 // of bytes, those that are not the link's
 	subflows     int
 }
 
-// New returns a Machine without memories. Validate the configuration first; what is out of range is clamped here.
+// New returns a Machine without memories, for a configuration that Validate finds good.
 func New(cfg Config) *Machine {
 	return &Machine{cfg: cfg.withDefaults(), mem: Memory{first: -1}}
 }
@@ -172,7 +176,7 @@ func (s *step) sense(o *Observation) {
 			queue: [2]bool{l.DownQueue, l.UpQueue},
 			rtt:   max(l.RTT, 0), minRTT: max(l.MinRTT, 0),
 			loss: sane(l.Loss), lost: [2]float64{sane(l.DownLoss), sane(l.Loss)},
-			bytes: l.UsedBytes, epoch: l.UsedEpoch, subflows: l.Subflows,
+			bytes: l.UsedBytes, epoch: l.UsedEpoch, before: l.UsedBefore, subflows: l.Subflows,
 		}
 		if c.DownBit > 0 {
 			in.cap[down] = c.DownBit

@@ -39,6 +39,8 @@ type LinkObs struct {
 	UsedBytes uint64
 	// UsedEpoch names the life of that counter (of boot and device, say): with another value the counter began anew. 0: unknown.
 	UsedEpoch uint64
+	// UsedBefore is what the counter had counted for others when it became this link's. It matters where UsedEpoch changes.
+	UsedBefore uint64
 }
 
 // State is what a link does in a Plan.

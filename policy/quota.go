@@ -2,11 +2,7 @@
 
 package policy
 
-import (
-	"fmt"
-	"strconv"
-	"time"
-)
+import "time"
 
 // Usage is the counter of one link's quota: all that must survive a restart. Its fields are stable.
 type Usage struct {
@@ -15,8 +11,10 @@ type Usage struct {
 	Bytes     uint64    `json:"bytes"`           // used in it
 	Day       time.Time `json:"day"`             // first instant of the day
 	DayBytes  uint64    `json:"day_bytes"`       // used on it
+	LastDay   uint64    `json:"last_day_bytes"`  // used on the day before, should the clock be set back
 	Last      time.Time `json:"last"`            // the billing month before, should the clock be set back into it
 	LastBytes uint64    `json:"last_bytes"`      // used in it
+	Set       bool      `json:"set,omitempty"`   // Period was begun by a clock that was set, or while no daemon ran
 	Counter   uint64    `json:"counter"`         // LinkObs.UsedBytes at that time
 	Epoch     uint64    `json:"epoch"`           // LinkObs.UsedEpoch at that time
 	Clean     bool      `json:"clean,omitempty"` // an orderly stop: nothing was used since
@@ -26,21 +24,14 @@ type Usage struct {
 type QuotaStatus struct {
 	Usage
 	Used               uint64 // octets that count now: Bytes, and LastBytes while the clock is back in the month before
+	Today              uint64 // the same of the day
 	Limit, Soft, Daily uint64
 	End                time.Time // the next billing day
 	Forecast           uint64    // octets used at End if it goes on like this
-	Why                string    // what holds the link back now; "": nothing
 }
 
-const (
-	// clockSet is the year from which a clock is believed; routers without a battery wake up in 1970.
-	clockSet = 2020
-	// periodSlack and daySlack absorb a changed time zone: the same midnight at another instant is no new month, no new day.
-	periodSlack = 36 * time.Hour
-	daySlack    = 12 * time.Hour
-	// persistAtLeast writes what little was used, so that it is not open for ever.
-	persistAtLeast = time.Hour
-)
+// persistAtLeast writes what little was used, so that it is not open for ever.
+const persistAtLeast = time.Hour
 
 // count charges to link i what passed since the last observation, turns the months and days over, and finds the limit that is reached.
 func (s *step) count(i int) {
@@ -48,19 +39,19 @@ func (s *step) count(i int) {
 	if !q.limited() {
 		// What once had a quota may have one again, and must not be charged then with all that it has carried since.
 		if l.limit = causeNone; (l.counted || l.restored) && (in.usable || in.bytes > 0) {
-			l.charge(in.bytes, in.epoch, q, s.clock)
+			l.charge(in, q, s.clock)
 		}
 		return
 	}
 	l.usage.Link = s.cfg.Links[i].Name
 	if passed := s.wall.Sub(l.turnedAt); passed < 0 || passed >= time.Second || l.turnedAt.IsZero() {
 		s.turn(i) // the calendar costs more than all the rest of a step
-		l.turnedAt = s.wall
-		l.early = l.usage.early(s.wall, q.BillingDay)
+		l.turnedAt, l.turnedClock = s.wall, s.clock
+		l.early, l.dayEarly = l.usage.early(s.wall, q.BillingDay), l.usage.dayEarly(s.wall)
 		l.closed = s.wall.Year() >= clockSet && !q.open(s.wall)
 	}
 	if in.usable || in.bytes > 0 {
-		l.charge(in.bytes, in.epoch, q, s.clock)
+		l.charge(in, q, s.clock)
 	}
 	if limit := s.limit(i); limit != l.limit {
 		l.limit, l.dirty = limit, l.counted
@@ -68,17 +59,17 @@ func (s *step) count(i int) {
 }
 
 // charge takes a reading of the link's counter.
-func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) {
+func (l *linkMemory) charge(in *sense, q *Quota, clock time.Duration) {
 	u := &l.usage
-	used, same := grown(u.Counter, bytes)
-	same = same && epoch == u.Epoch
+	used, same := grown(u.Counter, in.bytes)
+	same = same && in.epoch == u.Epoch
 	switch {
 	case l.foreign || !l.counted && !l.restored:
 		used = 0
 	case !same:
-		used = bytes // the counter began anew, and all it has counted since is ours
+		used = in.bytes - min(in.before, in.bytes) // the counter is another, or began anew
 	}
-	if !l.counted && l.restored && !l.foreign && !u.Clean && !(same && epoch != 0) {
+	if !l.counted && l.restored && !l.foreign && !u.Clean && !(same && in.epoch != 0) {
 		// The router stopped without a word. What was used after the last write is not known: assume the worst, which is what
 		// may be used between two writes.
 		used += q.PersistEach
@@ -87,10 +78,10 @@ func (l *linkMemory) charge(bytes, epoch uint64, q *Quota, clock time.Duration) 
 		l.writtenAt = clock
 	}
 	l.counted, l.foreign = true, false
-	if epoch != u.Epoch || u.Clean {
+	if in.epoch != u.Epoch || u.Clean {
 		l.dirty = true // the file must not promise a clean stop while the link is used
 	}
-	u.Counter, u.Epoch, u.Clean = bytes, epoch, false
+	u.Counter, u.Epoch, u.Clean = in.bytes, in.epoch, false
 	u.Bytes += used
 	u.DayBytes += used
 	l.unwritten += used
@@ -106,56 +97,20 @@ func grown(before, now uint64) (uint64, bool) {
 	return now - before, now >= before
 }
 
-// turn begins a new month or day when the clock says so. A clock that is set back never frees volume: while it is back in the month
-// before, both months count.
-func (s *step) turn(i int) {
-	u := &s.mem.links[i].usage
-	if s.wall.Year() < clockSet {
-		return
-	}
-	period := periodStart(s.wall, s.cfg.Links[i].Quota.BillingDay)
-	day := dayStart(s.wall)
-	switch {
-	case u.Period.IsZero():
-		u.Period, u.Day = period, day
-	case period.Sub(u.Period) > periodSlack && near(period, u.Last):
-		// The clock had been set back out of this month, and is right again.
-		u.Period, u.Last = period, time.Time{}
-		s.mem.links[i].dirty = true
-	case period.Sub(u.Period) > periodSlack:
-		u.Last, u.LastBytes = u.Period, u.Bytes
-		u.Period, u.Bytes = period, 0
-		s.mem.links[i].dirty = true
-	case u.Period.Sub(period) > periodSlack && u.Last.IsZero():
-		// Either clock may be wrong: keep the volume charged, and remember the month in Last, after Period for once.
-		u.Period, u.Last, u.LastBytes = period, u.Period, 0
-		s.mem.links[i].dirty = true
-	case u.Period.Sub(period) > periodSlack && period.Sub(u.Last) > periodSlack:
-		// Later than the month before and yet earlier than this one: the clock that began this one was wrong.
-		u.Period, u.Bytes = period, 0
-		s.mem.links[i].dirty = true
-	}
-	if diff := day.Sub(u.Day); diff > daySlack {
-		u.Day, u.DayBytes = day, 0
-	} else if diff < -daySlack {
-		u.Day = day // set back: the volume stays charged until the day after
-	}
-}
-
-// near reports whether two instants begin the same billing month.
-func near(a, b time.Time) bool { return a.Sub(b).Abs() <= periodSlack }
-
-// early reports whether an instant lies before the billing month that is counted: the clock is back in the one before.
-func (u *Usage) early(wall time.Time, billingDay int) bool {
-	return wall.Year() >= clockSet && u.Period.Sub(periodStart(wall, billingDay)) > periodSlack
-}
-
 // used is what counts against the month's limits: both months while the clock is back in the one before.
 func (l *linkMemory) used() uint64 {
 	if l.early {
 		return l.usage.Bytes + l.usage.LastBytes
 	}
 	return l.usage.Bytes
+}
+
+// today is what counts against the day's limit: both days while the clock is back in one before.
+func (l *linkMemory) today() uint64 {
+	if l.dayEarly {
+		return l.usage.DayBytes + l.usage.LastDay
+	}
+	return l.usage.DayBytes
 }
 
 // limit returns the hardest limit that link i has reached.
@@ -167,7 +122,7 @@ func (s *step) limit(i int) cause {
 		return causeQuota
 	case q.Soft > 0 && used >= q.Soft:
 		return causeSoft
-	case q.Daily > 0 && l.usage.DayBytes >= q.Daily:
+	case q.Daily > 0 && l.today() >= q.Daily:
 		return causeDaily
 	case l.closed:
 		return causeHours
@@ -198,7 +153,7 @@ func (q *Quota) open(wall time.Time) bool {
 
 // persist reports whether the counter wants to be written: half of what a power cut may cost is open, or it is time.
 func (l *linkMemory) persist(q *Quota, clock time.Duration) bool {
-	if !q.limited() || !l.counted {
+	if !q.counts() || !l.counted {
 		return false
 	}
 	return l.dirty || l.unwritten >= q.PersistEach/2 || l.unwritten > 0 && clock-l.writtenAt >= persistAtLeast
@@ -218,7 +173,7 @@ func (s *step) whyLimit(i int) string {
 		return c.Name + " has used " + volumeOf(s.mem.links[i].used(), max(q.Limit, q.Soft)) + ", above the soft limit of " + volume(q.Soft) +
 			": only when nothing else works" + until
 	case causeDaily:
-		return c.Name + " has used up its day: " + volumeOf(u.DayBytes, q.Daily) + ": only when nothing else works, until midnight"
+		return c.Name + " has used up its day: " + volumeOf(s.mem.links[i].today(), q.Daily) + ": only when nothing else works, until midnight"
 	}
 	return c.Name + " is outside its hours at " + s.wall.Format("Mon 15:04") + ": only when nothing else works"
 }
@@ -274,26 +229,25 @@ func (mem *Memory) take(link string) (Usage, bool) {
 	return Usage{}, false
 }
 
-// Quota returns the quota of a link; false: it has none. Wall as in Observation.
+// Quota returns the quota of a link; false: its volume has no limit. Wall as in Observation.
 func (m *Machine) Quota(link int, wall time.Time) (QuotaStatus, bool) {
-	if link < 0 || link >= len(m.cfg.Links) || !m.cfg.Links[link].Quota.limited() {
+	if link < 0 || link >= len(m.cfg.Links) || !m.cfg.Links[link].Quota.counts() {
 		return QuotaStatus{}, false
 	}
 	q, l := &m.cfg.Links[link].Quota, &m.mem.links[link]
 	st := QuotaStatus{Usage: l.usage, Limit: q.Limit, Soft: q.Soft, Daily: q.Daily}
 	st.Link = m.cfg.Links[link].Name
-	st.Used = st.Bytes
+	st.Used, st.Today = st.Bytes, st.DayBytes
 	if st.early(wall, q.BillingDay) {
 		st.Used += st.LastBytes
+	}
+	if st.dayEarly(wall) {
+		st.Today += st.LastDay
 	}
 	st.Forecast = st.Used
 	if !st.Period.IsZero() {
 		st.End = periodEnd(st.Period, q.BillingDay)
 		st.Forecast = forecast(st.Used, st.Period, st.End, wall)
-	}
-	switch l.cause {
-	case causeQuota, causeSoft, causeDaily, causeHours:
-		st.Why = l.why
 	}
 	return st, true
 }
@@ -306,56 +260,4 @@ func forecast(used uint64, start, end, now time.Time) uint64 {
 		return used
 	}
 	return used + uint64(float64(used)*float64(left)/float64(past))
-}
-
-// periodStart is the first instant of the billing month that t lies in. In a month without the billing day it is the last day.
-func periodStart(t time.Time, billingDay int) time.Time {
-	start := billingDate(t.Year(), t.Month(), billingDay, t.Location())
-	if t.Before(start) {
-		start = billingDate(t.Year(), t.Month()-1, billingDay, t.Location())
-	}
-	return start
-}
-
-// periodEnd is the first instant of the billing month after the one that begins at start.
-func periodEnd(start time.Time, billingDay int) time.Time {
-	end := billingDate(start.Year(), start.Month(), billingDay, start.Location())
-	if !end.After(start) {
-		end = billingDate(start.Year(), start.Month()+1, billingDay, start.Location())
-	}
-	return end
-}
-
-// billingDate is the billing day in a month; month may be 0 (December before) or 13.
-func billingDate(year int, month time.Month, day int, loc *time.Location) time.Time {
-	last := time.Date(year, month+1, 0, 0, 0, 0, 0, loc).Day()
-	return time.Date(year, month, min(day, last), 0, 0, 0, 0, loc)
-}
-
-// dayStart is the midnight before t.
-func dayStart(t time.Time) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
-}
-
-// volumeOf writes octets against a limit: "45.0 of 50.0 GB".
-func volumeOf(v, of uint64) string {
-	div, unit := volumeUnit(of)
-	return strconv.FormatFloat(float64(v)/div, 'f', 1, 64) + " of " + strconv.FormatFloat(float64(of)/div, 'f', 1, 64) + " " + unit
-}
-
-// volume writes octets: "45.0 GB".
-func volume(v uint64) string {
-	div, unit := volumeUnit(v)
-	return fmt.Sprintf("%.1f %s", float64(v)/div, unit)
-}
-
-// volumeUnit is the unit, powers of ten, fit for an amount.
-func volumeUnit(v uint64) (float64, string) {
-	switch {
-	case v >= 1e9:
-		return 1e9, "GB"
-	case v >= 1e6:
-		return 1e6, "MB"
-	}
-	return 1e3, "kB"
 }

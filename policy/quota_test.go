@@ -195,6 +195,152 @@ func TestClockSetBackAndForth(t *testing.T) {
 	})
 }
 
+// clocked is LTE alone on a machine whose time of day may be set. It begins with what an earlier process has counted.
+type clocked struct {
+	*Machine
+	now     time.Time // never set
+	counter uint64
+}
+
+func clockedSince(q Quota, before ...Usage) *clocked {
+	c := &clocked{Machine: metered(q), now: date(2000, 1, 1, 0)}
+	c.Restore(before)
+	return c
+}
+
+// at has LTE carry so much while time passes, after which the clock shows wall.
+func (c *clocked) at(wall time.Time, passed time.Duration, octets uint64) (month, day uint64, usable bool) {
+	c.now, c.counter = c.now.Add(passed), c.counter+octets
+	p := c.Step(Observation{Now: c.now, Wall: wall, Links: []LinkObs{{}, {Usable: true, UsedBytes: c.counter, UsedEpoch: 7}}})
+	st, _ := c.Quota(1, wall)
+	return st.Used, st.Today, p.First == 1
+}
+
+// TestASetClockFreesNothing: whatever the clock shows meanwhile, when it is right again all counts that counted before.
+func TestASetClockFreesNothing(t *testing.T) {
+	const mb = 1e6
+	right := date(2026, 4, 20, 12)
+	q := Quota{Limit: 100 * mb, Daily: 80 * mb, BillingDay: 1}
+	for name, tt := range map[string]struct {
+		before Usage // as the file has it
+		shown  []time.Time
+	}{
+		"a day back":             {Usage{}, []time.Time{date(2026, 4, 19, 12)}},
+		"nine days back":         {Usage{}, []time.Time{date(2026, 4, 11, 12)}},
+		"a month back":           {Usage{}, []time.Time{date(2026, 3, 20, 12)}},
+		"back in steps":          {Usage{}, []time.Time{date(2026, 3, 20, 12), date(2026, 2, 20, 12)}},
+		"forth in steps":         {Usage{}, []time.Time{date(2026, 2, 20, 12), date(2026, 3, 20, 12)}},
+		"not set":                {Usage{}, []time.Time{date(1970, 1, 1, 0)}},
+		"back, and nearly right": {Usage{}, []time.Time{date(2026, 2, 28, 12), date(2026, 4, 19, 12)}},
+		"after months without use, back into them": {Usage{Last: date(2026, 1, 1, 0), LastBytes: 10 * mb},
+			[]time.Time{date(2026, 2, 11, 12)}},
+		"after months without use, through them": {Usage{Last: date(2026, 1, 1, 0), LastBytes: 10 * mb},
+			[]time.Time{date(2026, 2, 11, 12), date(2026, 3, 11, 12)}},
+	} {
+		tt.before.Link, tt.before.Period, tt.before.Day, tt.before.Epoch, tt.before.Clean = "lte", date(2026, 4, 1, 0), date(2026, 4, 20, 0), 7, true
+		tt.before.Bytes, tt.before.DayBytes = 90*mb, 70*mb
+		for _, boots := range []bool{false, true} {
+			c := clockedSince(q, tt.before)
+			if !boots {
+				c.at(right, 0, 0)
+			}
+			for _, wall := range tt.shown {
+				c.at(wall, 2*time.Second, 0)
+				if month, _, _ := c.at(wall.Add(time.Minute), time.Minute, mb); month < 90*mb {
+					t.Errorf("%s (boots %v): %d MB count while the clock shows %v", name, boots, month/mb, wall)
+				}
+			}
+			month, day, usable := c.at(right.Add(time.Hour), 2*time.Second, mb)
+			if want := uint64(91+len(tt.shown)) * mb; month != want || day < 70*mb || !usable {
+				t.Errorf("%s (boots %v): %d of %d MB count in the month when the clock is right again, %d of 70 in the day, usable %v", name, boots, month/mb, want/uint64(mb), day/mb, usable)
+			}
+			if _, day, _ := c.at(date(2026, 4, 21, 0), 11*time.Hour, 0); day != 0 {
+				t.Errorf("%s (boots %v): %d MB count on the next day", name, boots, day/mb)
+			}
+			if month, _, _ := c.at(date(2026, 5, 1, 0), 10*24*time.Hour, 0); month != 0 {
+				t.Errorf("%s (boots %v): %d MB count in the next month", name, boots, month/mb)
+			}
+		}
+	}
+}
+
+// TestAClockThatWasAhead: what was used before counts when it is right again; and the next month and day begin for all that.
+func TestAClockThatWasAhead(t *testing.T) {
+	const mb = 1e6
+	for name, shown := range map[string][]time.Time{
+		"by a day":           {date(2026, 3, 11, 12)},
+		"by years":           {date(2038, 1, 19, 3)},
+		"by a month":         {date(2026, 4, 10, 12)},
+		"by months in steps": {date(2026, 4, 10, 12), date(2026, 5, 10, 12)},
+	} {
+		c := clockedSince(Quota{Limit: 100 * mb, Daily: 99 * mb, BillingDay: 1})
+		c.at(date(2026, 2, 20, 12), 0, 0)
+		c.at(date(2026, 2, 20, 13), time.Hour, 99*mb)
+		c.at(date(2026, 3, 10, 12), 18*24*time.Hour-time.Hour, 0)
+		c.at(date(2026, 3, 10, 13), time.Hour, 95*mb)
+		for _, wall := range shown {
+			c.at(wall, 2*time.Second, mb)
+		}
+		if month, day, usable := c.at(date(2026, 3, 10, 14), time.Hour, mb); month < 96*mb || month >= 100*mb || !usable || len(shown) == 1 && day < 96*mb {
+			t.Errorf("%s: %d MB count when the clock is right again, %d in the day, want 95 and what came since; usable %v", name, month/mb, day/mb, usable)
+		}
+		if _, _, usable := c.at(date(2026, 3, 10, 15), time.Hour, 5*mb); usable {
+			t.Errorf("%s: usable with all of the quota used", name)
+		}
+		month, day, usable := c.at(date(2026, 5, 12, 15), 63*24*time.Hour, 0)
+		if month > 10*mb || day != 0 || !usable {
+			t.Errorf("%s: %d MB count two months later, %d in the day, usable %v", name, month/mb, day/mb, usable)
+		}
+	}
+}
+
+// TestAClockThatIsAheadAtEachBoot, until somebody tells it the time, must not add up the months for ever.
+func TestAClockThatIsAheadAtEachBoot(t *testing.T) {
+	q := Quota{Limit: 100e6, BillingDay: 1}
+	var file []Usage
+	for month := time.January; month <= time.December; month++ {
+		c := clockedSince(q, file...)
+		boot := date(2026, month, 10, 0)
+		c.at(boot.AddDate(0, 1, 0), 0, 0)
+		used, _, usable := c.at(boot.Add(time.Minute), 2*time.Second, 30e6)
+		if !usable || used > 90e6 {
+			t.Fatalf("%v: %d MB count, usable %v, of 30 a month", month, used/1e6, usable)
+		}
+		c.at(boot.AddDate(0, 1, -5), boot.AddDate(0, 1, -5).Sub(boot)-time.Minute, 0)
+		file = c.Usage(true)
+	}
+}
+
+// TestAnotherBillingDay: nobody knows how much of the month was used since that day, so that all of it counts on until the next one.
+func TestAnotherBillingDay(t *testing.T) {
+	for _, to := range []int{1, 10, 15, 20, 25, 31} {
+		m := metered(Quota{Limit: 100e6, BillingDay: 1})
+		m.Restore([]Usage{{Link: "lte", Period: date(2026, 3, 1, 0), Bytes: 70e6, Last: date(2026, 2, 1, 0), LastBytes: 99e6, Epoch: 7, Clean: true}})
+		carry(m, date(2026, 3, 20, 0), 0)
+		m.Reconfigure(Config{Links: []LinkConfig{{Name: "dsl"}, {Name: "lte", Role: RoleOverflow, Quota: Quota{Limit: 100e6, BillingDay: to}}}})
+		now := date(2026, 3, 20, 1)
+		carry(m, now, 5e6)
+		if st, _ := m.Quota(1, now); st.Used != 75e6 || !near(st.Period, periodStart(now, to)) {
+			t.Errorf("from 1 to %d: %d used since %v, want 75 MB", to, st.Used, st.Period)
+		}
+		end := periodEnd(periodStart(now, to), to)
+		carry(m, end.Add(-time.Hour), 6e6)
+		if st, _ := m.Quota(1, end); st.Used != 76e6 {
+			t.Errorf("from 1 to %d: %d used before the month ends", to, st.Used)
+		}
+		carry(m, end, 6e6)
+		if st, _ := m.Quota(1, end); st.Used != 0 {
+			t.Errorf("from 1 to %d: %d used when the next month begins", to, st.Used)
+		}
+	}
+	m := metered(Quota{Limit: 100e6, BillingDay: 15}) // changed while no daemon ran, for longer than the month
+	m.Restore([]Usage{{Link: "lte", Period: date(2026, 3, 1, 0), Bytes: 70e6, Epoch: 7, Clean: true}})
+	carry(m, date(2026, 4, 20, 0), 0)
+	if st, _ := m.Quota(1, date(2026, 4, 20, 0)); st.Used != 0 {
+		t.Errorf("%d used in a month that is over", st.Used)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	q := Quota{Limit: 100e6, Soft: 80e6, Daily: 50e6, BillingDay: 1}
 	m := metered(q)
@@ -306,6 +452,29 @@ func TestAnotherDeviceByConfiguration(t *testing.T) {
 	}
 }
 
+// TestAnotherDeviceByItself: an interface may move to a device that has carried before, but not for this link, and back; a modem that is plugged in
+// again has carried for it alone.
+func TestAnotherDeviceByItself(t *testing.T) {
+	m := metered(Quota{Limit: 1e12, BillingDay: 1})
+	now := date(2026, 3, 10, 0)
+	for i, x := range []struct{ counter, epoch, before, want uint64 }{
+		{5e9, 1, 0, 0},
+		{7e9, 1, 0, 2e9},
+		{300e9 + 1e9, 3, 300e9, 3e9},
+		{300e9 + 2e9, 3, 300e9, 4e9},
+		{7e9 + 1e9, 1, 7e9 + 1e9, 4e9},
+		{7e9 + 2e9, 1, 7e9 + 1e9, 5e9},
+		{1e9, 5, 0, 6e9},
+		{2e9, 5, 0, 7e9},
+	} {
+		now = now.Add(time.Second)
+		m.Step(Observation{Now: now, Links: []LinkObs{{}, {Usable: true, UsedBytes: x.counter, UsedEpoch: x.epoch, UsedBefore: x.before}}})
+		if st, _ := m.Quota(1, now); st.Used != x.want {
+			t.Errorf("reading %d: %.1f GB used, want %.1f", i, float64(st.Used)/1e9, float64(x.want)/1e9)
+		}
+	}
+}
+
 // TestCountersOf32Bits: some drivers count so on 32-bit routers. The sum of both directions falls each time that one wraps.
 func TestCountersOf32Bits(t *testing.T) {
 	m := metered(Quota{Limit: 1e12, BillingDay: 1})
@@ -344,5 +513,39 @@ func TestAQuotaThatIsTakenAwayAndGivenBack(t *testing.T) {
 	p := carry(m, date(2026, 6, 1, 0), 60e6+119*100e6+5e6)
 	if st, _ := m.Quota(1, date(2026, 6, 1, 0)); st.Used != 5e6 || p.First != 1 {
 		t.Errorf("given back months later: %d used, first %d", st.Used, p.First)
+	}
+}
+
+// TestHoursAloneAreNoQuota: flash is written for volume that is limited, and nobody is told of a quota of nothing.
+func TestHoursAloneAreNoQuota(t *testing.T) {
+	day := Window{From: 7 * 60, To: 23 * 60}
+	for _, tt := range []struct {
+		q      Quota
+		quota  bool
+		writes int // of 5 GB
+	}{
+		{Quota{Windows: []Window{day}}, false, 0},
+		{Quota{Windows: []Window{day}, Daily: 50e9}, true, 40},
+		{Quota{Limit: 50e9, Daily: 6e9}, true, 40},
+	} {
+		m, writes := metered(tt.q), 0
+		now := date(2026, 3, 10, 8)
+		for i := range 5000 {
+			now = now.Add(time.Second)
+			if carry(m, now, uint64(i)*1e6).Persist {
+				m.Persisted()
+				writes++
+			}
+		}
+		if _, ok := m.Quota(1, now); ok != tt.quota || writes < tt.writes || writes > tt.writes+2 {
+			t.Errorf("%+v: a quota %v, %d writes, want %v, %d", tt.q, ok, writes, tt.quota, tt.writes)
+		}
+		full := []LinkObs{{Usable: true, DownCap: 1e6, DownRate: 1e6}, {Usable: true, UsedBytes: 5e9, UsedEpoch: 7}}
+		m.Step(Observation{Now: date(2026, 3, 10, 22), Links: full})
+		m.Step(Observation{Now: date(2026, 3, 10, 23).Add(-time.Second), Links: full})
+		p := m.Step(Observation{Now: date(2026, 3, 10, 23), Links: full})
+		if closed := strings.Contains(p.Links[1].Why, "outside its hours"); closed != (len(tt.q.Windows) > 0) {
+			t.Errorf("%+v: at 23:00: %s", tt.q, p.Links[1].Why)
+		}
 	}
 }

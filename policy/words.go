@@ -79,3 +79,26 @@ func seconds(d time.Duration) string {
 
 // millis writes a round-trip time.
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
+
+// volumeOf writes octets against a limit: "45.0 of 50.0 GB".
+func volumeOf(v, of uint64) string {
+	div, unit := volumeUnit(of)
+	return strconv.FormatFloat(float64(v)/div, 'f', 1, 64) + " of " + strconv.FormatFloat(float64(of)/div, 'f', 1, 64) + " " + unit
+}
+
+// volume writes octets: "45.0 GB".
+func volume(v uint64) string {
+	div, unit := volumeUnit(v)
+	return fmt.Sprintf("%.1f %s", float64(v)/div, unit)
+}
+
+// volumeUnit is the unit, powers of ten, fit for an amount.
+func volumeUnit(v uint64) (float64, string) {
+	switch {
+	case v >= 1e9:
+		return 1e9, "GB"
+	case v >= 1e6:
+		return 1e6, "MB"
+	}
+	return 1e3, "kB"
+}

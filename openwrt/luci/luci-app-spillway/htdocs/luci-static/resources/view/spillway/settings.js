@@ -47,7 +47,7 @@ function matches(pattern, hint) {
 	};
 }
 
-const isSize = matches(/^[0-9]+(\.[0-9]+)?( ?[KMGT]i?B)?$/i, _('Write a size such as 50GB or 500MB.'));
+const isSize = matches(/^(?=.*[1-9])[0-9]+(\.[0-9]+)?( ?[KMGT]i?B)?$/i, _('Write a size such as 50GB or 500MB.'));
 const isPercent = matches(/^([1-9][0-9]?|100)(\.[0-9]+)?%$/, _('Write a percentage such as 90%.'));
 const isShare = matches(/^(0?\.[0-9]+|1(\.0+)?|[1-9][0-9]?%|100%)$/, _('Write a share such as 0.9 or 90%.'));
 const isDuration = matches(/^([0-9]+|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$/, _('Write a duration such as 500ms, 10s or 2h4m.'));
