@@ -203,7 +203,6 @@ var scenarios = []struct {
 	{"too busy for the firewall", func(h *healthy) {
 		h.Run = func(string, ...string) (string, error) { return "", errLate }
 	}, "lan/firewall", Skip, "busy"},
-	{"too busy for routes", func(h *healthy) { h.Route = func(_, _ netip.Addr) (string, error) { return "", errLate } }, "link dsl/source route", Skip, "busy"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
 	{"LAN bridge is missing", func(h *healthy) { delete(h.files, "/sys/class/net/br-lan/flags") }, "lan/br-lan", Fail, "does not exist"},
@@ -411,19 +410,6 @@ func TestWithoutDaemonAndProbesTheRestIsStillChecked(t *testing.T) {
 	}
 	if len(r.Findings) != len(nodes) {
 		t.Errorf("%d findings of %d checks", len(r.Findings), len(nodes))
-	}
-}
-
-func TestOutgoing(t *testing.T) {
-	for answer, want := range map[string]string{
-		"198.51.100.1 from 10.0.0.2 via 10.0.0.1 dev wan table 7001 uid 0 \n    cache \n": "wan",
-		"198.51.100.1 from 10.0.0.2 dev pppoe-wan uid 0":                                  "pppoe-wan",
-		"": "", "RTNETLINK answers: Network is unreachable": "", "x dev": "",
-	} {
-		got, err := outgoing(answer)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", answer, got, err)
-		}
 	}
 }
 
