@@ -32,18 +32,9 @@ func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []strin
 		}
 		return err
 	}
-	var answer json.Raw
-	if err := ask("doctor", nil, &answer); err != nil {
-		return err
-	}
 	found := &Doctor{}
-	if err := json.Decode(answer, found); err != nil {
+	if err := fetch(e, ask, *asJSON, "doctor", nil, found, func() { writeDoctor(e.stdout, found) }); err != nil {
 		return err
-	}
-	if *asJSON {
-		fmt.Fprintln(e.stdout, string(answer))
-	} else {
-		writeDoctor(e.stdout, found)
 	}
 	if !found.OK {
 		return errors.New("something is wrong; see what failed above")
