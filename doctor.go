@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -126,6 +127,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		w.Strangers = h.strangers()
 		w.Join = probeJoinApart
 	}
+	w.Good = func() error { return good(h.file, uciFile) }
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
 	w.Saved = func() (err error) {
@@ -133,6 +135,19 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		return err
 	}
 	return doctorAnswer(ctx, w), nil
+}
+
+// good tells what is wrong with what a daemon of this file is configured by: OpenWrt's, where the init script makes the file of that.
+func good(file, openwrt string) error {
+	if file != renderedFile {
+		_, err := config.Load(file)
+		return err
+	}
+	text, err := os.ReadFile(openwrt)
+	if err == nil {
+		_, _, err = fromUCI(text, openwrt)
+	}
+	return err
 }
 
 // tableInPlace tells what of the wanted state the kernel lacks.

@@ -99,6 +99,7 @@ func newHealthy() *healthy {
 			return h.tokenless
 		},
 		Door:    func() Door { return Door{Open: true, Port4: 40001, Port6: 40002} },
+		Good:    func() error { return nil },
 		Table:   func() error { return nil },
 		Saved:   func() error { return nil },
 		Connect: func(Link, Concentrator) (time.Duration, error) { return 31 * time.Millisecond, nil },
@@ -145,6 +146,8 @@ var scenarios = []struct {
 	want  Status
 	words string
 }{
+	{"configuration refused", func(h *healthy) { h.Good = func() error { return errors.New("spillway.lte.quota: unknown") } }, "machine/configuration", Fail, "goes on with what was before: spillway.lte.quota"},
+	{"configuration not asked for", func(h *healthy) { h.Good = nil }, "machine/configuration", Skip, "does not run"},
 	{"no battery, no NTP", func(h *healthy) { h.Now = time.Unix(1000, 0) }, "machine/clock", Fail, "the clock says 1970"},
 	{"memory is gone", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable: 3000 kB\n" }, "machine/memory", Fail, "3000 KiB"},
 	{"meminfo is odd", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable:\nMemAvailable: x kB\n" }, "machine/memory", Skip, "not known"},
