@@ -139,6 +139,16 @@ look('a wrong value is refused at its field', async () => {
   await close(page);
 });
 
+look('what would not start is not switched on', async () => {
+  const page = await open(settings);
+  await page.locator('.cbi-section[data-type=concentrator] .cbi-button-remove').click();
+  await page.click('.cbi-button-apply');
+  const said = page.locator('.alert-message.danger').first();
+  await said.waitFor();
+  assert.match(await said.textContent(), /no concentrator/);
+  await close(page);
+});
+
 test('a rule and a link can be added and taken away', async () => {
   const page = await open(settings);
   const rules = page.locator('.cbi-section[data-type=rule]');
