@@ -184,6 +184,7 @@ test('diagnostics name the remedy', async () => {
     const failed = page.locator('.sw-checks li[data-result=fail]');
     assert.match(await failed.textContent(), /rp_filter/);
     assert.match(await failed.locator('code').textContent(), /sysctl/);
+    assert.match(await page.textContent('.sw-checks li[data-check="link lte/convert answers"] div'), /^link lte\/convert answersNot checked: link lte\/rp_filter has to be well first\.$/);
     await page.click('.alert-message a'); // which the summary names
     assert.equal(await page.evaluate(() => document.querySelector(location.hash).dataset.check), await failed.getAttribute('data-check'));
   }
