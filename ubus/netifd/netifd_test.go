@@ -94,6 +94,19 @@ func client(t *testing.T, path string, objects ...ubus.Object) *ubus.Conn {
 	return c
 }
 
+// gone waits until ubusd knows that an object's owner has left: till then its name is taken, and somebody asked who answers no more.
+func gone(t *testing.T, path, object string) {
+	t.Helper()
+	c := client(t, path)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := c.Lookup(context.Background(), object); errors.Is(err, ubus.NotFound) {
+			return
+		} else if time.Now().After(end) {
+			t.Fatalf("%s, whose owner has left: %v", object, err)
+		}
+	}
+}
+
 // says is an object with one method, which always answers the same.
 func says(object, method string, m ubus.Msg) ubus.Object {
 	return ubus.Object{Name: object, Methods: []ubus.Method{{Name: method, Handle: func(ubus.Msg) (any, ubus.Status) { return m, ubus.OK }}}}
@@ -137,6 +150,7 @@ func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 		t.Errorf("after wan went down (and wwan told nothing new): %+v", s)
 	}
 	n.Close()
+	gone(t, path, "dsl")
 	line = parse(t, `{"up":false,"state":"Handshake"}`)
 	network(t, path, &line)
 	if s := next(); s.Device("wan") != "pppoe-wan" || s.Line != (Line{Present: true}) {
@@ -177,13 +191,7 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	tell("false")
 	rate("the modem's daemon is there", 94999000)
 	daemon.Close()
-	for gone := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // till then ubusd has somebody asked who answers no more
-		if _, err := network.Lookup(ctx, "dsl"); errors.Is(err, ubus.NotFound) {
-			break
-		} else if time.Now().After(gone) {
-			t.Fatalf("the object of one that has left: %v", err)
-		}
-	}
+	gone(t, path, "dsl")
 	tell("true")
 	rate("it is started anew", 0)
 	client(t, path, modem)
