@@ -160,6 +160,9 @@ func (l *life) changed() {
 		out, _ := l.Tree.Run("logread -e spillway")
 		return strings.Contains(out, "spillway.lte.quote: unknown option; did you mean quota?")
 	})
+	if out, err := l.Tree.Run("spillway doctor"); err == nil || !strings.Contains(out, "FAIL  machine/configuration") || !strings.Contains(out, "spillway.lte.quote: unknown option") {
+		l.t.Errorf("doctor with a file that was refused: %v\n%s", err, out)
+	}
 	l.do("uci delete spillway.lte.quote; uci commit spillway; reload_config")
 	if err := await.Value(l.t, "the connection through the reloads", through); err != nil {
 		l.t.Errorf("the connection through the reloads: %v", err)
