@@ -11,6 +11,7 @@ import (
 
 	"spillway/config"
 	"spillway/json"
+	"spillway/linkmon"
 	"spillway/ubus"
 	"spillway/ubus/netifd"
 )
@@ -75,18 +76,33 @@ func busMsg(result any) (any, ubus.Status) {
 // lineEvery is how often the DSL modem is asked for its rates, which it never tells by itself.
 const lineEvery = time.Minute
 
+// busEvery is how often ubusd's socket is looked for where there is none: as often as the kernel's state is compared, so that nothing wakes
+// for it alone.
+const busEvery = applyEvery
+
+// awaitBus waits until something is at ubusd's path, or a link needs it there. On OpenWrt ubusd may start late, elsewhere it never comes.
+func (h *house) awaitBus(ctx context.Context, path string, every time.Duration) {
+	for !h.currentConfig().NeedsNetifd() {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(linkmon.Beat(time.Now(), every)):
+		}
+	}
+}
+
 // bus is the task that speaks over ubus, where there is one.
 func (h *house) bus(ctx context.Context) error {
-	c := h.currentConfig()
-	path := c.Daemon.Ubus
+	path := h.currentConfig().Daemon.Ubus
 	switch path {
 	case "off":
 		return nil
 	case "auto":
 		path = ubus.Socket
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !c.NeedsNetifd() {
-			return nil // not an OpenWrt machine
-		}
+		h.awaitBus(ctx, path, busEvery)
 	}
 	watcher := netifd.Watch(func(s netifd.State) { h.netifd(ctx, s) })
 	b := ubus.New(path, ubus.Options{

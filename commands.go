@@ -58,19 +58,17 @@ func show(e env, flags *flag.FlagSet, args []string, method string, with, value 
 
 // fetch asks a method for a value, and writes it by write, or as the daemon tells it.
 func fetch(e env, ask question, asJSON bool, method string, with, value any, write func()) error {
-	if !asJSON {
-		if err := ask(method, with, value); err != nil {
-			return err
-		}
-		write()
-		return nil
-	}
 	var raw json.Raw
 	if err := ask(method, with, &raw); err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stdout, string(raw))
-	return nil
+	err := json.Decode(raw, value)
+	if asJSON {
+		fmt.Fprintln(e.stdout, string(raw))
+	} else if err == nil {
+		write()
+	}
+	return err
 }
 
 func statusCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {

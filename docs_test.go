@@ -14,21 +14,12 @@ import (
 	"spillway/config"
 	"spillway/doctor"
 	"spillway/relay"
+	"spillway/testbed/pages"
 )
-
-// pages are the documents.
-func pages(t *testing.T) []string {
-	t.Helper()
-	all, err := filepath.Glob("docs/*.md")
-	if err != nil || len(all) < 8 {
-		t.Fatal(all, err)
-	}
-	return append(all, "README.md", "testbed/README.md")
-}
 
 // TestPagesNameWhatThereIs reads docs/OPERATION.md and OPENWRT.md against the commands, their flags, the counters and the metrics.
 func TestPagesNameWhatThereIs(t *testing.T) {
-	operation, openwrt := read(t, "docs/OPERATION.md"), read(t, "docs/OPENWRT.md")
+	operation, openwrt := pages.Read(t, "docs/OPERATION.md"), pages.Read(t, "docs/OPENWRT.md")
 
 	flag := regexp.MustCompile(`(?m)^  -([a-z]+)`)
 	_, general, _ := call(t, "help")
@@ -90,8 +81,8 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 // TestPagesLeadSomewhere follows each link of README and docs/ to a file of the tree, and to a heading where it names one.
 func TestPagesLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	for _, page := range pages(t) {
-		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
+	for _, page := range pages.All(t) {
+		for _, m := range link.FindAllStringSubmatch(pages.Read(t, page), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
@@ -102,7 +93,7 @@ func TestPagesLeadSomewhere(t *testing.T) {
 			}
 			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %s: %v", page, m[1], err)
-			} else if heading != "" && !headings(read(t, target))[heading] {
+			} else if heading != "" && !headings(pages.Read(t, target))[heading] {
 				t.Errorf("%s: %s has no heading %s", page, target, heading)
 			}
 		}
@@ -120,19 +111,10 @@ func headings(text string) map[string]bool {
 	return all
 }
 
-func read(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // TestPagesNameTestsAndFilesThatThereAre looks for each test and Go file that README or docs/ name, such as `TestHome/...` or `relay/door.go`.
 func TestPagesNameTestsAndFilesThatThereAre(t *testing.T) {
 	tests, files, fuzzed := map[string]bool{}, map[string]bool{}, 0
-	security := read(t, "docs/SECURITY.md")
+	security := pages.Read(t, "docs/SECURITY.md")
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
@@ -150,7 +132,7 @@ func TestPagesNameTestsAndFilesThatThereAre(t *testing.T) {
 			p = rest
 		}
 		if strings.HasSuffix(path, "_test.go") {
-			for _, m := range function.FindAllStringSubmatch(read(t, path), -1) {
+			for _, m := range function.FindAllStringSubmatch(pages.Read(t, path), -1) {
 				tests[m[1]] = true
 				if !strings.HasPrefix(m[1], "Fuzz") {
 					continue
@@ -170,8 +152,8 @@ func TestPagesNameTestsAndFilesThatThereAre(t *testing.T) {
 		t.Errorf("docs/SECURITY.md does not say %q", told)
 	}
 	named := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w+)[/`]|`([\\w/-]+\\.go)`")
-	for _, page := range pages(t) {
-		for _, m := range named.FindAllStringSubmatch(read(t, page), -1) {
+	for _, page := range pages.All(t) {
+		for _, m := range named.FindAllStringSubmatch(pages.Read(t, page), -1) {
 			if m[1] != "" && !tests[m[1]] || m[2] != "" && !files[m[2]] {
 				t.Errorf("%s names %s%s, which there is not", page, m[1], m[2])
 			}
@@ -181,7 +163,7 @@ func TestPagesNameTestsAndFilesThatThereAre(t *testing.T) {
 
 // TestArchitectureNamesEachRoom: each file of package main, and each folder with Go in it, stands in docs/ARCHITECTURE.md.
 func TestArchitectureNamesEachRoom(t *testing.T) {
-	architecture := read(t, "docs/ARCHITECTURE.md")
+	architecture := pages.Read(t, "docs/ARCHITECTURE.md")
 	all, err := filepath.Glob("*")
 	if err != nil {
 		t.Fatal(err)
@@ -219,14 +201,14 @@ func code(text string) (all []string) {
 
 // TestPagesTypeCommandsThatThereAre looks at what pages have typed: targets of make, folders that go is to run or test, tests by -run.
 func TestPagesTypeCommandsThatThereAre(t *testing.T) {
-	rules := read(t, "Makefile")
+	rules := pages.Read(t, "Makefile")
 	target := regexp.MustCompile(`(?:^|; )make ([a-z-]+)(?:$|[ ;])`)
 	goes := regexp.MustCompile(`(?:^|[ ;])go (run|test) (.*)`)
 	folder := regexp.MustCompile(`(?:^| )(\./[\w./-]+|\.)(?: |$)`)
 	pattern := regexp.MustCompile(` -run '?([\w|]+)`)
 	made, went := 0, 0
-	for _, page := range pages(t) {
-		for _, typed := range code(read(t, page)) {
+	for _, page := range pages.All(t) {
+		for _, typed := range code(pages.Read(t, page)) {
 			for _, m := range target.FindAllStringSubmatch(typed, -1) {
 				made++
 				if !strings.Contains(rules, "\n"+m[1]+":") {
@@ -267,7 +249,7 @@ func hasTest(t *testing.T, dir, letters string) bool {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if regexp.MustCompile(`(?m)^func (Test|Fuzz|Benchmark)\w*` + strings.TrimPrefix(letters, "Test") + `\w*\(`).MatchString(read(t, file)) {
+		if regexp.MustCompile(`(?m)^func (Test|Fuzz|Benchmark)\w*` + strings.TrimPrefix(letters, "Test") + `\w*\(`).MatchString(pages.Read(t, file)) {
 			return true
 		}
 	}
@@ -278,8 +260,8 @@ func hasTest(t *testing.T, dir, letters string) bool {
 func TestPagesConfigureWhatCanBe(t *testing.T) {
 	base := []string{"[lan]\ninterfaces = [\"br-lan\"]\n", "[[link]]\nname = \"dsl\"\ndevice = \"wan\"\n", "[[concentrator]]\naddress = \"192.0.2.1\"\nport = 5124\n"}
 	shown := 0
-	for _, page := range pages(t) {
-		for _, m := range regexp.MustCompile(`(?m)^    (?:config|\[).*\n(?:(?:    .*)?\n)*`).FindAllString(read(t, page), -1) {
+	for _, page := range pages.All(t) {
+		for _, m := range regexp.MustCompile(`(?m)^    (?:config|\[).*\n(?:(?:    .*)?\n)*`).FindAllString(pages.Read(t, page), -1) {
 			text := regexp.MustCompile(`(?m)^    `).ReplaceAllString(m, "")
 			if strings.HasPrefix(text, "[Service]") {
 				continue
@@ -308,7 +290,7 @@ func TestPagesConfigureWhatCanBe(t *testing.T) {
 
 // TestPageTellsEachWarning: what the daemon logs as a warning or an error begins with words that docs/OPERATION.md explains.
 func TestPageTellsEachWarning(t *testing.T) {
-	_, table, _ := strings.Cut(read(t, "docs/OPERATION.md"), "\n| line |")
+	_, table, _ := strings.Cut(pages.Read(t, "docs/OPERATION.md"), "\n| line |")
 	table, _, _ = strings.Cut(table, "\n\n")
 	var told []string
 	for line := range strings.Lines(table) {
@@ -330,7 +312,7 @@ func TestPageTellsEachWarning(t *testing.T) {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
-			for _, m := range logged.FindAllStringSubmatch(read(t, file), -1) {
+			for _, m := range logged.FindAllStringSubmatch(pages.Read(t, file), -1) {
 				if strings.HasSuffix(m[1], ": ") {
 					continue // an error follows
 				}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -32,18 +33,9 @@ func doctorCommand(ctx context.Context, e env, flags *flag.FlagSet, args []strin
 		}
 		return err
 	}
-	var answer json.Raw
-	if err := ask("doctor", nil, &answer); err != nil {
-		return err
-	}
 	found := &Doctor{}
-	if err := json.Decode(answer, found); err != nil {
+	if err := fetch(e, ask, *asJSON, "doctor", nil, found, func() { writeDoctor(e.stdout, found) }); err != nil {
 		return err
-	}
-	if *asJSON {
-		fmt.Fprintln(e.stdout, string(answer))
-	} else {
-		writeDoctor(e.stdout, found)
 	}
 	if !found.OK {
 		return errors.New("something is wrong; see what failed above")
@@ -135,6 +127,7 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		w.Strangers = h.strangers()
 		w.Join = probeJoinApart
 	}
+	w.Good = func() error { return good(h.file, uciFile) }
 	w.Table, w.Collisions = h.tableInPlace, h.kernel.Conflicts
 	w.Held = func() error { return notHeld }
 	w.Saved = func() (err error) {
@@ -142,6 +135,19 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 		return err
 	}
 	return doctorAnswer(ctx, w), nil
+}
+
+// good tells what is wrong with what a daemon of this file is configured by: OpenWrt's, where the init script makes the file of that.
+func good(file, openwrt string) error {
+	if file != renderedFile {
+		_, err := config.Load(file)
+		return err
+	}
+	text, err := os.ReadFile(openwrt)
+	if err == nil {
+		_, _, err = fromUCI(text, openwrt)
+	}
+	return err
 }
 
 // tableInPlace tells what of the wanted state the kernel lacks.

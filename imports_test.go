@@ -39,7 +39,7 @@ var rooms = map[string]room{
 		because: "kernel does what it is told, whoever decided it"},
 	"relay":       {may: []string{"convert", "journal", "socks", "mptcp", "sockopt", "relay/engine"}, thirds: []string{"golang.org/x/sys/unix"}, because: "relay carries by the plan it is given; it neither senses nor decides", children: true},
 	"socks":       {because: "socks is a language: octets and values, nothing else", mayNot: []string{"net", "os"}},
-	"doctor":      {may: []string{"command"}, thirds: []string{"golang.org/x/sys/unix"}, because: "doctor judges what package main measured"},
+	"doctor":      {may: []string{"command", "netlink"}, thirds: []string{"golang.org/x/sys/unix"}, because: "doctor judges what package main measured"},
 	"openwrt/uci": {because: "uci is a language: it turns one text into another"},
 	"config":      {may: []string{"config/toml"}, because: "config turns text into values; package main hands them to the rooms"},
 	"concentrator": {may: []string{"convert", "mptcp", "sockopt", "relay/engine", "concentrator"}, thirds: []string{"golang.org/x/sys/unix", "github.com/BurntSushi/toml"},

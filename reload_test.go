@@ -345,7 +345,7 @@ func TestADeviceThatCantBeChangesNothing(t *testing.T) {
 func TestTheModemsRatesAreThoseOfItsOwnLine(t *testing.T) {
 	h := houseOf(t, "[[link]]\nname = \"cable\"\ninterface = \"wan\"\n[[link]]\nname = \"dsl\"\ninterface = \"wan2\"\nrole = \"overflow\"\n")
 	s := said("wan", "eth1", "wan2", "pppoe-wan2")
-	s.Interfaces[1].Kind, s.Line = netifd.DSL, netifd.Line{Present: true, Up: true, DownBit: 16e6, UpBit: 2e6}
+	s.Interfaces[1].Kind, s.Line = netifd.DSL, netifd.Line{Present: true, DownBit: 16e6, UpBit: 2e6}
 	h.adoptNetifd(s)
 	if got := [2]float64{h.senses[0].down.Modem, h.senses[1].down.Modem}; got != [2]float64{0, 16e6} {
 		t.Errorf("the modem's rate by link: %v", got)

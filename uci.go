@@ -14,8 +14,11 @@ import (
 	"spillway/openwrt/uci"
 )
 
-// uciFile is the package's UCI configuration.
-const uciFile = "/etc/config/spillway"
+// uciFile is the package's UCI configuration, and renderedFile what the init script makes of it for the daemon.
+const (
+	uciFile      = "/etc/config/spillway"
+	renderedFile = "/var/run/spillway/spillway.toml"
+)
 
 func uciCommand(_ context.Context, e env, flags *flag.FlagSet, args []string) error {
 	if err := parse(flags, args, 1); err != nil {

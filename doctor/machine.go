@@ -18,6 +18,7 @@ const (
 // machine checks what does not depend on any link.
 func machine() []Node {
 	return []Node{
+		{"machine/configuration", "", checkConfiguration},
 		{"machine/clock", "", checkClock},
 		{"machine/memory", "", checkMemory},
 		{"machine/flash", "", checkFlash},
@@ -35,6 +36,16 @@ func machine() []Node {
 		{"machine/tproxy", "machine/nft", checkTproxy},
 		{"machine/queue", "machine/nft", checkQueue},
 	}
+}
+
+func checkConfiguration(w *World) Result {
+	if w.Good == nil {
+		return skip("the daemon does not run")
+	}
+	if err := w.Good(); err != nil {
+		return fail(fmt.Sprintf("what is configured is refused, and the daemon goes on with what was before: %v", err), "Mend what is named, and apply it again.", "spillway check")
+	}
+	return ok("what is configured can be read")
 }
 
 func checkClock(w *World) Result {

@@ -99,6 +99,7 @@ func newHealthy() *healthy {
 			return h.tokenless
 		},
 		Door:    func() Door { return Door{Open: true, Port4: 40001, Port6: 40002} },
+		Good:    func() error { return nil },
 		Table:   func() error { return nil },
 		Saved:   func() error { return nil },
 		Connect: func(Link, Concentrator) (time.Duration, error) { return 31 * time.Millisecond, nil },
@@ -145,6 +146,8 @@ var scenarios = []struct {
 	want  Status
 	words string
 }{
+	{"configuration refused", func(h *healthy) { h.Good = func() error { return errors.New("spillway.lte.quota: unknown") } }, "machine/configuration", Fail, "goes on with what was before: spillway.lte.quota"},
+	{"configuration not asked for", func(h *healthy) { h.Good = nil }, "machine/configuration", Skip, "does not run"},
 	{"no battery, no NTP", func(h *healthy) { h.Now = time.Unix(1000, 0) }, "machine/clock", Fail, "the clock says 1970"},
 	{"memory is gone", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable: 3000 kB\n" }, "machine/memory", Fail, "3000 KiB"},
 	{"meminfo is odd", func(h *healthy) { h.files["/proc/meminfo"] = "MemAvailable:\nMemAvailable: x kB\n" }, "machine/memory", Skip, "not known"},
@@ -203,7 +206,6 @@ var scenarios = []struct {
 	{"too busy for the firewall", func(h *healthy) {
 		h.Run = func(string, ...string) (string, error) { return "", errLate }
 	}, "lan/firewall", Skip, "busy"},
-	{"too busy for routes", func(h *healthy) { h.Route = func(_, _ netip.Addr) (string, error) { return "", errLate } }, "link dsl/source route", Skip, "busy"},
 	{"no tproxy module", func(h *healthy) { h.NftCheck = func(string) error { return errors.New("No such file or directory") } }, "machine/tproxy", Fail, "tproxy"},
 
 	{"LAN bridge is missing", func(h *healthy) { delete(h.files, "/sys/class/net/br-lan/flags") }, "lan/br-lan", Fail, "does not exist"},
@@ -411,19 +413,6 @@ func TestWithoutDaemonAndProbesTheRestIsStillChecked(t *testing.T) {
 	}
 	if len(r.Findings) != len(nodes) {
 		t.Errorf("%d findings of %d checks", len(r.Findings), len(nodes))
-	}
-}
-
-func TestOutgoing(t *testing.T) {
-	for answer, want := range map[string]string{
-		"198.51.100.1 from 10.0.0.2 via 10.0.0.1 dev wan table 7001 uid 0 \n    cache \n": "wan",
-		"198.51.100.1 from 10.0.0.2 dev pppoe-wan uid 0":                                  "pppoe-wan",
-		"": "", "RTNETLINK answers: Network is unreachable": "", "x dev": "",
-	} {
-		got, err := outgoing(answer)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", answer, got, err)
-		}
 	}
 }
 

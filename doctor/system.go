@@ -4,7 +4,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/command"
+	"spillway/netlink"
 )
 
 // commandTime bounds each command that a check runs. Tests wait for longer.
@@ -22,7 +25,7 @@ var commandTime = 5 * time.Second
 // System is a world with the functions that every Linux gives. Main adds the configuration, the links, the daemon's
 // state and its probes. Commands end with the context.
 func System(ctx context.Context) *World {
-	w := &World{
+	return &World{
 		Now:      time.Now(),
 		ReadFile: os.ReadFile,
 		Glob: func(pattern string) []string {
@@ -39,18 +42,8 @@ func System(ctx context.Context) *World {
 			_, err := run(ctx, ruleset, "nft", "-c", "-f", "-")
 			return err
 		},
-		Route: func(from, to netip.Addr) (string, error) {
-			out, err := run(ctx, "", "ip", "route", "get", to.String(), "from", from.String())
-			if err != nil {
-				return "", err
-			}
-			return outgoing(out)
-		},
+		Route: route,
 	}
-	if !w.LookPath("ip") {
-		w.Route = nil
-	}
-	return w
 }
 
 // run runs a command; the error carries what it complained about.
@@ -69,15 +62,47 @@ func firstLine(s string) string {
 	return line
 }
 
-// outgoing finds the device in the answer of `ip route get`: "198.51.100.1 from 10.0.0.2 via 10.0.0.1 dev wan ...".
-func outgoing(answer string) (string, error) {
-	f := strings.Fields(answer)
-	for i, word := range f {
-		if word == "dev" && i+1 < len(f) {
-			return f[i+1], nil
+// route asks the kernel by which device it would send from one address to another of its family, as `ip route get` does (RTM_GETROUTE,
+// rtnetlink(7)). The error is the kernel's: unix.ENETUNREACH, say.
+func route(from, to netip.Addr) (string, error) {
+	c, err := netlink.Dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	from, to = from.Unmap(), to.Unmap()
+	family := byte(unix.AF_INET)
+	if to.Is6() {
+		family = unix.AF_INET6
+	}
+	head := make([]byte, unix.SizeofRtMsg)
+	head[0], head[1], head[2] = family, byte(to.BitLen()), byte(from.BitLen())
+	var e netlink.Encoder
+	e.Bytes(unix.RTA_DST, to.AsSlice())
+	e.Bytes(unix.RTA_SRC, from.AsSlice())
+	addresses, err := e.Encode()
+	if err != nil {
+		return "", err
+	}
+	answers, err := c.Execute(netlink.Message{Type: unix.RTM_GETROUTE, Data: append(head, addresses...)})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 || answers[0].Type != unix.RTM_NEWROUTE || len(answers[0].Data) < len(head) {
+		return "", errors.New("the kernel answers with something else")
+	}
+	index := uint32(0)
+	d := netlink.Decode(answers[0].Data[len(head):])
+	for d.Next() {
+		if d.Type() == unix.RTA_OIF {
+			index = d.Uint32()
 		}
 	}
-	return "", fmt.Errorf("ip route get answered %q", firstLine(answer))
+	device, err := net.InterfaceByIndex(int(index)) // 0: an error
+	if err != nil {
+		return "", errors.Join(d.Err(), err)
+	}
+	return device.Name, nil
 }
 
 // space asks what the file system of a directory has.

@@ -45,9 +45,6 @@ func checkSource(w *World, l Link, c Concentrator) Result {
 		return skip("routes are not asked in this run")
 	}
 	device, err := w.Route(from, c.Addr.Addr())
-	if r, late := tooLate(err); late {
-		return r
-	}
 	if err != nil {
 		return fail(fmt.Sprintf("no route from %s to %s: %v", from, c.Addr.Addr(), err), "The rule or the table of this link is missing. Is the daemon running?", fmt.Sprintf("ip rule; ip route get %s from %s", c.Addr.Addr(), from))
 	}

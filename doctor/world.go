@@ -40,6 +40,7 @@ type World struct {
 
 	// The daemon; nil: it does not run.
 	Door  func() Door
+	Good  func() error // what is configured now can be read; else why not
 	Table func() error // the nft table is in place and as wanted
 	Saved func() error // the quota counters are in their file; else why not
 	Held  func() error // why SYNs are not held, where Faithful asks for it

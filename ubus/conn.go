@@ -218,20 +218,25 @@ func (c *Conn) request(ctx context.Context, kind Kind, peer uint32, e Envelope, 
 	if err := c.write(frame); err != nil {
 		return nil, err
 	}
+	var s Status
 	select {
-	case s := <-r.done:
-		if s != OK {
-			return nil, s
-		}
-		return r.data, nil
+	case s = <-r.done:
 	case <-c.done:
-		return nil, ErrClosed
+		select {
+		case s = <-r.done: // the answer was the last that came
+		default:
+			return nil, ErrClosed
+		}
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, Timeout
 		}
 		return nil, ctx.Err()
 	}
+	if s != OK {
+		return nil, s
+	}
+	return r.data, nil
 }
 
 func (c *Conn) forget(k key, r *request) {

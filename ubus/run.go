@@ -193,9 +193,6 @@ func (l *subscribed) to(ctx context.Context, s *Subscription) error {
 	return nil
 }
 
-// Conn is the connection of the moment, nil while there is none.
-func (b *Bus) Conn() *Conn { return b.conn.Load() }
-
 // Call is Conn.Call on the connection of the moment.
 func (b *Bus) Call(ctx context.Context, object, method string, args any) (Msg, error) {
 	c := b.conn.Load()

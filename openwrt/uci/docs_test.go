@@ -3,20 +3,18 @@
 package uci
 
 import (
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
+
+	"spillway/testbed/pages"
 )
+
+// settings is the settings page of LuCI.
+const settings = "openwrt/luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js"
 
 // TestEveryOptionAndFieldIsDocumented reads docs/OPENWRT.md against the options here and the fields that status.go tells.
 func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/OPENWRT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(raw)
+	page := pages.Read(t, "docs/OPENWRT.md")
 	for kind, table := range tables() {
 		if !strings.Contains(page, "section `"+kind+"`") {
 			t.Errorf("section %s is not documented", kind)
@@ -27,11 +25,7 @@ func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	source, err := os.ReadFile("../../status.go")
-	if err != nil {
-		t.Skip(err)
-	}
-	for _, part := range strings.Split(string(source), "`json:\"")[1:] {
+	for _, part := range strings.Split(pages.Read(t, "status.go"), "`json:\"")[1:] {
 		field, _, _ := strings.Cut(part, "\"")
 		field, _, _ = strings.Cut(field, ",")
 		if !strings.Contains(page, "`"+field+"`") {
@@ -42,16 +36,10 @@ func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 
 // TestDefaultsAreToldAsTheyAre compares the policy's thresholds on the page and in LuCI's empty fields with the reference.
 func TestDefaultsAreToldAsTheyAre(t *testing.T) {
-	files := map[string]string{}
-	for _, name := range []string{"../../config/reference.toml", "../../docs/OPENWRT.md", "../luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js"} {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[filepath.Base(name)] = string(raw)
-	}
+	files := map[string]string{"OPENWRT.md": pages.Read(t, "docs/OPENWRT.md"), "settings.js": pages.Read(t, settings)}
+	reference := pages.Read(t, "config/reference.toml")
 	for _, key := range []string{"overflow_enter", "overflow_enter_for", "overflow_leave", "overflow_leave_for", "hold_up"} {
-		_, rest, ok := strings.Cut(files["reference.toml"], "\n"+key+" = ")
+		_, rest, ok := strings.Cut(reference, "\n"+key+" = ")
 		value, _, _ := strings.Cut(rest, "\n")
 		value = strings.Trim(value, `"`)
 		if !ok || value == "" {
@@ -67,44 +55,17 @@ func TestDefaultsAreToldAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestMemoryLimitIsTheSameInLuCI: what the settings page takes for memory_limit is what is imported.
-func TestMemoryLimitIsTheSameInLuCI(t *testing.T) {
-	raw, err := os.ReadFile("../luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(raw), "'memory_limit'")
-	_, rest, _ = strings.Cut(rest, "matches(/")
-	pattern, _, ok := strings.Cut(rest, "/,")
-	if !ok {
-		t.Fatal("settings.js has no pattern for memory_limit")
-	}
-	page := regexp.MustCompile(pattern)
-	for _, s := range []string{"24MiB", "1GiB", "65536KiB", "1000000", "1000000B", "off", "24MB", "24 MiB", "-1", "MiB", "on", "0x10"} {
-		if page.MatchString(s) != isLimit(s) {
-			t.Errorf("%q: settings.js %v, the import %v", s, page.MatchString(s), isLimit(s))
-		}
-	}
-}
-
 // TestOptionsThatLuCILacksAreTold: options that the settings page has no field for stand in a sentence of docs/OPENWRT.md, and no others.
 func TestOptionsThatLuCILacksAreTold(t *testing.T) {
-	files := [2]string{}
-	for i, name := range []string{"../../docs/OPENWRT.md", "../luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js"} {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[i] = string(raw)
-	}
-	_, told, _ := strings.Cut(files[0], "The Settings page has all but the section `numbers`,")
+	page := pages.Read(t, settings)
+	_, told, _ := strings.Cut(pages.Read(t, "docs/OPENWRT.md"), "The Settings page has all but the section `numbers`,")
 	told, _, _ = strings.Cut(told, ".\n")
 	for kind, table := range tables() {
 		if kind == "numbers" {
 			continue
 		}
 		for option := range table.options {
-			if has := strings.Contains(files[1], "'"+option+"'"); has == strings.Contains(told, "`"+option+"`") && option != "name" {
+			if has := strings.Contains(page, "'"+option+"'"); has == strings.Contains(told, "`"+option+"`") && option != "name" {
 				t.Errorf("option %s of %s: a field on the page %v; docs/OPENWRT.md says otherwise", option, kind, has)
 			}
 		}

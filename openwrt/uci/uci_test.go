@@ -10,6 +10,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+
+	"spillway/testbed/pages"
 )
 
 func TestWordsAsLibuciReadsThem(t *testing.T) {
@@ -145,10 +147,7 @@ func FuzzImport(f *testing.F) {
 
 // TestEveryKeyOfTheReferenceIsAnOption holds the two sides together: config/reference.toml documents every key there is.
 func TestEveryKeyOfTheReferenceIsAnOption(t *testing.T) {
-	reference, err := os.ReadFile("../../config/reference.toml")
-	if err != nil {
-		t.Skip(err)
-	}
+	reference := pages.Read(t, "config/reference.toml")
 	options := map[string]map[string]bool{}
 	for _, table := range tables() {
 		options[table.toml] = map[string]bool{}
@@ -157,7 +156,7 @@ func TestEveryKeyOfTheReferenceIsAnOption(t *testing.T) {
 		}
 	}
 	now := ""
-	for _, line := range strings.Split(string(reference), "\n") {
+	for _, line := range strings.Split(reference, "\n") {
 		if strings.HasPrefix(line, "[") {
 			now = strings.Trim(line, "[]")
 			continue
@@ -173,7 +172,7 @@ func TestEveryKeyOfTheReferenceIsAnOption(t *testing.T) {
 	}
 	for table, names := range options {
 		for name, seen := range names {
-			if table != "" && !seen && !strings.Contains(string(reference), "or "+name+" = ") {
+			if table != "" && !seen && !strings.Contains(reference, "or "+name+" = ") {
 				t.Errorf("option %s of %s is no key of the reference", name, table)
 			}
 		}

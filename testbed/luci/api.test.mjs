@@ -4,14 +4,11 @@
 // harness and runs this with its URL in the environment.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { L } from './runtime.mjs';
 
-const base = process.env.URL, real = globalThis.fetch;
+const real = globalThis.fetch;
 let silent = false; // the method doctor does not answer in time
 
-globalThis.window = globalThis;
-globalThis.document = {};
-globalThis.L_ENV = { catalogue: {}, resource: `${base}/luci-static/resources`, ubuspath: `${base}/ubus`, sessionid: 'admin', writable: true };
-(0, eval)(await (await real(`${base}/harness/runtime.js`)).text());
 globalThis.fetch = (url, options) => {
   const asks = options?.body?.includes('"doctor"');
   if (asks) assert.ok(L.env.rpctimeout >= 60, `LuCI gives an examination up after ${L.env.rpctimeout || 20} s`);

@@ -139,6 +139,16 @@ look('a wrong value is refused at its field', async () => {
   await close(page);
 });
 
+look('what would not start is not switched on', async () => {
+  const page = await open(settings);
+  await page.locator('.cbi-section[data-type=concentrator] .cbi-button-remove').click();
+  await page.click('.cbi-button-apply');
+  const said = page.locator('.alert-message.danger').first();
+  await said.waitFor();
+  assert.match(await said.textContent(), /no concentrator/);
+  await close(page);
+});
+
 test('a rule and a link can be added and taken away', async () => {
   const page = await open(settings);
   const rules = page.locator('.cbi-section[data-type=rule]');
@@ -174,6 +184,7 @@ test('diagnostics name the remedy', async () => {
     const failed = page.locator('.sw-checks li[data-result=fail]');
     assert.match(await failed.textContent(), /rp_filter/);
     assert.match(await failed.locator('code').textContent(), /sysctl/);
+    assert.match(await page.textContent('.sw-checks li[data-check="link lte/convert answers"] div'), /^link lte\/convert answersNot checked: link lte\/rp_filter has to be well first\.$/);
     await page.click('.alert-message a'); // which the summary names
     assert.equal(await page.evaluate(() => document.querySelector(location.hash).dataset.check), await failed.getAttribute('data-check'));
   }

@@ -177,15 +177,21 @@ func TestPagesInChromium(t *testing.T) {
 	b.run(t, harness(t), "")
 }
 
-// TestAnswersReachThePages needs no browser, only node.
-func TestAnswersReachThePages(t *testing.T) {
-	node, err := exec.LookPath("node")
+// node is a command that runs a script on a harness, without a browser.
+func node(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath("node")
 	if err != nil {
 		netns.Missing(t, "needs node (Debian package nodejs)")
 	}
-	cmd := exec.Command(node, "--test", "--test-reporter=spec", "api.test.mjs")
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), "URL="+harness(t))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	return cmd
+}
+
+// TestAnswersReachThePages needs no browser, only node.
+func TestAnswersReachThePages(t *testing.T) {
+	if out, err := node(t, "--test", "--test-reporter=spec", "api.test.mjs").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

@@ -183,21 +183,8 @@ func (s *store) commit(ubus.Msg) (any, ubus.Status) {
 	if !s.staged {
 		return nil, ubus.NoData
 	}
-	var b strings.Builder
-	for _, sec := range s.sections {
-		fmt.Fprintf(&b, "\nconfig %s %s\n", sec.Type, quoted(sec.Name))
-		for _, o := range sec.Options {
-			for _, v := range o.Values {
-				word := "option"
-				if o.List {
-					word = "list"
-				}
-				fmt.Fprintf(&b, "\t%s %s %s\n", word, o.Name, quoted(v))
-			}
-		}
-	}
 	s.staged = false
-	if err := os.WriteFile(s.path, []byte(b.String()), 0o600); err != nil {
+	if err := os.WriteFile(s.path, []byte(textOf(s.sections)), 0o600); err != nil {
 		return nil, ubus.SystemError
 	}
 	if s.apply != nil {
@@ -206,6 +193,24 @@ func (s *store) commit(ubus.Msg) (any, ubus.Status) {
 		}
 	}
 	return nil, ubus.OK
+}
+
+// textOf is sections as a UCI file has them.
+func textOf(sections []*uci.Section) string {
+	var b strings.Builder
+	for _, sec := range sections {
+		fmt.Fprintf(&b, "\nconfig %s %s\n", sec.Type, quoted(sec.Name))
+		for _, o := range sec.Options {
+			word := "option"
+			if o.List {
+				word = "list"
+			}
+			for _, v := range o.Values {
+				fmt.Fprintf(&b, "\t%s %s %s\n", word, o.Name, quoted(v))
+			}
+		}
+	}
+	return b.String()
 }
 
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

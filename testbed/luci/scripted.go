@@ -176,7 +176,8 @@ func (s *Scripted) doctor() ubus.Msg {
 		check("link dsl/convert answers", "ok", "198.51.100.10:5124 answers Convert in 18 ms", "", "", "link dsl/concentrator reachable"),
 		check("link lte/carrier", "ok", "wwan0 is up", "", "", "link lte/device"),
 		check("link lte/rp_filter", "fail", "rp_filter of wwan0 is 1: answers on this link are dropped", "Set it to 2, loose.", "sysctl -w net.ipv4.conf.wwan0.rp_filter=2", "link lte/address"),
-		check("link lte/concentrator reachable", "blocked", "", "", "", "link lte/rp_filter"),
+		check("link lte/concentrator reachable", "blocked", "not checked: depends on link lte/rp_filter", "", "", "link lte/rp_filter"),
+		check("link lte/convert answers", "blocked", "not checked: depends on link lte/rp_filter", "", "", "link lte/concentrator reachable"),
 		check("others/sqm", "warn", "sqm shapes an interface", "Give its rates as down_kbit and up_kbit of the link.", "tc qdisc show", ""),
 	}}}
 }

@@ -3,25 +3,15 @@
 package openwrt
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"spillway/testbed/await"
+	"spillway/testbed/pages"
 	"spillway/testbed/traffic"
 )
-
-// page is docs/OPENWRT.md, whose commands are typed as they stand there.
-func page(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile("../../docs/OPENWRT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
 
 // block is the indented text that follows a line of the page.
 func block(t *testing.T, page, after string) (lines []string) {
@@ -61,7 +51,7 @@ func TestAsTheDocumentSays(t *testing.T) {
 		{format: "apk", heading: "25.12 (apk):", remove: "apk del luci-app-spillway spillway"},
 	} {
 		t.Logf("---- %s", l.format)
-		l.router, l.page, l.before = r, page(t), r.kernel()
+		l.router, l.page, l.before = r, pages.Read(t, "docs/OPENWRT.md"), r.kernel()
 		var err error
 		if l.files, err = r.Files(); err != nil {
 			t.Fatal(err)
@@ -170,6 +160,9 @@ func (l *life) changed() {
 		out, _ := l.Tree.Run("logread -e spillway")
 		return strings.Contains(out, "spillway.lte.quote: unknown option; did you mean quota?")
 	})
+	if out, err := l.Tree.Run("spillway doctor"); err == nil || !strings.Contains(out, "FAIL  machine/configuration") || !strings.Contains(out, "spillway.lte.quote: unknown option") {
+		l.t.Errorf("doctor with a file that was refused: %v\n%s", err, out)
+	}
 	l.do("uci delete spillway.lte.quote; uci commit spillway; reload_config")
 	if err := await.Value(l.t, "the connection through the reloads", through); err != nil {
 		l.t.Errorf("the connection through the reloads: %v", err)

@@ -84,26 +84,19 @@ func ParseInterface(m ubus.Msg) (i Interface, ok bool) {
 	return i, i.Name != ""
 }
 
-// Line is the state of the DSL modem. Rates are in bit/s, 0 where unknown.
+// Line is the state of the DSL modem. Rates are in bit/s, 0 where unknown and while it trains.
 type Line struct {
-	Present      bool // there is a modem
-	Up           bool // and it is in showtime
-	DownBit      int64
-	UpBit        int64
-	State        string // "Showtime with TC-Layer sync", "Handshake", ...
-	UptimeSecond int64
+	Present bool // there is a modem
+	DownBit int64
+	UpBit   int64
 }
 
 // ParseLine reads the answer of `dsl metrics`.
 func ParseLine(m ubus.Msg) Line {
-	l := Line{Present: true, Up: m.Bool("up"), State: m.Text("state")}
-	l.UptimeSecond, _ = m.Int("uptime")
-	if !l.Up { // while it trains the modem still names the rates of before
-		return l
+	if !m.Bool("up") { // while it trains the modem still names the rates of before
+		return Line{Present: true}
 	}
-	l.DownBit = rate(m.Table("downstream"))
-	l.UpBit = rate(m.Table("upstream"))
-	return l
+	return Line{Present: true, DownBit: rate(m.Table("downstream")), UpBit: rate(m.Table("upstream"))}
 }
 
 // rate is a direction's data_rate; it is null while the line trains, and printed negative by programs that take
@@ -138,10 +131,5 @@ func (s State) Device(name string) string {
 }
 
 func (s State) equal(o State) bool {
-	return s.Line.same(o.Line) && slices.Equal(s.Interfaces, o.Interfaces)
-}
-
-func (l Line) same(o Line) bool {
-	l.UptimeSecond, o.UptimeSecond = 0, 0
-	return l == o
+	return s.Line == o.Line && slices.Equal(s.Interfaces, o.Interfaces)
 }

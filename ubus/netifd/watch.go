@@ -37,13 +37,6 @@ func (w *Watcher) Subscription() ubus.Subscription {
 	return ubus.Subscription{Object: Object, Handle: w.notified, Ready: w.ready}
 }
 
-// State is what was seen last.
-func (w *Watcher) State() State {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.state.clone()
-}
-
 func (s State) clone() State {
 	s.Interfaces = slices.Clone(s.Interfaces)
 	return s

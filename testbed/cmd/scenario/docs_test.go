@@ -3,29 +3,24 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"spillway/testbed/pages"
 	"spillway/testbed/scenario"
 )
 
 // TestPagesNameScenariosThatThereAre looks for each scenario that pages have played, for a row of each fault and load in FAULTS.md, and for all others
 // in any page.
 func TestPagesNameScenariosThatThereAre(t *testing.T) {
-	t.Chdir("../../..")
-	pages, err := filepath.Glob("docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Chdir("../../..") // scripts are named as from the root
 	played := regexp.MustCompile("(?m)(?:`|^    )(?:go run \\./testbed/cmd/)?scenario\\s+([^`#]+)")
 	apart := regexp.MustCompile(`\s{2,}`)
 	found, all := 0, ""
-	for _, page := range append(pages, "README.md", "testbed/README.md") {
-		text := read(t, page)
+	for _, page := range pages.All(t) {
+		text := pages.Read(t, page)
 		all += text
 		for _, m := range played.FindAllStringSubmatch(text, -1) {
 			words := strings.Fields(apart.Split(m[1], 2)[0])
@@ -49,19 +44,10 @@ func TestPagesNameScenariosThatThereAre(t *testing.T) {
 			t.Errorf("no page says anything of %s", s.Name)
 		}
 	}
-	faults := read(t, "docs/FAULTS.md")
+	faults := pages.Read(t, "docs/FAULTS.md")
 	for _, s := range slices.Concat(scenario.Faults(), scenario.Loads()) {
 		if !strings.Contains(faults, "\n| "+s.Name+" ") {
 			t.Errorf("docs/FAULTS.md has no row of %s", s.Name)
 		}
 	}
-}
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

@@ -3,28 +3,12 @@
 'require baseclass';
 'require uci';
 
-/* A stand-in for LuCI's form module. It draws every option of a section in place, where LuCI opens a dialogue for those that are
-   marked modalonly; storing follows LuCI's rules. */
+/* A stand-in for LuCI's form module. It draws every option of a section in place, where LuCI opens a dialogue for a grid's sections;
+   storing follows LuCI's rules. Of a grid it is done first: LuCI's dialogues have done it before the page is saved. */
 
 /* E, whose children may be nested and absent; text is text. */
 function make(tag, attrs, children) {
 	return E(tag, attrs, [ children ].flat(9).filter(function(c) { return c != null; }));
-}
-
-const datatypes = {
-	uinteger: function(v) { return /^[0-9]+$/.test(v); },
-	port: function(v) { return /^[0-9]+$/.test(v) && +v <= 65535; },
-	macaddr: function(v) { return /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(v); },
-	'or(cidr,ipaddr)': function(v) { return /^[0-9a-fA-F.:]+(\/[0-9]+)?$/.test(v); }
-};
-
-function fits(datatype, v) {
-	const range = /^range\((\d+),(\d+)\)$/.exec(datatype || '');
-	if (range)
-		return /^[0-9]+$/.test(v) && +v >= +range[1] && +v <= +range[2];
-	if (datatype && !datatypes[datatype])
-		throw new Error('no datatype ' + datatype);
-	return datatype ? datatypes[datatype](v) : true;
 }
 
 const Option = baseclass.extend({
@@ -45,7 +29,7 @@ const Option = baseclass.extend({
 		const self = this;
 		return !this.needs.length || this.needs.some(function(d) {
 			const other = self.section.options.find(function(o) { return o.option == d[0]; });
-			return String((other && other.nodes[id] ? other.read(id) : '') || '') == d[1];
+			return String((other ? other.formvalue(id) : '') || '') == d[1];
 		});
 	},
 	draw: function(id) {
@@ -62,40 +46,28 @@ const Option = baseclass.extend({
 		row.addEventListener('change', function() { self.section.refresh(id); });
 		return row;
 	},
-	read: function(id) { return this.nodes[id].value; },
-	check: function(id) {
-		const self = this, v = this.read(id), values = Array.isArray(v) ? v : [ v ];
-		let message = '';
-		values.forEach(function(one) {
-			const empty = one == null || one === '';
-			if (empty && !self.rmempty && !self.optional && self.kind != 'flag')
-				message = 'Expecting: non-empty value';
-			else if (!empty && !fits(self.datatype, one))
-				message = 'Expecting: ' + self.datatype;
-			else if (self.validate) {
-				const said = self.validate(id, one);
-				message = said === true ? message : said;
-			}
-		});
-		if (Array.isArray(v) && !v.length && !this.rmempty)
-			message = 'Expecting: non-empty value';
+	formvalue: function(id) { return this.nodes[id].value; },
+	/* What is wrong with the value, '' for nothing. As in LuCI, validate is asked for an empty one too. */
+	wrong: function(id) {
+		const self = this, v = this.formvalue(id), values = Array.isArray(v) ? v : [ v ];
+		if (!this.rmempty && this.kind != 'flag' && (v == null || !v.length))
+			return 'Expecting: non-empty value';
+		return values.map(function(one) { return self.validate ? self.validate(id, one) : true; }).find(function(said) { return said !== true; }) || '';
+	},
+	/* LuCI's rule: what equals the stored value is not written, what is empty or hidden is removed. */
+	parse: function(id) {
+		const old = uci.get(this.config(), id, this.option), v = this.shown(id) ? this.formvalue(id) : null;
+		const message = this.shown(id) ? this.wrong(id) : '';
 		this.rows[id].querySelector('.error').textContent = message;
 		if (message)
-			throw new Error(this.title + ': ' + message);
-	},
-	/* LuCI's rule: what equals the stored value is not written, what is empty is removed. */
-	store: function(id) {
-		if (!this.shown(id))
-			return uci.get(this.config(), id, this.option) != null ? uci.unset(this.config(), id, this.option) : null;
-		this.check(id);
-		const v = this.read(id), old = uci.get(this.config(), id, this.option);
-		const empty = v == null || v === '' || (Array.isArray(v) && !v.length) || this.dropped(v);
-		if (empty) {
+			return Promise.reject(new TypeError(this.title + ': ' + message));
+		if (v == null || !v.length || this.dropped(v)) {
 			if (old != null)
 				uci.unset(this.config(), id, this.option);
 		}
 		else if (JSON.stringify(v) != JSON.stringify(old))
 			uci.set(this.config(), id, this.option, v);
+		return Promise.resolve();
 	},
 	dropped: function() { return false; }
 });
@@ -109,7 +81,7 @@ const Value = Option.extend({
 const Flag = Option.extend({
 	kind: 'flag',
 	widget: function(id, v) { return make('input', { 'type': 'checkbox', 'checked': v == '1' ? '' : null }); },
-	read: function(id) { return this.nodes[id].checked ? '1' : '0'; },
+	formvalue: function(id) { return this.nodes[id].checked ? '1' : '0'; },
 	dropped: function(v) { return v == '0' && this.rmempty; } /* the trap: see view/spillway/settings.js */
 });
 
@@ -121,7 +93,7 @@ const ListValue = Option.extend({
 
 const DynamicList = Option.extend({
 	widget: function(id, v) { return make('textarea', { 'rows': 1, 'placeholder': this.placeholder || '' }, L.toArray(v).join('\n')); },
-	read: function(id) { return this.nodes[id].value.split('\n').map(function(s) { return s.trim(); }).filter(function(s) { return s; }); }
+	formvalue: function(id) { return this.nodes[id].value.split('\n').map(function(s) { return s.trim(); }).filter(function(s) { return s; }); }
 });
 
 const MultiValue = Option.extend({
@@ -131,7 +103,7 @@ const MultiValue = Option.extend({
 			return make('label', { 'style': 'margin-right:.8em' }, [ make('input', { 'type': 'checkbox', 'value': k[0], 'checked': chosen.includes(k[0]) ? '' : null }), ' ', k[1] ]);
 		}));
 	},
-	read: function(id) { return Array.from(this.nodes[id].querySelectorAll('input:checked')).map(function(n) { return n.value; }); }
+	formvalue: function(id) { return Array.from(this.nodes[id].querySelectorAll('input:checked')).map(function(n) { return n.value; }); }
 });
 
 const Section = baseclass.extend({
@@ -166,9 +138,13 @@ const Section = baseclass.extend({
 		});
 	},
 	head: function() { return [ make('h3', {}, this.title || ''), this.text ? make('div', { 'class': 'cbi-section-descr' }, this.text) : null ]; },
-	store: function() {
+	formvalue: function(id, name) {
+		const o = this.options.find(function(o) { return o.option == name; });
+		return o ? o.formvalue(id) : null;
+	},
+	parse: function() {
 		const self = this;
-		this.ids().forEach(function(id) { self.options.forEach(function(o) { o.store(id); }); });
+		return Promise.all(this.ids().flatMap(function(id) { return self.options.map(function(o) { return o.parse(id); }); }));
 	}
 });
 
@@ -238,7 +214,9 @@ const Map = baseclass.extend({
 		return node;
 	},
 	save: async function() {
-		this.sections.forEach(function(s) { s.store(); });
+		const grid = function(s) { return s instanceof GridSection; };
+		await Promise.all(this.sections.filter(grid).map(function(s) { return s.parse(); }));
+		await Promise.all(this.sections.filter(function(s) { return !grid(s); }).map(function(s) { return s.parse(); }));
 		await uci.save();
 	}
 });

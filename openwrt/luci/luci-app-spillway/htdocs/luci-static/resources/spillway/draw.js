@@ -41,13 +41,9 @@ return baseclass.extend({
 		return colours[colours.length - 1];
 	},
 
-	/* The least pleasant round number that is not below value: 1, 2, 5 times a power of ten. */
+	/* The least round number that is not below value. */
 	ceiling: function(value) {
 		const power = Math.pow(10, Math.floor(Math.log10(Math.max(value, 1e5))));
-		const steps = [ 1, 2, 5, 10 ];
-		for (let i = 0; i < steps.length; i++)
-			if (steps[i] * power >= value)
-				return steps[i] * power;
-		return 10 * power;
+		return power * ([ 1, 1.5, 2, 3, 4, 6, 8 ].find(function(step) { return step * power >= value; }) || 10);
 	}
 });

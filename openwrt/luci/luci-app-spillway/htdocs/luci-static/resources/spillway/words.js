@@ -90,6 +90,11 @@ return baseclass.extend({
 		return { primary: _('Primary'), overflow: _('Overflow'), backup: _('Backup'), off: _('Off') }[role] || role;
 	},
 
+	/* A connection's kind, by what it has moved. */
+	kind: function(kind) {
+		return { interactive: _('Interactive'), bulk: _('Bulk') }[kind] || kind || '–';
+	},
+
 	source: function(source) {
 		return { configured: _('as configured'), modem: _('as the modem says'), learnt: _('as learnt'), unknown: _('not known yet') }[source] || source || '';
 	}

@@ -34,7 +34,7 @@ function sentence() {
 			if (runs && s.doors && !s.doors.open)
 				lines.unshift(_('New connections are not bonded: %s').format(s.doors.why));
 			if (!runs)
-				lines.push(_('Switch it on under Settings. If it is on, Diagnostics and the system log tell why it does not start.'));
+				lines.push(_('Switch it on under Settings. If it is on, the system log tells why it does not start (logread -e spillway), and in a shell spillway doctor does.'));
 			warnings.replaceChildren.apply(warnings, lines.map(function(w) {
 				return E('div', { 'class': 'alert-message warning' }, [ w ]);
 			}));
@@ -64,8 +64,9 @@ function quota() {
 /* A select that gives a link another role until the daemon starts again. */
 function roleSelect(name) {
 	const select = E('select', {
-		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'title': _('Role until the daemon starts again'),
+		'class': 'cbi-input-select', 'style': 'width:auto;min-width:8em', 'aria-label': _('Role'),
 		'change': function(ev) {
+			ev.target.blur(); /* so that it shows the role in force from the next look on */
 			return api.set(name, ev.target.value).catch(function(e) {
 				ui.addNotification(null, E('p', [ _('The role of %s was not changed: %s').format(name, e.message) ]), 'danger');
 			});
@@ -148,7 +149,7 @@ function shareBar(flow, links) {
 function flowTable() {
 	const body = E('tbody'), pages = E('div', { 'class': 'sw-pages' });
 	let offset = 0, fetch = null;
-	const heads = [ _('Connection'), _('Links'), _('Rule'), _('Age'), _('Received'), _('Sent') ];
+	const heads = [ _('Connection'), _('Links'), _('Rule or kind'), _('Age'), _('Received'), _('Sent') ];
 	const table = E('table', { 'class': 'table sw-flows' }, [
 		E('thead', {}, E('tr', { 'class': 'tr table-titles' }, heads.map(function(h, i) {
 			return E('th', { 'class': 'th' + (i > 2 ? ' sw-number' : '') + (i == 2 || i == 3 ? ' sw-less' : '') }, h);
@@ -168,7 +169,7 @@ function flowTable() {
 				return E('tr', { 'class': 'tr' }, [
 					E('td', { 'class': 'td' }, [ flow.source + ' → ' + flow.destination ]),
 					E('td', { 'class': 'td' }, shareBar(flow, links)),
-					E('td', { 'class': 'td sw-less' }, [ flow.rule || flow['class'] || '–' ]),
+					E('td', { 'class': 'td sw-less' }, [ flow.rule || words.kind(flow['class']) ]),
 					E('td', { 'class': 'td sw-number sw-less' }, words.duration(flow.age_s)),
 					E('td', { 'class': 'td sw-number' }, '↓ ' + words.size(flow.rx_bytes)),
 					E('td', { 'class': 'td sw-number' }, '↑ ' + words.size(flow.tx_bytes))
@@ -219,7 +220,8 @@ return view.extend({
 			scene.node,
 			E('h3', {}, _('Links')),
 			boxes.node,
-			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.')),
+			E('p', { 'class': 'sw-legend' }, _('Area: download. Dotted: upload. Dashed: capacity. Shaded: overflow takes what the primary cannot carry.') +
+				(L.hasViewPermission() ? ' ' + _('A role that is chosen here holds until the daemon starts again.') : '')),
 			E('h3', {}, _('Connections')),
 			flows.node,
 			E('h3', {}, _('What changed, and why')),
