@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestEveryOptionAndFieldIsDocumented reads docs/OPENWRT.md against the options here and the fields that status.go tells.
+// TestEveryOptionAndFieldIsDocumented reads docs/OPENWRT.md against the options here and the fields of answers and events.
 func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/OPENWRT.md")
 	if err != nil {
@@ -27,15 +27,17 @@ func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	source, err := os.ReadFile("../../status.go")
-	if err != nil {
-		t.Skip(err)
-	}
-	for _, part := range strings.Split(string(source), "`json:\"")[1:] {
-		field, _, _ := strings.Cut(part, "\"")
-		field, _, _ = strings.Cut(field, ",")
-		if !strings.Contains(page, "`"+field+"`") {
-			t.Errorf("field %s of the ubus object is not documented", field)
+	for _, name := range []string{"status.go", "events.go", "commands.go"} {
+		source, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split(string(source), "`json:\"")[1:] {
+			field, _, _ := strings.Cut(part, "\"")
+			field, _, _ = strings.Cut(field, ",")
+			if !strings.Contains(page, "`"+field+"`") {
+				t.Errorf("field %s of the ubus object, in %s, is not documented", field, name)
+			}
 		}
 	}
 }
