@@ -105,6 +105,18 @@ func network(t *testing.T, path string, answer *ubus.Msg) (c *ubus.Conn) {
 	return client(t, path, says("dsl", "metrics", *answer), says(Object, "dump", parse(t, dump)))
 }
 
+// leaves waits until ubusd knows that an object's owner has gone: till then its name is taken, and who asks it hears nothing.
+func leaves(t *testing.T, c *ubus.Conn, object string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := c.Lookup(t.Context(), object); errors.Is(err, ubus.NotFound) {
+			return
+		} else if time.Now().After(end) {
+			t.Fatalf("the object of one that has left: %v", err)
+		}
+	}
+}
+
 func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 	path := bus(t)
 	line := parse(t, metrics)
@@ -137,6 +149,7 @@ func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 		t.Errorf("after wan went down (and wwan told nothing new): %+v", s)
 	}
 	n.Close()
+	leaves(t, client(t, path), "dsl")
 	line = parse(t, `{"up":false,"state":"Handshake"}`)
 	network(t, path, &line)
 	if s := next(); s.Device("wan") != "pppoe-wan" || s.Line.Up || s.Line.State != "Handshake" {
@@ -180,13 +193,7 @@ func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	tell("false")
 	rate("the modem's daemon is there", 94999000)
 	daemon.Close()
-	for gone := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // till then ubusd has somebody asked who answers no more
-		if _, err := network.Lookup(ctx, "dsl"); errors.Is(err, ubus.NotFound) {
-			break
-		} else if time.Now().After(gone) {
-			t.Fatalf("the object of one that has left: %v", err)
-		}
-	}
+	leaves(t, network, "dsl")
 	tell("true")
 	rate("it is started anew", 0)
 	client(t, path, modem)
