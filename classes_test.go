@@ -15,6 +15,7 @@ import (
 	"spillway/config"
 	"spillway/kernel"
 	"spillway/testbed/changes"
+	"spillway/testbed/pages"
 	"spillway/ubus/netifd"
 )
 
@@ -85,7 +86,7 @@ func TestNoRoomRefusesWhatTheConfigurationAllows(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (number|kbit/s|octets|duration), (\\S+) to (\\S+) \\|")
-	for section := range strings.SplitSeq(read(t, "docs/CONFIGURATION.md"), "\n## ") {
+	for section := range strings.SplitSeq(pages.Read(t, "docs/CONFIGURATION.md"), "\n## ") {
 		table, rest, _ := strings.Cut(section, "\n")
 		for _, m := range row.FindAllStringSubmatch(rest, -1) {
 			i := slices.IndexFunc(all, func(c changes.Change) bool { return c.Name() == strings.Trim(table, "[]")+"."+m[1] })

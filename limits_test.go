@@ -25,8 +25,12 @@ func TestSessionsStayWithinTheMeans(t *testing.T) {
 // What waits was promised a seat: memory bounds it though the owner allows more.
 func TestQueueStaysWithinMemory(t *testing.T) {
 	const many, much = 1 << 20, 1 << 40
-	for _, tt := range []struct{ sessions, memory, want int }{{4096, much, 512}, {20_000, much, 2500}, {20_000, 26 << 20, 416}, {1024, 64 << 20, 128}, {100, 64 << 20, 12}} {
-		if got := queueWithin(tt.sessions, means{many, 1 << 16, uint64(tt.memory)}); got != tt.want {
+	for _, tt := range []struct {
+		sessions int
+		memory   uint64
+		want     int
+	}{{4096, much, 512}, {20_000, much, 2500}, {20_000, 26 << 20, 416}, {1024, 64 << 20, 128}, {100, 64 << 20, 12}} {
+		if got := queueWithin(tt.sessions, means{many, 1 << 16, tt.memory}); got != tt.want {
 			t.Errorf("%d sessions with %d octets of memory: %d may wait, want %d", tt.sessions, tt.memory, got, tt.want)
 		}
 	}

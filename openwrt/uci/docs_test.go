@@ -12,7 +12,7 @@ import (
 // settings is the settings page of LuCI.
 const settings = "openwrt/luci/luci-app-spillway/htdocs/luci-static/resources/view/spillway/settings.js"
 
-// TestEveryOptionAndFieldIsDocumented reads docs/OPENWRT.md against the options here and the fields that status.go tells.
+// TestEveryOptionAndFieldIsDocumented reads docs/OPENWRT.md against the options here and the fields of answers and events.
 func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 	page := pages.Read(t, "docs/OPENWRT.md")
 	for kind, table := range tables() {
@@ -25,11 +25,13 @@ func TestEveryOptionAndFieldIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range strings.Split(pages.Read(t, "status.go"), "`json:\"")[1:] {
-		field, _, _ := strings.Cut(part, "\"")
-		field, _, _ = strings.Cut(field, ",")
-		if !strings.Contains(page, "`"+field+"`") {
-			t.Errorf("field %s of the ubus object is not documented", field)
+	for _, name := range []string{"status.go", "events.go", "commands.go"} {
+		for _, part := range strings.Split(pages.Read(t, name), "`json:\"")[1:] {
+			field, _, _ := strings.Cut(part, "\"")
+			field, _, _ = strings.Cut(field, ",")
+			if !strings.Contains(page, "`"+field+"`") {
+				t.Errorf("field %s of the ubus object, in %s, is not documented", field, name)
+			}
 		}
 	}
 }

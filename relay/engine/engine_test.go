@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/testbed/await"
+	"spillway/testbed/netns"
 )
 
 // pipe is a pair of connected sockets over loopback; near's descriptor is raw, as the engine wants it.
@@ -89,7 +90,7 @@ func kinds(t *testing.T, fn func(t *testing.T, mptcp bool)) {
 	t.Run("tcp", func(t *testing.T) { fn(t, false) })
 	t.Run("mptcp", func(t *testing.T) {
 		if _, err := os.Stat("/proc/sys/net/mptcp/enabled"); err != nil {
-			t.Skip("kernel without MPTCP")
+			netns.Missing(t, "kernel without MPTCP")
 		}
 		fn(t, true)
 	})

@@ -57,7 +57,7 @@ func TestEveryPromiseIsMeasured(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"lte_bytes_at_25", "lte_bytes_at_50", "lte_bytes_at_85", "overflow_enter_ms", "overflow_share_error", "overflow_leave_ms",
-		"bond_share", "stall_carrier_ms", "stall_blackhole_ms"} {
+		"bond_share", "stall_carrier_ms", "stall_carrier_lte_ms", "stall_blackhole_ms", "stall_blackhole_lte_ms"} {
 		if !have[key] {
 			t.Errorf("no scenario measures %s", key)
 		}

@@ -26,8 +26,9 @@ func All(length time.Duration) []scenario.Scenario {
 	all = append(all, web()...)
 	all = append(all, carrier("dsl", "busy"), carrier("dsl", "off"), carrier("lte", "off"), recovery())
 	for _, how := range []scenario.Action{scenario.Blackhole, scenario.BlackholeUp, scenario.BlackholeDown} {
-		all = append(all, blackhole(how))
+		all = append(all, blackhole(how, "dsl"))
 	}
+	all = append(all, blackhole(scenario.Blackhole, "lte"))
 	return append(all, comeback(), flapping(), idle(1000), scenario.Crowd(1000), satellites())
 }
 
@@ -168,17 +169,23 @@ func recovery() scenario.Scenario {
 	}
 }
 
-// blackhole silences DSL.
-func blackhole(how scenario.Action) scenario.Scenario {
-	return scenario.Scenario{
-		Name: string(how), About: "DSL goes silent under load, its carrier stays", Links: lines(),
+// blackhole silences a link.
+func blackhole(how scenario.Action, link string) scenario.Scenario {
+	s := scenario.Scenario{
+		Name: string(how), About: link + " goes silent under load, its carrier stays", Links: lines(),
 		Demands: []scenario.Demand{{Name: "paced", Demand: traffic.Demand{Kind: traffic.Get, Mbit: 12, For: 7 * time.Second}}},
-		Events:  []scenario.Event{{At: 3 * time.Second, Do: how, Link: "dsl"}},
+		Events:  []scenario.Event{{At: 3 * time.Second, Do: how, Link: link}},
 		Expect: []scenario.Expectation{
 			whole("paced"),
 			figure("stall_blackhole_ms", "longest silence at the LAN's application", "ms", scenario.AtMost, 700, scenario.Stall("paced")),
 		},
 	}
+	if link == "lte" {
+		s.Name += "-lte"
+		s.Demands[0].Mbit = 30 // so that LTE carries
+		s.Expect[1].Key = "stall_blackhole_lte_ms"
+	}
+	return s
 }
 
 // comeback is DSL's return.

@@ -29,13 +29,22 @@ func (f Figures) Print(w io.Writer) {
 	row("spillway relative to the yardstick", "%s by the process, %s by the machine", process, machine)
 	row("RSS idle, MB", "%s", memory(f.Idle))
 	aim := ""
-	if f.Memory <= 64 {
-		aim = " (aim < 10)"
+	if f.Memory <= small {
+		aim = fmt.Sprintf(" (limit %.0f)", mb(most))
 	}
 	row(fmt.Sprintf("RSS with %d connections, MB", f.Connections), "%s%s; %.1f left to others; %d connections failed, %d processes killed",
 		memory(f.Connected), aim, mb(f.Available), f.Failed, f.OOM)
 	row("first relayed connection, ms", "%d from the daemon's start, %d from SIGTERM of the one before", f.Start.Milliseconds(), f.Restart.Milliseconds())
 }
+
+// A router of so many MB, and the octets that the daemon may have there with all connections.
+const (
+	small = 64
+	most  = 10 << 20
+)
+
+// Over tells whether the daemon has more memory than a small router can spare.
+func (f Figures) Over() bool { return f.Memory <= small && f.Connected.RSS >= most }
 
 // Relative is what relaying costs as a multiple of the yardstick's cost. A guest counts by the ticks of its timer, and a short transfer may
 // fall between them: then there is no telling.

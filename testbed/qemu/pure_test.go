@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"spillway/testbed/qemu/guest"
 	"spillway/testbed/scenario"
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
@@ -77,6 +78,18 @@ func TestLinksTakeAtMostATenthOfWhatTheGuestCarries(t *testing.T) {
 	for _, c := range []struct{ limit, want float64 }{{1000, 1}, {280, 0.5}, {1, 0.05}} { // 56 Mbit/s together
 		if got := Fraction(world.Two(), c.limit); got != c.want {
 			t.Errorf("fraction at %v Mbit/s: %v, want %v", c.limit, got, c.want)
+		}
+	}
+}
+
+func TestASmallRouterHasTenMegabytesForUs(t *testing.T) {
+	for _, c := range []struct {
+		memory int
+		rss    int64
+		want   bool
+	}{{64, 10<<20 - 1, false}, {64, 10 << 20, true}, {128, 20 << 20, false}} {
+		if got := (Figures{Memory: c.memory, Connected: guest.Usage{RSS: c.rss}}).Over(); got != c.want {
+			t.Errorf("%d octets of %d MB: too much is %v, want %v", c.rss, c.memory, got, c.want)
 		}
 	}
 }

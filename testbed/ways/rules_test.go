@@ -5,7 +5,9 @@ package ways
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ var actions = []string{"bypass", "primary", "bond", "no-lte", "block"}
 // TestRules tries every action with every condition in both families. Before each rule stands one whose condition does
 // not hold and which would block.
 func TestRules(t *testing.T) {
-	h, must := atHome(t, world.Config{Links: wide()})
+	h, must := atHome(t, world.Config{Links: wide(), Settings: world.Settings{Policy: map[string]string{"hold_up": `"1s"`}}})
 	must(h.LAN.Script("link set eth0 address 02:00:00:00:77:77\n"))
 	remove, err := h.Hosts(world.Server4 + " server.test\n" + world.Server6 + " server.test\n192.0.2.77 elsewhere.test\n")
 	must(err)
@@ -106,7 +108,54 @@ func TestRules(t *testing.T) {
 			t.Errorf("rule no-%s has hits", c.name)
 		}
 	}
+	h.rulesInFailover(t)
 	h.reloadKeepsConnections(t)
+}
+
+// rulesInFailover takes DSL away: bonded connections begin on LTE, as do those that want the primary, for which it stands in; those that may not have
+// LTE are given up.
+func (h Home) rulesInFailover(t *testing.T) {
+	t.Helper()
+	first := func(want string) {
+		t.Helper()
+		if err := world.WaitFor(want+" is first", 30*time.Second, func() bool {
+			s, err := h.Router.Status()
+			return err == nil && slices.ContainsFunc(s.Links, func(l struct{ Name, State, Why string }) bool { return l.Name == want && l.State == "first" })
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Lines[0].Cut(); err != nil {
+		t.Fatal(err)
+	}
+	first("lte")
+	var all sync.WaitGroup
+	for _, family := range []string{"4", "6"} {
+		for port, rule := range map[int]string{9001: "src-primary", 9002: "src-bond", 9003: "src-no-lte"} {
+			all.Go(func() {
+				talk, err := h.Dial(Server(family, port), 0)
+				if rule == "src-no-lte" {
+					if !errors.Is(err, syscall.ECONNRESET) {
+						t.Errorf("%s IPv%s without DSL: %v, want it reset", rule, family, err)
+					}
+					return
+				}
+				if err != nil {
+					t.Errorf("%s IPv%s without DSL: %v", rule, family, err)
+					return
+				}
+				defer talk.Close()
+				if f, err := h.FlowOf(talk); err != nil || f == nil || f.Rule != rule || f.Link != "lte" {
+					t.Errorf("%s IPv%s without DSL: %+v, %v; want it by LTE", rule, family, f, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if err := h.Lines[0].Restore(); err != nil {
+		t.Fatal(err)
+	}
+	first("dsl")
 }
 
 // way is where a connection is expected to go.

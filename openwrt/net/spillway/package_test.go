@@ -14,6 +14,7 @@ import (
 
 	"spillway/cross"
 	"spillway/openwrt/uci"
+	"spillway/testbed/netns"
 )
 
 func script(t *testing.T, text string, env ...string) string {
@@ -251,7 +252,10 @@ func TestLuaCollector(t *testing.T) {
 		}
 	}
 	if lua == "" {
-		t.Skip("no lua on PATH (Debian package lua5.1)")
+		if testing.Short() {
+			t.Skip("needs lua, which make net installs")
+		}
+		netns.Missing(t, "needs lua (Debian package lua5.1)")
 	}
 	out, err := exec.Command(lua, "testdata/collector.lua", "files/spillway.lua").CombinedOutput()
 	if err != nil {
@@ -274,7 +278,7 @@ func TestLuaCollector(t *testing.T) {
 
 func TestRecipeChoosesTheTargetOfEachArchitecture(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("no make on PATH")
+		netns.Missing(t, "needs make")
 	}
 	for _, target := range cross.Targets() {
 		for _, arch := range target.Arches {

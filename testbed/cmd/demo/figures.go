@@ -46,6 +46,8 @@ func (f figures) print(w io.Writer) {
 	ok := "match"
 	if !f.SHA256OK {
 		ok = "DIFFER"
+	} else if f.Seconds == 0 { // it has not come to its end
+		ok = "-"
 	}
 	row("SHA-256 of the files", ok, "")
 	row("the whole demo, s", value(f.Seconds), "")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command nettest is `go test -p 1 -count=1` with the flags and for the packages given, with further tries where the kernel lacks MPTCP
-// tokens (package nettest).
+// Command nettest is `go test -p 1 -count=1` with the flags and for the packages given. It says what was skipped, and tries again where the kernel
+// lacks MPTCP tokens (package nettest).
 package main
 
 import (
@@ -26,8 +26,8 @@ const (
 
 const about = `nettest [-FLAG=VALUE]... PACKAGE...
 
-Runs go test -p 1 -count=1 with these flags, which are go test's, and failed tests again where, and only where, the kernel is short of
-MPTCP tokens.
+Runs go test -p 1 -count=1 with these flags, which are go test's, says what was skipped and why, and runs failed tests again where, and only
+where, the kernel is short of MPTCP tokens.
 `
 
 func main() {
@@ -80,11 +80,16 @@ func again(flags []string, name, one string) (err error) {
 	return fmt.Errorf("%s of %s has failed %d times: %w", one, name, 1+tries, err)
 }
 
-// test runs go test, and returns what it printed.
+// test runs go test, and returns what it printed. Of what passed it prints little, unless all is wanted (-v).
 func test(flags []string, args ...string) (string, error) {
 	var all bytes.Buffer
-	cmd := exec.Command("go", slices.Concat([]string{"test", "-p", "1", "-count=1"}, flags, args)...)
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &all), os.Stderr
+	brief := &nettest.Brief{To: os.Stdout}
+	var to io.Writer = brief
+	if slices.Contains(flags, "-v") {
+		to = os.Stdout
+	}
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-v", "-p", "1", "-count=1"}, flags, args)...)
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(to, &all), os.Stderr
 	err := cmd.Run()
-	return all.String(), err
+	return all.String(), errors.Join(err, brief.Flush())
 }

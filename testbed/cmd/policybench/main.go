@@ -34,7 +34,7 @@ other, each in a world of its own; medians are printed and written. Needs root. 
 
 func main() {
 	rounds := flag.Int("rounds", 3, "how often everything is measured; medians are kept")
-	length := flag.Duration("length", 20*time.Second, "how long each scenario of quiet demand lasts; these are played in the first round only")
+	length := flag.Duration("length", time.Minute, "how long each scenario of quiet demand lasts; these are played in the first round only")
 	only := flag.String("only", "", "NAMES of scenarios, comma-separated (scenario list shows them); empty: all")
 	manager := flag.String("manager", "", "policy.path_manager of the router: auto, kernel, user")
 	out := flag.String("json", "build/bench/policy.json", "file for the figures")

@@ -34,7 +34,7 @@ func (o options) runGuest(ctx context.Context, g qemu.Guest, bin world.Binaries,
 			if err != nil {
 				return nil, err
 			}
-			if f.Failed > 0 || f.OOM > 0 {
+			if f.Failed > 0 || f.OOM > 0 || f.Over() {
 				failed = append(failed, g.Name+"/connections")
 			}
 			limit = min(limit, f.Spliced.Mbit)

@@ -79,7 +79,10 @@ function share(text) {
 
 function isSize(text) {
 	const m = /^([0-9]+(\.[0-9]+)?) ?(([KMGTkmgt])i?)?[Bb]?$/.exec(text);
-	return m != null && m[1] * Math.pow(1024, ' KMGT'.indexOf((m[4] || ' ').toUpperCase())) < 9e18 && (!m[3] || /b$/i.test(text));
+	if (m == null || m[3] && !/b$/i.test(text))
+		return false;
+	const octets = m[1] * Math.pow(1024, ' KMGT'.indexOf((m[4] || ' ').toUpperCase()));
+	return octets >= 1 && octets < 9e18; // 0 might mean none or any number of them
 }
 
 function isPorts(text) {
