@@ -35,9 +35,9 @@
 //
 // # Sharing
 //
-// The first loop accepts all connections until it is busy; from then on the kernel wakes whichever waits, until all have time. What a
-// connection will move is not known then. So a loop that is busy gives one, 20 times a second, to another that is less. While they have time,
-// bulk is gathered in one loop, in the same way: its looks fall together there, and small exchanges have the others for themselves (share.go).
+// The first loop accepts all connections until they crowd, or it is busy; then the kernel wakes whichever waits. What a connection will
+// move is not known then. So a loop that is busy gives one, 20 times a second, to another that is less. While they have time, bulk is
+// gathered in one loop, in the same way: its looks fall together there, and small exchanges have the others for themselves (share.go).
 //
 // # Turns
 //

@@ -181,6 +181,9 @@ func (l *loop) accept(id int32, little bool) {
 			time.Sleep(time.Millisecond)
 			return
 		}
+		if !little {
+			l.share.crowd++
+		}
 		ln.fn(a)
 	}
 	if !little {

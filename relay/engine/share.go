@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The first loop accepts all connections for as long as it has time, as who is woken for a LAN host's next one is then who is awake for the end of
-// the last. When it is busy the others accept too.
+// The first loop accepts all connections that come one after the other, as who is woken for a LAN host's next one is then who is awake for the end
+// of the last. Where they crowd, or it is busy, the others accept too.
 //
 // What a connection will move is not known when it begins. So eight downloads that begin together are one loop's, and one processor's, while others
 // stand idle: a concentrator on two had 1.4 Gbit/s with a quarter of both unused, as the relay at the other end waited for it. So a loop that is
@@ -23,12 +23,14 @@ const (
 	shareLeast  = shareEvery / 4 * 3 // a loop that does not wait for so long of it is busy
 	gatherMost  = 3                  // loops that are busy for less than so many quarters of shareLeast, together, have time
 	moverOctets = 4 << 10            // what a connection that moves reads at once
+	crowdLeast  = 8                  // connections of shareEvery, accepted where much else happened, that are a crowd; until there is but a quarter of it
 )
 
 // share is what a loop has done since a multiple of shareEvery of the clock that all loops have.
 type share struct {
 	window int64 // its number
 	busy   int64 // ns, in which it did not wait
+	crowd  int   // connections that were accepted where much else happened
 	movers int   // connections that have moved
 	last   *Conn // of them
 }
@@ -78,11 +80,11 @@ func (l *loop) evenOut(window int64) {
 	s := l.share
 	l.share = share{window: window}
 	if s.window != window-1 { // the loop slept
-		s.busy = 0
+		s.busy, s.crowd = 0, 0
 	}
 	l.load.Store(told(window-1, s.busy))
 	if l == l.peers[0] {
-		l.summon(window, s.busy)
+		l.summon(window, s.busy, s.crowd)
 	}
 	c := s.last
 	if s.busy < l.least {
@@ -116,13 +118,14 @@ func (l *loop) evenOut(window int64) {
 	}
 }
 
-// summon has other loops accept connections while this one, the first, is busy, and until all have time.
-func (l *loop) summon(window, busy int64) {
+// summon has other loops accept connections from when there is a crowd of them, or this loop, the first, is busy, until there is none and all have time.
+func (l *loop) summon(window, busy int64, crowd int) {
 	all := busy
 	for _, p := range l.peers[1:] {
 		all += p.busyIn(window)
 	}
-	if l.summons && all <= leisure(l.least) || !l.summons && busy >= l.least {
+	calm := all <= leisure(l.least) && crowd <= crowdLeast/4
+	if l.summons && calm || !l.summons && (busy >= l.least || crowd >= crowdLeast) {
 		l.summons = !l.summons
 		for _, p := range l.peers[1:] {
 			p.heed(l.summons)

@@ -115,22 +115,25 @@ func TestBulkIsGathered(t *testing.T) {
 	})
 }
 
-// TestSummons: others accept from when the first loop is busy until all have time.
+// TestSummons: others accept from when connections crowd, or the first loop is busy, until there is no crowd and all have time.
 func TestSummons(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	first, other := &loop{least: shareLeast, heeds: true, epoll: -1}, &loop{epoll: -1}
 	first.peers = []*loop{first, other}
 	for i, c := range []struct {
 		busy, other int64
+		crowd       int
 		want        bool
 	}{
-		{30 * ms, 0, false}, {37 * ms, 50 * ms, false}, {38 * ms, 0, true}, {15 * ms, 15 * ms, true}, {50 * ms, 50 * ms, true}, {14 * ms, 14 * ms, false},
-		{30 * ms, 0, false},
+		{30 * ms, 0, 0, false}, {37 * ms, 50 * ms, 7, false},
+		{38 * ms, 0, 0, true}, {15 * ms, 15 * ms, 0, true}, {50 * ms, 50 * ms, 0, true}, {14 * ms, 14 * ms, 0, false},
+		{30 * ms, 0, 0, false},
+		{10 * ms, 0, 8, true}, {10 * ms, 10 * ms, 3, true}, {30 * ms, 10 * ms, 0, true}, {10 * ms, 10 * ms, 2, false},
 	} {
 		other.load.Store(told(int64(i), c.other))
-		first.summon(int64(i+1), c.busy)
+		first.summon(int64(i+1), c.busy, c.crowd)
 		if other.heeds != c.want {
-			t.Errorf("busy for %d and %d: the other accepts: %v", c.busy/ms, c.other/ms, other.heeds)
+			t.Errorf("busy for %d and %d ms, a crowd of %d: the other accepts: %v", c.busy/ms, c.other/ms, c.crowd, other.heeds)
 		}
 	}
 }
