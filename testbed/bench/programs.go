@@ -33,8 +33,9 @@ type Programs struct {
 // find gives the path of an installed peer, "" without.
 func (p Programs) find(name string) string { return p.others[name] }
 
-// Build makes what is missing below root/build (SPILLWAY_BIN names another directory for the daemon, and for the concentrator if it is there): the yardsticks, the two programs, and the peers written in Go, which may
-// take so long together. What can't be had is named when its turn comes.
+// Build makes what is measured below root/build (SPILLWAY_BIN names another directory for the daemon, and for the concentrator if it is there): the two
+// programs as they are in the tree now, the yardsticks, and the peers written in Go, which may take so long together. What can't be had is named when its
+// turn comes.
 func Build(ctx context.Context, root string, patience time.Duration, log io.Writer) (p Programs, err error) {
 	p.root = root
 	dir := filepath.Join(root, "build", "bench")
@@ -46,6 +47,12 @@ func Build(ctx context.Context, root string, patience time.Duration, log io.Writ
 	}
 	p.C, p.Go = filepath.Join(dir, "crelay"), filepath.Join(dir, "gocopy")
 	p.Spillway, p.Concentrator = filepath.Join(root, "build", "spillway"), filepath.Join(root, "build", "spillway-concentrator")
+	given := os.Getenv("SPILLWAY_BIN")
+	if given == "" {
+		if err := command(ctx, root, nil, "make", "-s", "all"); err != nil {
+			return p, err
+		}
+	}
 	for _, c := range [][]string{
 		{"cc", "-O2", "-o", p.C, "testbed/bench/yardstick/relay.c"},
 		{"go", "build", "-trimpath", "-o", p.Go, "./testbed/bench/yardstick/gocopy"},
@@ -54,7 +61,7 @@ func Build(ctx context.Context, root string, patience time.Duration, log io.Writ
 			return p, err
 		}
 	}
-	if given := os.Getenv("SPILLWAY_BIN"); given != "" {
+	if given != "" {
 		p.Spillway = filepath.Join(given, "spillway")
 		if far := filepath.Join(given, "spillway-concentrator"); exists(far) {
 			p.Concentrator = far
@@ -118,7 +125,7 @@ func (p Programs) ask() map[string]string {
 	number := regexp.MustCompile(`\d+\.\d+[\w.+~-]*`)
 	for name, c := range map[string][]string{
 		"HAProxy": {p.others["haproxy"], "-v"}, "sing-box": {p.others["sing-box"], "version"}, "xray": {p.others["xray"], "version"},
-		"C compiler": {"cc", "--version"}, "Go": {"go", "version"}, "Spillway": {"git", "describe", "--tags", "--always", "--dirty"},
+		"C compiler": {"cc", "--version"}, "Go": {"go", "version"}, "Spillway": {p.Spillway, "version"},
 		"redsocks":          {"dpkg-query", "-W", "-f", "${Version}", "redsocks"},
 		"microsocks":        {"dpkg-query", "-W", "-f", "${Version}", "microsocks"},
 		"shadowsocks-libev": {"dpkg-query", "-W", "-f", "${Version}", "shadowsocks-libev"},
