@@ -23,10 +23,13 @@ func (h *house) status(now time.Time, hits []RuleStatus) *Status {
 		API: apiVersion, Version: version, Uptime: int64(now.Sub(h.started).Seconds()), Why: h.plan.Why, Mode: h.cfg.Policy.Mode,
 		OverflowDown: h.plan.OverflowDown, OverflowUp: h.plan.OverflowUp, Sessions: st.Sessions,
 		Links: h.links(now), Rules: hits, Counters: counters(st), Warnings: h.warnings(),
-		NativeServers: st.NativeCached, Goroutines: runtime.NumGoroutine(),
+		NativeServers: st.NativeCached, NativeNewest: []string{}, Goroutines: runtime.NumGoroutine(),
 	}
 	s.Doors.IPv4, s.Doors.IPv6 = h.relay.Ports()
 	s.Doors.Open = st.DoorOpen && h.apply.ready() // without the table nobody is led to it
+	for _, a := range h.relay.NativeServers(nativeShown) {
+		s.NativeNewest = append(s.NativeNewest, a.String())
+	}
 	for _, u := range up {
 		c := concentratorStatus(u)
 		c.RTTms = ms(h.rtts[u.Name])

@@ -112,6 +112,9 @@ func writeStatus(w io.Writer, s *Status) {
 		}
 		table(w, []string{"rule", "action", ">hits", "in"}, rows)
 	}
+	if len(s.NativeNewest) > 0 {
+		fmt.Fprintf(w, "\nservers that speak MPTCP and are reached without a concentrator: %d, the newest: %s\n", s.NativeServers, strings.Join(s.NativeNewest, " "))
+	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)
 	}

@@ -11,6 +11,9 @@ import "time"
 // apiVersion grows when a field changes its meaning.
 const apiVersion = 1
 
+// nativeShown is how many servers Status names: what is learnt of many would make each answer long.
+const nativeShown = 32
+
 // Status is the answer of the method status.
 type Status struct {
 	API           int                  `json:"api"`
@@ -29,6 +32,7 @@ type Status struct {
 	Counters      map[string]uint64    `json:"counters"`
 	Rules         []RuleStatus         `json:"rules"`
 	NativeServers int                  `json:"native_servers"` // known to speak MPTCP themselves (relay.native_servers)
+	NativeNewest  []string             `json:"native_newest"`  // of these the ones learnt last, address:port, at most nativeShown
 	Warnings      []string             `json:"warnings"`
 	Goroutines    int                  `json:"goroutines"` // of the daemon, for whoever looks for a leak
 }

@@ -54,8 +54,8 @@ func (s *step) judge(i int) {
 		s.hurdle[i] = causeMode
 		return
 	}
+	s.watchLoss(i) // ranks as well: what follows must not demote the link twice
 	s.rank[i] = s.tier(i)
-	s.watchLoss(i)
 	if l.suspension.until > s.clock {
 		s.rank[i] += demoted
 		s.hurdle[i] = causeSuspended

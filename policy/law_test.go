@@ -3,8 +3,11 @@
 package policy
 
 import (
+	"cmp"
+	"math"
 	"math/rand"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -34,6 +37,15 @@ func (d *dice) config() Config {
 		})
 	}
 	return c
+}
+
+// world is some first observation of n links.
+func (d *dice) world(n int) Observation {
+	o := Observation{Now: start, Links: make([]LinkObs, n)}
+	for i := range o.Links {
+		o.Links[i] = LinkObs{Usable: d.next(4) > 0, DownCap: float64(d.next(3)) * 10e6, RTT: 20 * time.Millisecond, MinRTT: 20 * time.Millisecond}
+	}
+	return o
 }
 
 // observe changes one link of the world, or only lets time pass, and may set a role.
@@ -139,10 +151,7 @@ func checkEntry(t *testing.T, m *Machine, o Observation, before, p Plan) {
 	}
 	rate, capacity, known := 0.0, 0.0, true
 	for i, l := range p.Links {
-		c := o.Links[i].DownCap
-		if m.cfg.Links[i].DownBit > 0 {
-			c = m.cfg.Links[i].DownBit
-		}
+		c := capacityOf(m, o, i, down)
 		if l.Primary {
 			rate += o.Links[i].DownRate
 			capacity += c
@@ -161,11 +170,9 @@ func play(t *testing.T, data []byte) {
 	d := &dice{data}
 	cfg := d.config()
 	m, twin := New(cfg), New(cfg)
-	o := Observation{Now: start, Links: make([]LinkObs, len(cfg.Links))}
-	for i := range o.Links {
-		o.Links[i] = LinkObs{Usable: d.next(4) > 0, DownCap: float64(d.next(3)) * 10e6, RTT: 20 * time.Millisecond, MinRTT: 20 * time.Millisecond}
-	}
+	o := d.world(len(cfg.Links))
 	var p Plan
+	var law dwell
 	for len(d.b) > 0 {
 		d.observe(&o, m)
 		before := p
@@ -173,6 +180,7 @@ func play(t *testing.T, data []byte) {
 		twin.SetMemory(m.Memory())
 		p = m.Step(o)
 		checkLaws(t, m, o, before, p)
+		law.check(t, m, o, p)
 		if q := twin.Step(o); !reflect.DeepEqual(p, q) {
 			t.Fatalf("the same memory and observation gave\n%+v\nand\n%+v", p, q)
 		}
@@ -236,26 +244,232 @@ func TestLaws(t *testing.T) {
 	}
 }
 
-// TestCalm: however the load jumps, no link changes more often than once a second on average, as long as no link fails.
-func TestCalm(t *testing.T) {
-	for seed := range 8 {
-		r := rand.New(rand.NewSource(int64(seed)))
-		m := New(Config{Links: []LinkConfig{{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, {Name: "lte", Role: RoleOverflow}}})
-		o := Observation{Now: start, Links: []LinkObs{{Usable: true}, {Usable: true}}}
-		changes, hold := 0, 1+r.Intn(100)
-		for n := range 20 * 60 * 10 { // ten minutes in steps of 50 ms
-			o.Now = o.Now.Add(50 * time.Millisecond)
-			if n%hold == 0 {
-				hold = 1 + r.Intn(200)
-				o.Links[0].DownRate, o.Links[0].UpRate = r.Float64()*20e6, r.Float64()*5e6
-				o.Links[0].DownQueue, o.Links[0].UpQueue = r.Intn(2) == 0, r.Intn(2) == 0
-				o.Links[1].DownRate = r.Float64() * 20e6
+// TestDwell: however the load jumps, no link changes twice within its dwell time.
+func TestDwell(t *testing.T) {
+	dsl, lte := LinkConfig{Name: "dsl", DownBit: 20e6, UpBit: 5e6}, LinkConfig{Name: "lte", Role: RoleOverflow, DownBit: 40e6, UpBit: 20e6}
+	lines := [][]LinkConfig{
+		{dsl, {Name: "lte", Role: RoleOverflow}},
+		{dsl, lte, {Name: "dsl2", DownBit: 8e6, UpBit: 2e6}, {Name: "lte2", Role: RoleOverflow, DownBit: 10e6, UpBit: 5e6}},
+		{{Name: "dsl", DownBit: 1e6, UpBit: 2e5}, lte}, // thin
+	}
+	seeds := 4
+	if testing.Short() {
+		seeds = 2
+	}
+	for mode := range ModePrimaryOnly + 1 {
+		for n, links := range lines {
+			changes := 0
+			for seed := range seeds {
+				changes += playLoad(t, rand.New(rand.NewSource(int64(seed))), Config{Mode: mode, Links: links, NoGuard: seed%2 == 0})
 			}
-			changes += len(m.Step(o).Changed)
+			if t.Logf("mode %v, lines %d: %d changes", mode, n, changes); changes < 5*seeds && (mode == ModeOverflow || mode == ModeSmallestDelay) {
+				t.Errorf("mode %v, lines %d: only %d changes, so the law says little", mode, n, changes)
+			}
 		}
-		if changes > 10*60 {
-			t.Errorf("seed %d: %d changes in ten minutes", seed, changes)
+	}
+}
+
+// playLoad lets the load of links that all work jump for ten minutes, in steps of 50 ms, and counts the changes.
+func playLoad(t *testing.T, r *rand.Rand, cfg Config) (changes int) {
+	m, law := New(cfg), dwell{}
+	o := Observation{Now: start, Links: make([]LinkObs, len(cfg.Links))}
+	left := 0
+	for range 20 * 60 * 10 {
+		if left--; left < 0 {
+			left = r.Intn([]int{10, 400}[r.Intn(2)])
+			share := []float64{r.Float64(), 1, 0.01}[r.Intn(3)]
+			for i := range o.Links {
+				c := &cfg.Links[i]
+				o.Links[i] = LinkObs{
+					Usable: true, DownRate: share * cmp.Or(c.DownBit, 20e6), UpRate: share * cmp.Or(c.UpBit, 5e6), DownQueue: r.Intn(2) == 0, UpQueue: r.Intn(2) == 0,
+					RTT: time.Duration(20+r.Intn(200)) * time.Millisecond, MinRTT: 20 * time.Millisecond,
+				}
+			}
 		}
+		o.Now = o.Now.Add(50 * time.Millisecond)
+		p := m.Step(o)
+		law.check(t, m, o, p)
+		changes += len(p.Changed)
+	}
+	return changes
+}
+
+// dwell holds plans against the law that load alone changes no link twice within its dwell time, each direction apart. It says nothing of the turns that a
+// link takes while it carries (LinkPlan.Resting), nor of what becomes of one that has ceased to: it empties, goes off, and the other direction may want it
+// at any time.
+type dwell struct {
+	mode    Mode
+	fates   [MaxLinks]fate
+	carries [MaxLinks][2]bool
+	changed [MaxLinks][2]time.Duration // when load alone did it last; 0: not since the fates changed
+}
+
+// fate is what changes links at once: failure and return, a limit, a role, the guard; in mode bond also that a link is known to add next to nothing.
+type fate struct {
+	usable, trusted, suspended, little bool
+	limit                              cause
+	role                               Role
+}
+
+func (w *dwell) check(t *testing.T, m *Machine, o Observation, p Plan) {
+	t.Helper()
+	was, clock := *w, m.mem.clock
+	w.mode = m.cfg.Mode
+	for i, lp := range p.Links {
+		l := &m.mem.links[i]
+		role, _ := m.Role(i)
+		w.fates[i] = fate{l.usable, l.trusted, l.suspension.until > clock, w.mode == ModeBond && l.cause == causeLittle, l.limit, role}
+		w.carries[i] = [2]bool{lp.Down, lp.Up}
+	}
+	for i := range p.Links {
+		for d, carries := range w.carries[i] {
+			at := &w.changed[i][d]
+			switch {
+			case w.fates != was.fates || w.mode != was.mode:
+				*at = 0
+			case carries == was.carries[i][d]:
+			case *at > 0 && clock-*at < dwellTime(m, o, p, i, d, carries):
+				t.Fatalf("mode %v: link %d, direction %d: carries %v %v after it changed before, by load alone: %s", w.mode, i, d, carries, clock-*at, p.Links[i].Why)
+			default:
+				*at = clock
+			}
+		}
+	}
+}
+
+// dwellTime is how long link i had to stay as it was in direction d before load alone makes it carry, or cease to; for ever in modes that do not look at the load.
+func dwellTime(m *Machine, o Observation, p Plan, i, d int, carries bool) time.Duration {
+	switch {
+	case m.cfg.Mode == ModeSmallestDelay:
+		return swifterFor
+	case m.cfg.Mode != ModeOverflow:
+		return math.MaxInt64
+	case !carries:
+		return m.cfg.OverflowLeaveFor
+	}
+	leaders, known := 0.0, !m.cfg.NoGuard
+	for j, l := range p.Links {
+		if l.Primary {
+			c := capacityOf(m, o, j, d)
+			leaders += c
+			known = known && c > 0
+		}
+	}
+	if known && leaders < littleShare*capacityOf(m, o, i, d) { // thin
+		return m.cfg.OverflowEnterFor / thinSooner
+	}
+	return m.cfg.OverflowEnterFor
+}
+
+// capacityOf is what a link can carry as far as is known.
+func capacityOf(m *Machine, o Observation, i, d int) float64 {
+	if d == down {
+		return cmp.Or(m.cfg.Links[i].DownBit, o.Links[i].DownCap)
+	}
+	return cmp.Or(m.cfg.Links[i].UpBit, o.Links[i].UpCap)
+}
+
+// TestOrderOfLinks: the order of the links is that of preference among links of a role (Config.Links) and says nothing else. So links of unlike roles may
+// stand in any order, and so may primaries, whatever they can carry, but for which of them is first. Where one link is taken after the other (overflow,
+// backup), or one is chosen (modes bond and smallest-delay, in which overflow links are primaries), the order decides between them, and is kept.
+func TestOrderOfLinks(t *testing.T) {
+	n := 300
+	if testing.Short() {
+		n = 25
+	}
+	for seed := range n {
+		r := rand.New(rand.NewSource(int64(seed)))
+		b := make([]byte, 200+r.Intn(4000))
+		r.Read(b)
+		playOrders(t, r, &dice{b})
+	}
+}
+
+// playOrders runs two machines that differ in the order of the links. One is told another order now and then, which must not disturb it.
+func playOrders(t *testing.T, r *rand.Rand, d *dice) {
+	cfg := d.config()
+	order := shuffled(r, cfg)
+	m, other, idle := New(cfg), New(inOrder(cfg, order)), New(cfg)
+	o := d.world(len(cfg.Links))
+	for len(d.b) > 0 {
+		d.observe(&o, idle) // its roles would move links from one kind to another
+		switch name := cfg.Links[r.Intn(len(cfg.Links))].Name; r.Intn(100) {
+		case 0:
+			order = shuffled(r, cfg)
+			other.Reconfigure(inOrder(cfg, order))
+		case 1, 2:
+			_, _ = m.Set(name, RoleOff), other.Set(name, RoleOff)
+		case 3, 4, 5:
+			_, _ = m.Clear(name), other.Clear(name)
+		}
+		q := o
+		q.Links = make([]LinkObs, len(order))
+		for j, i := range order {
+			q.Links[j] = o.Links[i]
+		}
+		checkOrder(t, cfg, order, m.Step(o), other.Step(q))
+	}
+}
+
+// anyPrimary reports whether a mode lets all primaries carry alike.
+func anyPrimary(m Mode) bool { return m != ModeBond && m != ModeSmallestDelay }
+
+// shuffled is another order of the links: the places that they have in cfg. Links of a kind of which the order chooses keep theirs.
+func shuffled(r *rand.Rand, cfg Config) []int {
+	order := r.Perm(len(cfg.Links))
+	s := step{Machine: New(cfg)}
+	for tier := range int(RoleOff) {
+		var places, links []int
+		for j, i := range order {
+			if s.tierOf(cfg.Links[i].Role) == tier {
+				places, links = append(places, j), append(links, i)
+			}
+		}
+		if tier == int(RolePrimary) && anyPrimary(cfg.Mode) {
+			continue
+		}
+		slices.Sort(links)
+		for n, j := range places {
+			order[j] = links[n]
+		}
+	}
+	return order
+}
+
+// inOrder is cfg with its links in another order.
+func inOrder(cfg Config, order []int) Config {
+	links := make([]LinkConfig, len(order))
+	for j, i := range order {
+		links[j] = cfg.Links[i]
+	}
+	cfg.Links = links
+	return cfg
+}
+
+// checkOrder compares two plans of one world; q has the links in another order.
+func checkOrder(t *testing.T, cfg Config, order []int, p, q Plan) {
+	t.Helper()
+	alike := func(i int) bool { return anyPrimary(cfg.Mode) && cfg.Links[i].Role == RolePrimary }
+	for j, i := range order {
+		a, b := p.Links[i], q.Links[j]
+		a.Why, b.Why = "", "" // they list links in their order
+		if alike(i) {
+			a.Role, b.Role = min(a.Role, Active), min(b.Role, Active)
+			a.Since, b.Since = time.Time{}, time.Time{}
+		}
+		if a != b {
+			t.Fatalf("mode %v: link %s is\n%+v\nand in the order %v\n%+v", cfg.Mode, cfg.Links[i].Name, p.Links[i], order, q.Links[j])
+		}
+	}
+	first := -1
+	if q.First >= 0 {
+		first = order[q.First]
+	}
+	if first != p.First && (first < 0 || p.First < 0 || !alike(first) || !alike(p.First)) {
+		t.Fatalf("mode %v: link %d is first, and %d in the order %v", cfg.Mode, p.First, first, order)
+	}
+	if p.OverflowDown != q.OverflowDown || p.OverflowUp != q.OverflowUp || p.Persist != q.Persist {
+		t.Fatalf("mode %v:\n%+v\nand in the order %v\n%+v", cfg.Mode, p, order, q)
 	}
 }
 

@@ -241,6 +241,12 @@ func (m *Machine) Reconfigure(cfg Config) {
 			next.mem.first = i
 		}
 	}
+	for d := range next.mem.dirs {
+		if dm := &next.mem.dirs[d]; dm.worst < len(m.cfg.Links) {
+			i, stays := next.index(m.cfg.Links[dm.worst].Name)
+			dm.worst, dm.tried = i, dm.tried && stays
+		}
+	}
 	*m = next
 }
 

@@ -283,3 +283,22 @@ func TestALinkByWhichNoConcentratorIsReached(t *testing.T) {
 		t.Errorf("back for 11 s: first %d, %q", p.First, p.Why)
 	}
 }
+
+// TestReconfigureMovesTheLinkOnTrial: in mode bond it is remembered by its place which link is left for a while to see whether that helps.
+func TestReconfigureMovesTheLinkOnTrial(t *testing.T) {
+	dsl, lte := LinkConfig{Name: "dsl"}, LinkConfig{Name: "lte", Role: RoleOverflow}
+	for _, c := range []struct {
+		links []LinkConfig
+		worst int
+		tried bool
+	}{
+		{[]LinkConfig{dsl, lte}, 1, true}, {[]LinkConfig{lte, dsl}, 0, true}, {[]LinkConfig{dsl}, 0, false},
+	} {
+		m := New(Config{Mode: ModeBond, Links: []LinkConfig{dsl, lte}})
+		m.mem.dirs[up].worst, m.mem.dirs[up].tried = 1, true
+		m.Reconfigure(Config{Mode: ModeBond, Links: c.links})
+		if dm := &m.mem.dirs[up]; dm.worst != c.worst || dm.tried != c.tried {
+			t.Errorf("%d links: link %d on trial %v, want %d, %v", len(c.links), dm.worst, dm.tried, c.worst, c.tried)
+		}
+	}
+}

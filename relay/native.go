@@ -49,6 +49,18 @@ func (n *native) forget(a netip.AddrPort) {
 	}
 }
 
+// newest lists at most so many of those that are known, the ones learnt last first.
+func (n *native) newest(most int, now time.Time) (list []netip.AddrPort) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := len(n.order) - 1; i >= 0 && len(list) < most; i-- {
+		if a := n.order[i]; now.Before(n.servers[a]) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 func (n *native) len(now time.Time) (k int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -440,9 +441,16 @@ func TestNativeServersAreBounded(t *testing.T) {
 	if !n.knows(last, now) || n.knows(last, now.Add(2*time.Hour)) {
 		t.Fatal("the newest is unknown, or known for ever")
 	}
+	before := netip.AddrPortFrom(last.Addr().Prev(), 443)
+	if list := n.newest(2, now); !slices.Equal(list, []netip.AddrPort{last, before}) {
+		t.Fatalf("the newest two are %v", list)
+	}
 	n.forget(last)
 	if n.knows(last, now) {
 		t.Fatal("not forgotten")
+	}
+	if list := n.newest(1, now); !slices.Equal(list, []netip.AddrPort{before}) || n.newest(1, now.Add(2*time.Hour)) != nil {
+		t.Fatalf("listed: %v", list)
 	}
 }
 

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,9 @@ func (r *Relay) Accepted() int64 { return r.count.accepted.Load() }
 
 // Delivered counts the octets that LAN hosts were given.
 func (r *Relay) Delivered() uint64 { return r.engine.Delivered() }
+
+// NativeServers lists at most so many of the servers that are known to speak MPTCP (Config.NativeBypass), those learnt last first.
+func (r *Relay) NativeServers(most int) []netip.AddrPort { return r.native.newest(most, time.Now()) }
 
 // Stats gives the counters.
 func (r *Relay) Stats() Stats {

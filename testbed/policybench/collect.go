@@ -66,6 +66,22 @@ func (c *Collection) Median(key string) float64 {
 	return values[len(values)/2]
 }
 
+// missed reports whether a key falls short of its aim; one without an aim does not.
+func (c *Collection) missed(key string) bool {
+	f, value := c.figures[key][0], c.Median(key)
+	return !math.IsInf(f.Aim, 0) && (f.Is == scenario.AtMost && !(value <= f.Aim) || f.Is == scenario.AtLeast && !(value >= f.Aim))
+}
+
+// Missed is the keys that fall short of their aims.
+func (c *Collection) Missed() (keys []string) {
+	for _, key := range c.keys {
+		if c.missed(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // Print writes the table.
 func (c *Collection) Print(w io.Writer) {
 	for _, key := range c.keys {
@@ -75,7 +91,7 @@ func (c *Collection) Print(w io.Writer) {
 			lo, hi = min(lo, g.worst), max(hi, g.worst)
 		}
 		met := "met"
-		if f.Is == scenario.AtMost && !(value <= f.Aim) || f.Is == scenario.AtLeast && !(value >= f.Aim) {
+		if c.missed(key) {
 			met = "short of it"
 		}
 		aim := fmt.Sprintf("%s %v", f.Is, f.Aim)

@@ -30,6 +30,17 @@ func TestTheWorstOfARoundAndTheMedianOfRounds(t *testing.T) {
 	}
 }
 
+func TestWhatFallsShortIsMissed(t *testing.T) {
+	var c Collection
+	c.Add(0, []scenario.Finding{
+		finding("most", scenario.AtMost, 700, 701), finding("most_met", scenario.AtMost, 700, 700), finding("least", scenario.AtLeast, 95, 94.9),
+		finding("least_met", scenario.AtLeast, 95, 95), finding("never", scenario.AtMost, 700, math.Inf(1)), finding("no_aim", scenario.AtMost, math.Inf(1), 1e9),
+	})
+	if got := strings.Join(c.Missed(), " "); got != "most least never" {
+		t.Errorf("missed: %s", got)
+	}
+}
+
 func TestNothingMeansNothingInAnyRound(t *testing.T) {
 	var c Collection
 	for round, v := range []float64{0, 0, 7} {

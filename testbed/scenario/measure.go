@@ -97,17 +97,19 @@ func Mbit(demand string) func(*Run) float64 {
 
 // Share is a demand's rate relative to the sum of the links' rates.
 func Share(demand string, up bool) func(*Run) float64 {
-	return func(r *Run) float64 {
-		sum := 0.0
-		for _, l := range r.Links {
-			if up {
-				sum += l.Up.Rate
-			} else {
-				sum += l.Down.Rate
-			}
+	return func(r *Run) float64 { return 100 * r.Results[demand].Mbit * 1e6 / r.sum(up) }
+}
+
+// sum is what the links carry together, bit/s.
+func (r *Run) sum(up bool) (sum float64) {
+	for _, l := range r.Links {
+		if up {
+			sum += l.Up.Rate
+		} else {
+			sum += l.Down.Rate
 		}
-		return 100 * r.Results[demand].Mbit * 1e6 / sum
 	}
+	return sum
 }
 
 // Stall is the longest silence of any connection of a demand, ms.

@@ -81,8 +81,8 @@ func TestFaultyConcentrators(t *testing.T) {
 			select {
 			case <-works:
 				t.Logf("works after %v (aim 3 s)", time.Since(began).Round(10*time.Millisecond))
-			case <-time.After(2 * time.Minute): // on a machine that has no time for us; what it takes is printed
-				t.Errorf("does not work after 2 min")
+			case <-time.After(10 * time.Second): // it takes 3 s; the rest is for a machine that has no time for us
+				t.Errorf("does not work after 10 s")
 			}
 		})
 	}

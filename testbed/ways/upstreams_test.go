@@ -3,6 +3,7 @@
 package ways
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -119,5 +120,8 @@ func (h Home) nativeServer(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
+	}
+	if s, err := h.Router.Status(); err != nil || !slices.Contains(s.NativeNewest, Server("4", 9000)) {
+		t.Errorf("the status names the servers %v, %v", s.NativeNewest, err)
 	}
 }

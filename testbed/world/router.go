@@ -137,7 +137,8 @@ type Status struct {
 	Links    []struct{ Name, State, Why string }
 	Counters map[string]uint64
 
-	Goroutines int
+	Goroutines   int
+	NativeNewest []string `json:"native_newest"`
 }
 
 // Status asks the router for its status.

@@ -16,6 +16,8 @@ import (
 type figures struct {
 	DSL            float64 `json:"dsl_mbps"`
 	LTE            float64 `json:"lte_mbps"`
+	DSLUp          float64 `json:"dsl_up_mbps"`
+	LTEUp          float64 `json:"lte_up_mbps"`
 	Overflow       float64 `json:"overflow_mbps"` // mode overflow: DSL first
 	Bonded         float64 `json:"bonded_mbps"`   // mode bond: both at once
 	BondedUp       float64 `json:"bonded_up_mbps"`
@@ -34,12 +36,12 @@ func (f figures) print(w io.Writer) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-35s %11s   %s", what, value, note), " "))
 	}
 	fmt.Fprintln(w, "\nDSL 16/2 Mbit/s, 15 ms; LTE 40/10 Mbit/s, 35 ms (one way)")
-	fmt.Fprintln(w, "rates are payload, from connect to the last octet")
-	row("DSL alone, Mbit/s", value(f.DSL), "")
-	row("LTE alone, Mbit/s", value(f.LTE), "")
-	row("DSL first, LTE the overflow, Mbit/s", value(f.Overflow), "LTE joins once DSL is full")
-	row("both at once, download, Mbit/s", value(f.Bonded), share(f.Bonded, 56))
-	row("both at once, upload, Mbit/s", value(f.BondedUp), share(f.BondedUp, 12))
+	fmt.Fprintln(w, "rates are payload, from connect to the last octet, in Mbit/s")
+	row("DSL alone, download / upload", value(f.DSL)+" / "+value(f.DSLUp), "")
+	row("LTE alone, download / upload", value(f.LTE)+" / "+value(f.LTEUp), "")
+	row("DSL first, LTE the overflow", value(f.Overflow), "LTE joins once DSL is full")
+	row("both at once, download", value(f.Bonded), share(f.Bonded, f.DSL+f.LTE, 56))
+	row("both at once, upload", value(f.BondedUp), share(f.BondedUp, f.DSLUp+f.LTEUp, 12))
 	row("connect direct / relayed, ms", value(f.ConnectDirect)+" / "+value(f.ConnectRelayed), "the router answers itself")
 	row("first octet direct / relayed, ms", value(f.FirstDirect)+" / "+value(f.FirstRelayed), "the request is in the SYN")
 	row("longest silence when DSL is cut, ms", value(f.Stall), "")
@@ -61,12 +63,12 @@ func value(v float64) string {
 	return fmt.Sprintf("%.1f", v)
 }
 
-// share compares what was bonded with the sum of the lines' rates.
-func share(bonded, lines float64) string {
+// share compares what was bonded with what both carried alone, and with the sum of the lines' rates.
+func share(bonded, alone, lines float64) string {
 	if bonded == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.0f %% of the lines' %.0f", bonded/lines*100, lines)
+	return fmt.Sprintf("%.0f %% of alone, %.0f %% of %.0f", bonded/alone*100, bonded/lines*100, lines)
 }
 
 // write stores the figures as JSON.

@@ -30,7 +30,7 @@ const large = 32_000_000 // octets of the files that are bonded
 // story tells the chapters one after the other.
 func (d *demo) story(ctx context.Context) error {
 	d.figures.SHA256OK, d.sums = true, map[string]string{}
-	for name, octets := range map[string]int64{"8MB": 8_000_000, "16MB": 16_000_000, "32MB": large} {
+	for name, octets := range map[string]int64{"1MB": 1_000_000, "8MB": 8_000_000, "16MB": 16_000_000, "32MB": large} {
 		if err := d.file(name, octets); err != nil {
 			return err
 		}
@@ -73,11 +73,20 @@ func (d *demo) alone(ctx context.Context) error {
 		return err
 	}
 	d.figures.DSL = dsl.mbit
+	up, err := d.send(ctx, "1MB", "dsl-up", "DSL alone, upload: 1 MB")
+	if err != nil {
+		return err
+	}
+	d.figures.DSLUp = up.mbit
 	if err := errors.Join(d.world.Lines[0].Cut(), d.world.Gone(0)); err != nil {
 		return err
 	}
 	lte, err := d.download(ctx, "16MB", "LTE alone, without Spillway: 16 MB")
 	d.figures.LTE = lte.mbit
+	if err == nil {
+		up, err = d.send(ctx, "8MB", "lte-up", "LTE alone, upload: 8 MB")
+		d.figures.LTEUp = up.mbit
+	}
 	return errors.Join(err, d.world.Lines[0].Restore())
 }
 
