@@ -157,6 +157,9 @@ func (h *house) netifd(ctx context.Context, s netifd.State) {
 // adoptNetifd keeps it for a reload: netifd tells of changes alone.
 func (h *house) adoptNetifd(s netifd.State) {
 	h.network = s
+	if h.tellRoles() {
+		h.machine.Reconfigure(policyConfig(h.cfg, s))
+	}
 	h.setModems()
 	names := devicesOf(h.cfg.Links, s)
 	for i, l := range h.cfg.Links {
@@ -167,16 +170,32 @@ func (h *house) adoptNetifd(s netifd.State) {
 	h.adoptDevices(names)
 }
 
+// tellRoles logs the roles that netifd's word decides, where that is news, and returns whether any is.
+func (h *house) tellRoles() (news bool) {
+	links, why := roled(h.cfg.Links, h.network)
+	told := make(map[string]string, len(links))
+	for i, l := range links {
+		told[l.Name] = why[i]
+		if why[i] != h.roleWhy[l.Name] {
+			news = true
+			h.log.Info("a link's role", "link", l.Name, "role", l.Role, "why", or(why[i], "as configured"))
+		}
+	}
+	h.roleWhy = told
+	return news
+}
+
 // setModems tells the learners what the modem says of its line: that of the link that is DSL by netifd's word, else of the one primary.
 func (h *house) setModems() {
 	dsl := func(l config.Link) bool {
 		found, ok := h.network.Find(l.Interface)
 		return ok && found.Kind == netifd.DSL
 	}
-	told := slices.ContainsFunc(h.cfg.Links, dsl)
-	for i, l := range h.cfg.Links {
+	links, _ := roled(h.cfg.Links, h.network)
+	told := slices.ContainsFunc(links, dsl)
+	for i, l := range links {
 		h.senses[i].down.Modem, h.senses[i].up.Modem = 0, 0
-		if dsl(l) || !told && l.Role == "primary" && onlyPrimary(h.cfg.Links) {
+		if dsl(l) || !told && l.Role == "primary" && onlyPrimary(links) {
 			h.senses[i].down.Modem, h.senses[i].up.Modem = float64(h.network.Line.DownBit), float64(h.network.Line.UpBit)
 		}
 	}

@@ -61,7 +61,7 @@ func given(c *config.Config) []any {
 		addrs[i] = append(addrs[i], netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), u.Port)) // what is resolved, or learnt
 	}
 	numbers := numberRules(c.Rules, nil)
-	return []any{linkmonConfig(c, names), policyConfig(c), relayConfig(c, addrs, numbers), nftTable(c, names, addrs, numbers, 1, 2),
+	return []any{linkmonConfig(c, names), policyConfig(c, netifd.State{}), relayConfig(c, addrs, numbers), nftTable(c, names, addrs, numbers, 1, 2),
 		logLevel(c.LogLevel), receiveBuffer(c.Relay.ReceiveBuffer, 1<<30), literal(c.Concentrators), sources(c)}
 }
 
@@ -113,7 +113,7 @@ func TestNoRoomRefusesWhatTheConfigurationAllows(t *testing.T) {
 		}
 		names := devicesOf(c.Links, netifd.State{})
 		numbers, addrs := numberRules(c.Rules, nil), literal(c.Concentrators)
-		policy, links, relay := policyConfig(c), linkmonConfig(c, names), relayConfig(c, addrs, numbers)
+		policy, links, relay := policyConfig(c, netifd.State{}), linkmonConfig(c, names), relayConfig(c, addrs, numbers)
 		_, err = kernel.Render(nftTable(c, names, addrs, numbers, 1, 2))
 		if err := errors.Join(err, policy.Validate(), links.Validate(), relay.Validate()); err != nil {
 			t.Errorf("%v, of\n%s", err, text)

@@ -47,6 +47,7 @@ type house struct {
 	addrs   [][]netip.AddrPort // of the concentrators
 	names   []string           // the links' devices
 	network netifd.State       // as netifd told it last
+	roleWhy map[string]string  // by link: why it has its role, where that is netifd's word
 	numbers map[string]int     // of the relay's rules
 	// transparent: there may be connections with LAN hosts' own addresses. Once there were, their answers are always looked for.
 	transparent bool

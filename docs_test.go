@@ -61,7 +61,7 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 			t.Errorf("OPENWRT.md has no row %q of the ubus method %s", row, m.Name)
 		}
 	}
-	world := doctor.World{LAN: []string{"br-lan"}, Faithful: true, Links: []doctor.Link{{Name: "X"}}, Remotes: make([]doctor.Concentrator, 1)}
+	world := doctor.World{LAN: []string{"br-lan"}, Faithful: true, Links: []doctor.Link{{Name: "X", RoleWhy: "by netifd"}}, Remotes: make([]doctor.Concentrator, 1)}
 	for _, n := range doctor.Tree(&world) {
 		group, check, _ := strings.Cut(n.Name, "/")
 		if kind, _, of := strings.Cut(check, " "); of && kind == "sysctl" {

@@ -49,7 +49,8 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	if err != nil {
 		return errors.Join(noDaemon, usageError{err})
 	}
-	m, err := linkmon.New(linkmonConfig(c, devicesAlone(ctx, c)), journal.Discard())
+	said := netifdAlone(ctx, c)
+	m, err := linkmon.New(linkmonConfig(c, devicesOf(c.Links, said)), journal.Discard())
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	w := doctor.System(ctx)
 	select {
 	case s := <-snap:
-		fillWorld(w, c, s.Links, literal(c.Concentrators), mptcp.Probe())
+		fillWorld(w, c, said, s.Links, literal(c.Concentrators), mptcp.Probe())
 	case <-time.After(5 * time.Second):
 	}
 	cancel()
@@ -79,9 +80,8 @@ func doctorAlone(ctx context.Context, e env, asJSON bool, file string, noDaemon 
 	return errors.New("no daemon runs; see what failed above")
 }
 
-// devicesAlone are the links' devices; netifd is asked for those that have its names.
-func devicesAlone(ctx context.Context, c *config.Config) []string {
-	var said netifd.State
+// netifdAlone asks netifd, where links have its names.
+func netifdAlone(ctx context.Context, c *config.Config) (said netifd.State) {
 	if c.NeedsNetifd() {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -95,7 +95,7 @@ func devicesAlone(ctx context.Context, c *config.Config) []string {
 			said.Interfaces = netifd.ParseDump(dump)
 		}
 	}
-	return devicesOf(c.Links, said)
+	return said
 }
 
 // doctor is the method: the machine, the daemon, and probes by each link.
@@ -103,13 +103,15 @@ func (h *house) doctor(ctx context.Context) (*Doctor, error) {
 	w := doctor.System(ctx)
 	door, notHeld := doctor.Door{}, error(nil)
 	if err := h.call(ctx, func() {
-		fillWorld(w, h.cfg, h.snap.Links, h.addrs, h.features)
+		fillWorld(w, h.cfg, h.network, h.snap.Links, h.addrs, h.features)
 		for i := range w.Links {
 			if i >= len(h.senses) || i >= len(h.plan.Links) {
 				break
 			}
-			role, _ := h.machine.Role(i)
-			w.Links[i].Role = role.String()
+			role, set := h.machine.Role(i)
+			if w.Links[i].Role = role.String(); set {
+				w.Links[i].RoleWhy = ""
+			}
 			w.Links[i].Idle = h.plan.Links[i].Metered && h.plan.Links[i].Role < policy.Active
 			w.Links[i].Joins = h.paths[i].want != endpointNone || h.reached != nil && h.reached[i]
 			if v := h.senses[i].verdict; v.Dead {
@@ -163,17 +165,18 @@ func (h *house) tableInPlace() error {
 }
 
 // fillWorld tells doctor what is configured and sensed, and how to probe.
-func fillWorld(w *doctor.World, c *config.Config, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
+func fillWorld(w *doctor.World, c *config.Config, said netifd.State, links []linkmon.Link, addrs [][]netip.AddrPort, f mptcp.Features) {
 	w.MarkMask, w.MarkLocal, w.PathManager = kernelNumbers(c).Mark, kernelNumbers(c).MarkLocal(), c.Policy.PathManager
 	w.StateDir, w.LAN, w.Faithful = filepath.Dir(c.Daemon.State), c.LAN.Interfaces, c.Relay.Faithful
 	w.Features = doctor.Features{MPTCP: f.MPTCP, PathManager: f.PathManager, FastOpenClient: f.FastOpenClient, FastOpenNoCookie: f.FastOpenNoCookie,
 		IsMPTCP: f.IsMPTCP, FullInfo: f.FullInfo, UserspacePM: f.UserspacePM, Apart: f.Apart, Diag: f.Diag}
 	w.Links = nil
+	as, why := roled(c.Links, said)
 	for i, l := range links {
 		x := doctor.Link{Name: l.Name, Device: l.Device, Present: l.Present, Up: l.Up, Carrier: l.Carrier, PointToPoint: l.PointToPoint, MTU: l.MTU,
-			Addr4: l.Addr4, Addr6: l.Addr6, Gateway4: l.Gateway4, Gateway6: l.Gateway6, Route4: l.Route4, Route6: l.Route6, Flapping: l.Flapping, Idle: l.Metered}
+			Addr4: l.Addr4, Addr6: l.Addr6, Gateway4: l.Gateway4, Gateway6: l.Gateway6, Route4: l.Route4, Route6: l.Route6, Flapping: l.Flapping}
 		if i < len(c.Links) {
-			x.Role = c.Links[i].Role
+			x.Role, x.RoleWhy, x.Idle = as[i].Role, why[i], as[i].Metered
 		}
 		w.Links = append(w.Links, x)
 	}

@@ -61,7 +61,7 @@ func TestAConcentratorThatWantsACookieIsWell(t *testing.T) {
 				await.Value(t, "the concentrator's end", ended)
 			}()
 			w := &doctor.World{}
-			fillWorld(w, &config.Config{Concentrators: []config.Concentrator{{Name: "home", Protocol: "convert", Cookie: c.cookie}}},
+			fillWorld(w, &config.Config{Concentrators: []config.Concentrator{{Name: "home", Protocol: "convert", Cookie: c.cookie}}}, netifd.State{},
 				[]linkmon.Link{{Name: "lo", Device: "lo", Addr4: home}}, [][]netip.AddrPort{s.Addrs()}, mptcp.Features{})
 			l, far := w.Links[0], w.Remotes[0]
 			if what, err := w.Info(l, far); (err == nil) != c.good {

@@ -17,12 +17,15 @@ func (h *house) links(now time.Time) []LinkStatus {
 	}
 	for i := range h.snap.Links {
 		l, s, p := &h.snap.Links[i], &h.senses[i], &h.plan.Links[i]
-		role, _ := h.machine.Role(i)
+		role, set := h.machine.Role(i)
 		x := LinkStatus{
 			Name: l.Name, Device: l.Device, Role: role.String(), State: p.Role.String(), Resting: p.Resting, Why: p.Why, Since: byClock(now, p.Since),
 			Usable: s.usable, UsableSince: byClock(now, s.turned), Losses: s.losses, Carrier: l.Carrier, Address4: address(l.Addr4), Address6: address(l.Addr6),
 			Down: l.DownRate, Up: l.UpRate, DownPeak: l.DownPeak, UpPeak: l.UpPeak, Rx: l.RxBytes, Tx: l.TxBytes,
 			RTTms: ms(s.verdict.RTT), MinRTTms: ms(s.verdict.MinRTT), Loss: s.verdict.Loss, Subflows: s.subflows,
+		}
+		if !set {
+			x.RoleWhy = h.roleWhy[l.Name]
 		}
 		if p.Draining {
 			x.State = "draining"

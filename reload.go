@@ -93,7 +93,8 @@ func (h *house) adopt(c *config.Config) error {
 	h.names = names
 	h.monitor.SetConfig(watched) // is valid
 	h.transparent = h.transparent || transparent(c)
-	h.machine.Reconfigure(policyConfig(c))
+	h.machine.Reconfigure(policyConfig(c, h.network))
+	h.tellRoles()
 	h.setCapacities()
 	h.setModems()
 	h.shared.Store(c)

@@ -31,7 +31,7 @@ func houseOf(t *testing.T, text string) *house {
 	n := len(c.Links)
 	h := &house{cfg: c, log: journal.Discard(), addrs: literal(c.Concentrators), senses: make([]sense, n), paths: make([]pathState, n),
 		joined: make([]bool, n), repeats: make([]repeat, n), calls: make(chan func()), rename: make(chan struct{}, 1), rehold: make(chan struct{}, 1),
-		notHeld: errNotRead, machine: policy.New(policyConfig(c)), tell: func(event) {}}
+		notHeld: errNotRead, machine: policy.New(policyConfig(c, netifd.State{})), tell: func(event) {}}
 	for _, l := range c.Links {
 		h.names = append(h.names, l.Device)
 	}

@@ -141,6 +141,9 @@ func writeLinks(w io.Writer, links []LinkStatus) {
 	fmt.Fprintln(w)
 	for _, l := range links {
 		fmt.Fprintf(w, "%s: %s (%s; received %s, sent %s)\n", l.Name, l.Why, l.Device, size(l.Rx), size(l.Tx))
+		if l.RoleWhy != "" {
+			fmt.Fprintln(w, l.RoleWhy)
+		}
 		if q := l.Quota; q != nil {
 			fmt.Fprintf(w, "%s: %s used since %s; %s expected by %s\n", l.Name, sizeOf(q.Used, q.Limit), q.PeriodStart.Format("2 Jan"), size(q.Forecast), q.PeriodEnd.Format("2 Jan"))
 			if q.Daily > 0 {

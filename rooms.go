@@ -14,6 +14,7 @@ import (
 	"spillway/linkmon"
 	"spillway/policy"
 	"spillway/relay"
+	"spillway/ubus/netifd"
 )
 
 // Here the configuration becomes each room's own. Pure but for the machine's memory size, which is passed in.
@@ -22,7 +23,7 @@ import (
 func linkmonConfig(c *config.Config, devices []string) linkmon.Config {
 	out := linkmon.Config{OwnTable: kernelNumbers(c).OwnTable}
 	for i, l := range c.Links {
-		out.Links = append(out.Links, linkmon.LinkConfig{Name: l.Name, Device: devices[i], DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered})
+		out.Links = append(out.Links, linkmon.LinkConfig{Name: l.Name, Device: devices[i], DownBit: l.DownBit, UpBit: l.UpBit})
 	}
 	return out
 }
@@ -45,8 +46,8 @@ func kernelNumbers(c *config.Config) kernel.Numbers {
 	return n
 }
 
-// policyConfig is what the owner wants of the links.
-func policyConfig(c *config.Config) policy.Config {
+// policyConfig is what the owner wants of the links. said decides the roles that are not written.
+func policyConfig(c *config.Config, said netifd.State) policy.Config {
 	p := c.Policy
 	mode, _ := policy.ParseMode(p.Mode) // config allows no other names
 	out := policy.Config{
@@ -56,7 +57,8 @@ func policyConfig(c *config.Config) policy.Config {
 	}
 	// Each connection's first subflow is where its class wants it with path_manager "user".
 	spread := p.Mode == "bond" && p.PathManager != "user" && slices.ContainsFunc(c.Links, func(l config.Link) bool { return l.Weight > 1 })
-	for _, l := range c.Links {
+	links, _ := roled(c.Links, said)
+	for _, l := range links {
 		role, _ := policy.ParseRole(l.Role)
 		link := policy.LinkConfig{Name: l.Name, Role: role, DownBit: l.DownBit, UpBit: l.UpBit, Metered: l.Metered, Line: l.Device + " " + l.Interface,
 			Quota: policy.Quota{Limit: l.Quota.Limit, Soft: uint64(l.Quota.SoftShare * float64(l.Quota.Limit)), Daily: l.Quota.Daily, BillingDay: l.Quota.BillingDay}}

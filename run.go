@@ -112,7 +112,7 @@ func build(file string, c *config.Config, log *journal.Logger) (*house, error) {
 	if h.diag, err = mptcp.OpenDiag(); err != nil {
 		log.Warn("sock_diag can't be used; blackholes are found later, and flows show no share of the links", "error", err)
 	}
-	h.machine = policy.New(policyConfig(c))
+	h.machine = policy.New(policyConfig(c, h.network))
 	h.restoreUsage()
 	h.setCapacities()
 	h.apply = newApplier(h.kernel, log.With("room", "kernel"))

@@ -60,9 +60,10 @@ type ConcentratorStatus struct {
 type LinkStatus struct {
 	Name        string         `json:"name"`
 	Device      string         `json:"device"`
-	Role        string         `json:"role"`    // as configured or set
-	State       string         `json:"state"`   // "first", "active", "standby", "draining", "off"
-	Resting     bool           `json:"resting"` // active, but silent for the moment: the primaries carry all that there is
+	Role        string         `json:"role"`               // as configured or set
+	RoleWhy     string         `json:"role_why,omitempty"` // where neither is so: netifd's word
+	State       string         `json:"state"`              // "first", "active", "standby", "draining", "off"
+	Resting     bool           `json:"resting"`            // active, but silent for the moment: the primaries carry all that there is
 	Why         string         `json:"why"`
 	Since       time.Time      `json:"since"`
 	Usable      bool           `json:"usable"`

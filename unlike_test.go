@@ -9,6 +9,7 @@ import (
 	"spillway/config"
 	"spillway/linkmon"
 	"spillway/policy"
+	"spillway/ubus/netifd"
 )
 
 func TestUnlikeLinks(t *testing.T) {
@@ -82,7 +83,7 @@ func TestConnectionsAreSpreadInModeBondAlone(t *testing.T) {
 		for i := range c.Links {
 			c.Links[i].Weight = tt.weights[i]
 		}
-		for i, l := range policyConfig(c).Links {
+		for i, l := range policyConfig(c, netifd.State{}).Links {
 			plan.Links[i].Weight = l.Weight
 		}
 		for i, l := range relayPlan(&plan, &snap).Links {

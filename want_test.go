@@ -14,6 +14,7 @@ import (
 	"spillway/policy"
 	"spillway/relay"
 	"spillway/testbed/netns"
+	"spillway/ubus/netifd"
 )
 
 // TestLinksOfOneAddress: two modems that each have a network of their own give the router the same address (192.168.8.100, Huawei). The
@@ -60,7 +61,7 @@ func TestAFlowsFieldsAreFilled(t *testing.T) {
 func TestMeteredIsAsConfigured(t *testing.T) {
 	for said, want := range map[string]bool{"": true, "metered = true\n": true, "metered = false\n": false} {
 		c := configOf(t, "[[link]]\nname = \"dsl\"\ndevice = \"eth1\"\n[[link]]\nname = \"cable\"\ndevice = \"eth2\"\nrole = \"overflow\"\n"+said)
-		p := policy.New(policyConfig(c)).Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true}, {Usable: true}}})
+		p := policy.New(policyConfig(c, netifd.State{})).Step(policy.Observation{Now: time.Now(), Links: []policy.LinkObs{{Usable: true}, {Usable: true}}})
 		if p.Links[0].Metered || p.Links[1].Metered != want {
 			t.Errorf("%q: metered %v and %v", said, p.Links[0].Metered, p.Links[1].Metered)
 		}

@@ -96,7 +96,8 @@ func (p *parser) link(i int, raw *rawLink) Link {
 		Name: raw.Name, Device: raw.Device, Interface: raw.Interface,
 		Role:    p.choice(k("role"), raw.Role, "primary", "overflow", "backup", "off"),
 		DownBit: p.kbit(k("down_kbit"), raw.DownKbit), UpBit: p.kbit(k("up_kbit"), raw.UpKbit),
-		Weight: int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
+		Weight:    int(p.number(k("weight"), raw.Weight, 1, 1, 100)),
+		RoleGiven: raw.Role != "", MeteredGiven: raw.Metered != nil,
 	}
 	p.name(k("name"), l.Name)
 	switch {
@@ -108,7 +109,7 @@ func (p *parser) link(i int, raw *rawLink) Link {
 		p.device(k("device"), l.Device)
 	}
 	l.Metered = l.Role == "overflow" || l.Role == "backup"
-	if raw.Metered != nil {
+	if l.MeteredGiven {
 		l.Metered = *raw.Metered
 	}
 	q := &l.Quota

@@ -74,6 +74,8 @@ type Link struct {
 	Weight     int
 	Quota      Quota
 	AllowHours []Hours // empty: always
+
+	RoleGiven, MeteredGiven bool // they are written; else Role is "primary" until the line is known better, and Metered goes by the role
 }
 
 // Quota bounds a link's use in a billing month. Zero values mean no limit.

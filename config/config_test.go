@@ -34,6 +34,9 @@ func TestMinimalHasTheDocumentedDefaults(t *testing.T) {
 	if c.Links[0].Role != "primary" || c.Links[0].Metered || !c.Links[1].Metered {
 		t.Errorf("links = %+v", c.Links)
 	}
+	if c.Links[0].RoleGiven || !c.Links[1].RoleGiven || c.Links[1].MeteredGiven {
+		t.Errorf("what is written is told otherwise: %+v", c.Links)
+	}
 	got := c.Policy
 	want := Policy{Mode: "overflow", OnConcentratorDown: "direct", OverflowEnter: 0.95, OverflowEnterFor: 400 * time.Millisecond,
 		OverflowLeave: 0.85, OverflowLeaveFor: 2 * time.Second, HoldUp: 10 * time.Second, Standby: "off", NeverWorse: true,

@@ -18,7 +18,7 @@ func link(l Link) []Node {
 	at := func(check func(*World, Link) Result) func(*World) Result {
 		return func(w *World) Result { return check(w, l) }
 	}
-	return []Node{
+	nodes := []Node{
 		{name("device"), "", at(checkDevice)},
 		{name("carrier"), name("device"), at(checkCarrier)},
 		{name("address"), name("carrier"), at(checkAddress)},
@@ -27,6 +27,10 @@ func link(l Link) []Node {
 		{name("mtu"), name("device"), at(checkMTU)},
 		{name("steady"), name("carrier"), at(checkSteady)},
 	}
+	if l.RoleWhy != "" {
+		nodes = append(nodes, Node{name("role"), "", func(*World) Result { return ok("%s", l.RoleWhy) }})
+	}
+	return nodes
 }
 
 func checkDevice(_ *World, l Link) Result {

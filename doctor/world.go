@@ -66,8 +66,9 @@ type Features struct {
 type Link struct {
 	Name, Device       string
 	Role               string
-	Joins              bool // it has an MPTCP endpoint: connections that begin elsewhere get a subflow here
-	Idle               bool // metered and not in use: probes are not sent unless asked for
+	RoleWhy            string // why it has it, where the configuration does not say; "": it does, or it is the usual one
+	Joins              bool   // it has an MPTCP endpoint: connections that begin elsewhere get a subflow here
+	Idle               bool   // metered and not in use: probes are not sent unless asked for
 	Present            bool
 	Up, Carrier        bool
 	PointToPoint       bool

@@ -27,7 +27,7 @@ func look(cfg Config, w world, before []Link) []Link {
 }
 
 func lookLink(c LinkConfig, own func(uint32) bool, w world, old Link) Link {
-	l := Link{Name: c.Name, Device: c.Device, Metered: c.Metered}
+	l := Link{Name: c.Name, Device: c.Device}
 	if d, ok := w.find(c.Device); ok {
 		d.into(&l)
 		l.Addr4 = w.source(l.Index, false, old.Addr4)

@@ -76,7 +76,7 @@ func TestNoPreferredLifetimeLeftIsDeprecated(t *testing.T) {
 
 func TestLinksOfOneReading(t *testing.T) {
 	cfg := Config{
-		Links:    []LinkConfig{{Name: "dsl", Device: "wan"}, {Name: "lte", Device: "wwan0", Metered: true}},
+		Links:    []LinkConfig{{Name: "dsl", Device: "wan"}, {Name: "lte", Device: "wwan0"}},
 		OwnTable: func(table uint32) bool { return table >= 7000 },
 	}
 	ppp := device{index: 4, name: "wwan0", flags: unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_POINTOPOINT, carrier: true}

@@ -33,7 +33,6 @@ type LinkConfig struct {
 	Device  string  // kernel device, "pppoe-wan"; may be absent now; "": not known (yet)
 	DownBit float64 // configured capacity towards the LAN, bit/s; 0: to be learnt
 	UpBit   float64 // configured capacity towards the Internet, bit/s; 0: to be learnt
-	Metered bool    // each octet costs: no probe while the link is not in use
 }
 
 // Validate names the first link of the configuration that can't be.
@@ -74,7 +73,6 @@ type Link struct {
 	Up           bool // administratively up
 	Carrier      bool // and the layer below agrees
 	PointToPoint bool // no gateway is needed: PPP, tun, raw-ip modems
-	Metered      bool
 	MTU          int
 
 	Addr4, Addr6       netip.Addr // the source address to use: global scope, not tentative or deprecated; zero: none

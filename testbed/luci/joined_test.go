@@ -19,6 +19,7 @@ import (
 	"spillway/testbed/traffic"
 	"spillway/testbed/world"
 	"spillway/ubus"
+	"spillway/ubus/netifd"
 )
 
 // router is a real daemon in a world of namespaces, on a bus, configured by UCI.
@@ -245,6 +246,59 @@ func TestReloadAppliesARoleAndRefusesAWrongOne(t *testing.T) {
 	if err := await.Value(t, "the connections' end", done); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestNetifdsWordGivesALineItsRole: it comes after the daemon's start, and what it calls mobile is left alone while DSL suffices. With another
+// protocol the line is as any other.
+func TestNetifdsWordGivesALineItsRole(t *testing.T) {
+	r := newRouter(t)
+	byInterface := strings.NewReplacer("option device 'dsl'\n\toption role 'primary'", "option interface 'wan'", "option device 'lte'\n\toption role 'overflow'", "option interface 'wwan'",
+		"option never_worse '1'", "option hold_up '100ms'") // a link that is held back would be silent for that
+	if err := os.WriteFile(r.config, []byte(byInterface.Replace(routerUCI)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.reload(); err != nil {
+		t.Fatal(err)
+	}
+	link := func(name string) (l ubus.Msg) {
+		for _, v := range r.call(t, "links", nil).List("links") {
+			if x, ok := v.(ubus.Msg); ok && x.Text("name") == name {
+				l = x
+			}
+		}
+		return l
+	}
+	is := func(name, role, state string) func() bool {
+		return func() bool { l := link(name); return l.Text("role") == role && l.Text("state") == state }
+	}
+	waitUntil(t, "lte is primary before netifd is there", is("lte", "primary", "off"))
+	c, err := ubus.Dial(t.Context(), r.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	one := func(name, device, proto string) ubus.Msg {
+		return ubus.Msg{{Name: "interface", Value: name}, {Name: "up", Value: true}, {Name: "l3_device", Value: device}, {Name: "proto", Value: proto}}
+	}
+	dump := ubus.Msg{{Name: "interface", Value: []ubus.Msg{one("wan", "dsl", "pppoe"), one("wwan", "lte", "qmi")}}}
+	network := ubus.Object{Name: netifd.Object, Methods: []ubus.Method{{Name: "dump", Handle: func(ubus.Msg) (any, ubus.Status) { return dump, ubus.OK }}}}
+	if err := c.Publish(t.Context(), &network); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "dsl is first", is("dsl", "primary", "first"))
+	waitUntil(t, "lte is for what overflows", is("lte", "overflow", "off"))
+	waitUntil(t, "lte could carry", func() bool { return strings.HasPrefix(link("lte").Text("why"), "lte is not needed") })
+	if result, err := r.Demand(traffic.Demand{Kind: traffic.Get, Connections: 2, Octets: 1 << 20, Mbit: 6, Timeout: 60 * time.Second}); err != nil || result.Failed > 0 {
+		t.Errorf("%v, %d connections failed", err, result.Failed)
+	}
+	rx, _ := link("lte").Int("rx_bytes")
+	if t.Logf("2 MiB at 6 Mbit/s: lte received %d octets; %s", rx, link("lte").Text("role_why")); rx > 20_000 {
+		t.Error("lte was used though dsl is not full")
+	}
+	if err := c.Notify(netifd.Object, "interface.update", one("wwan", "lte", "dhcp")); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "lte is as any other", is("lte", "primary", "active"))
 }
 
 // interfaces are the world's, as netifd would tell them.

@@ -35,13 +35,13 @@ const (
 	Unknown Kind = ""
 )
 
-// Guess tells DSL from LTE by protocol and device. Its word is a default only: a HiLink stick is an Ethernet card
-// with DHCP, and so is a cable modem.
+// Guess tells DSL from LTE by protocol (the files of /lib/netifd/proto) and device. Its word is a default only: a HiLink stick is an Ethernet
+// card with DHCP, and so is a cable modem.
 func Guess(proto, device string) Kind {
 	switch proto {
 	case "pppoe", "pppoa":
 		return DSL
-	case "qmi", "mbim", "ncm", "3g", "directip", "modemmanager", "quectel", "wwan", "fibocom", "fm350":
+	case "qmi", "mbim", "ncm", "3g", "directip", "modemmanager", "quectel", "wwan", "fibocom", "fm350", "xmm", "atc":
 		return LTE
 	}
 	for _, p := range []string{"dsl", "atm", "ptm", "pppoe-", "pppoa-"} {

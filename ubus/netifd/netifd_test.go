@@ -162,6 +162,25 @@ func TestWatcherFollowsInterfacesAndRestarts(t *testing.T) {
 	}
 }
 
+// TestALineIsWhatItIsWhileItIsDown: a protocol that Guess does not know has no device then. Another protocol is another line.
+func TestALineIsWhatItIsWhileItIsDown(t *testing.T) {
+	w := Watch(func(State) {})
+	for _, step := range []struct {
+		data string
+		want Kind
+	}{
+		{`{"interface":"stick","up":true,"l3_device":"wwan0","proto":"own"}`, LTE},
+		{`{"interface":"stick","up":false,"proto":"own"}`, LTE},
+		{`{"interface":"stick","up":false,"proto":"dhcp","device":"eth1"}`, Unknown},
+		{`{"interface":"stick","up":true,"l3_device":"eth1","proto":"dhcp","device":"eth1"}`, Unknown},
+	} {
+		w.notified("interface.update", parse(t, step.data))
+		if i, _ := w.state.Find("stick"); i.Kind != step.want {
+			t.Errorf("%s: %q, want %q", step.data, i.Kind, step.want)
+		}
+	}
+}
+
 // TestTheModemsDaemonMayComeLate, after ours at the router's start, and be started anew: the line comes up after it, which netifd tells.
 func TestTheModemsDaemonMayComeLate(t *testing.T) {
 	path := bus(t)

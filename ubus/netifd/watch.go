@@ -3,6 +3,7 @@
 package netifd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -73,6 +74,9 @@ func (w *Watcher) notified(_ string, data ubus.Msg) {
 		line = readLine(c)
 	}
 	w.update(func(s *State) {
+		if was, _ := s.Find(i.Name); !i.Up && i.Proto == was.Proto && data.Text("device") == "" { // the device that has told is gone
+			i.Kind = cmp.Or(i.Kind, was.Kind)
+		}
 		s.Interfaces = append(slices.DeleteFunc(s.Interfaces, func(o Interface) bool { return o.Name == i.Name }), i)
 		line(s)
 	})

@@ -15,6 +15,7 @@ import (
 	"spillway/cross"
 	"spillway/openwrt/uci"
 	"spillway/testbed/netns"
+	"spillway/ubus/netifd"
 )
 
 func script(t *testing.T, text string, env ...string) string {
@@ -233,12 +234,28 @@ func TestDefaultsGuessTheLines(t *testing.T) {
 	for network, want := range map[string]string{
 		"network.loopback.proto='static'\nnetwork.lan.proto='static'\nnetwork.wan.proto='pppoe'\nnetwork.wan6.proto='dhcpv6'\nnetwork.mobile.proto='qmi'": "wan mobile",
 		"network.wan.proto='dhcp'\nnetwork.wwan.proto='dhcp'":     "wan wwan",
+		"network.wan.proto='dhcp'\nnetwork.stick.proto='xmm'":     "wan stick",
 		"network.dslline.proto=pppoa\nnetwork.stick.proto='mbim'": "dslline stick",
 		"network.lan.proto='static'":                              "",
 	} {
 		out := script(t, guess+"\nuci() { printf '%s\\n' \"$NETWORK\"; }\nguess <<G\n$(interfaces)\nG\necho $fixed $lte", "NETWORK="+network)
 		if strings.TrimSpace(out) != want {
 			t.Errorf("%s:\nguessed %q, want %q", network, out, want)
+		}
+	}
+}
+
+// TestDefaultsKnowMobileProtocolsAsTheDaemonDoes.
+func TestDefaultsKnowMobileProtocolsAsTheDaemonDoes(t *testing.T) {
+	text, err := os.ReadFile("files/spillway.defaults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "case \"$1\" in\n")
+	list, _, ok := strings.Cut(strings.TrimSpace(rest), ")")
+	for proto := range strings.SplitSeq(list, "|") {
+		if kind := netifd.Guess(proto, ""); !ok || kind != netifd.LTE {
+			t.Errorf("%q is %q to the daemon", proto, kind)
 		}
 	}
 }

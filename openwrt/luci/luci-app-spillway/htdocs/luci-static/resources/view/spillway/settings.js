@@ -119,7 +119,7 @@ function links(m) {
 		return checks.isDevice(id, text);
 	});
 	o.modalonly = true;
-	choice(s, 'line', 'role', _('Role'), _('The primary is used first, overflow for what it cannot carry and when it fails, backup only when it fails.'), [ [ 'primary', _('Primary') ], [ 'overflow', _('Overflow') ], [ 'backup', _('Backup') ], [ 'off', _('Off') ] ]);
+	choice(s, 'line', 'role', _('Role'), _('The primary is used first, overflow for what it cannot carry and when it fails, backup only when it fails. By its line: a mobile one is overflow, any other primary.'), [ [ '', _('By its line') ], [ 'primary', _('Primary') ], [ 'overflow', _('Overflow') ], [ 'backup', _('Backup') ], [ 'off', _('Off') ] ]);
 	value(s, 'line', 'down_kbit', _('Download'), _('In kbit/s. Without it the modem is asked, or the capacity is learnt.'), _('learnt'), checks.number(0, 1e8));
 	value(s, 'line', 'up_kbit', _('Upload'), _('In kbit/s.'), _('learnt'), checks.number(0, 1e8));
 	choice(s, 'line', 'metered', _('Metered'), _('Whether octets cost money: then nothing is sent while the link is not used.'),

@@ -109,6 +109,7 @@ function card(link, colour) {
 				draw.text(role, words.role(l.role));
 			else if (document.activeElement != role)
 				role.value = l.role;
+			role.title = l.role_why || '';
 			bar.node.style.display = l.quota && l.quota.limit > 0 ? '' : 'none';
 			if (l.quota && l.quota.limit > 0)
 				bar.update(l.quota, colour);
