@@ -175,9 +175,7 @@ func (s *session) plainTCP(p path) bool { return s.act != Bond && !s.set.Apart |
 func (s *session) options(p path, local netip.Addr, fast bool) mptcp.DialOptions {
 	o := mptcp.DialOptions{Local: local, Device: p.link.Device, Mark: s.set.Mark, FastOpen: fast, DSCP: s.dscp,
 		PlainTCP: s.plainTCP(p), NotSentLowat: s.set.NotSentLowat, Sure: s.r.guests.total() > s.r.tokens}
-	if !o.PlainTCP {
-		o.RecvBuffer, o.NotSentLowat = int(s.r.room.Load()), bondedUnsent
-	}
+	s.r.roomy(&o)
 	if s.set.Apart && s.rule != nil {
 		o.Mark |= s.rule.Class
 	}

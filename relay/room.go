@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"spillway/mptcp"
 )
 
 // The receive buffer of a connection over several links is set, and not left to the kernel, which makes it grow by what was read.
@@ -52,4 +54,11 @@ func roomWithin(rmem string, needed int) int {
 		return 0
 	}
 	return max(min(most, mostRoom), needed) / 2
+}
+
+// roomy lets a connection that is to be MPTCP have under way what several links can.
+func (r *Relay) roomy(o *mptcp.DialOptions) {
+	if !o.PlainTCP {
+		o.RecvBuffer, o.NotSentLowat = int(r.room.Load()), bondedUnsent
+	}
 }

@@ -188,9 +188,7 @@ func (r *Relay) heat(ctx context.Context, u *upstream, link *PlanLink) (w warmed
 	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
 	defer cancel()
 	o := mptcp.DialOptions{Local: local, Device: link.Device, Mark: s.Mark, NotSentLowat: s.NotSentLowat, PlainTCP: u.stripped(link.Name, time.Now())}
-	if !o.PlainTCP {
-		o.RecvBuffer, o.NotSentLowat = int(r.room.Load()), bondedUnsent
-	}
+	r.roomy(&o)
 	c, err := mptcp.Dial(ctx, a, o)
 	if err != nil {
 		return w, err
