@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"spillway/openwrt/uci"
+	"spillway/testbed/openwrt"
 	"spillway/ubus"
 )
 
@@ -184,7 +185,7 @@ func (s *store) commit(ubus.Msg) (any, ubus.Status) {
 		return nil, ubus.NoData
 	}
 	s.staged = false
-	if err := os.WriteFile(s.path, []byte(textOf(s.sections)), 0o600); err != nil {
+	if err := os.WriteFile(s.path, []byte(openwrt.Text(s.sections)), 0o600); err != nil {
 		return nil, ubus.SystemError
 	}
 	if s.apply != nil {
@@ -194,26 +195,6 @@ func (s *store) commit(ubus.Msg) (any, ubus.Status) {
 	}
 	return nil, ubus.OK
 }
-
-// textOf is sections as a UCI file has them.
-func textOf(sections []*uci.Section) string {
-	var b strings.Builder
-	for _, sec := range sections {
-		fmt.Fprintf(&b, "\nconfig %s %s\n", sec.Type, quoted(sec.Name))
-		for _, o := range sec.Options {
-			word := "option"
-			if o.List {
-				word = "list"
-			}
-			for _, v := range o.Values {
-				fmt.Fprintf(&b, "\t%s %s %s\n", word, o.Name, quoted(v))
-			}
-		}
-	}
-	return b.String()
-}
-
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // ExampleInterfaces is what netifd tells of a router with DSL and LTE.
 func ExampleInterfaces() []ubus.Msg {

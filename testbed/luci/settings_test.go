@@ -13,6 +13,7 @@ import (
 
 	"spillway/config"
 	"spillway/openwrt/uci"
+	"spillway/testbed/openwrt"
 )
 
 // filled is a section as its fields are filled on the settings page; absent ones are as in a new section. Values are text, or lists.
@@ -239,7 +240,7 @@ func parsed(t *testing.T, c filled, stored map[string]any) error {
 		}
 		sections[i].Options = append(sections[i].Options, o)
 	}
-	text, err := uci.Import(strings.NewReader(textOf(sections)), "spillway")
+	text, err := uci.Import(strings.NewReader(openwrt.Text(sections)), "spillway")
 	if err == nil {
 		_, err = config.Parse("spillway", string(text))
 	}

@@ -181,8 +181,16 @@ func (f *uciFile) command(command string, path []string, value string, out io.Wr
 }
 
 func (f *uciFile) stage() error {
+	if err := os.MkdirAll(stagedDir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(stagedDir, f.name), []byte(Text(f.sections)), 0o600)
+}
+
+// Text is sections as a UCI file has them.
+func Text(sections []*uci.Section) string {
 	var b strings.Builder
-	for _, s := range f.sections {
+	for _, s := range sections {
 		fmt.Fprintf(&b, "\nconfig %s", s.Type)
 		if s.Name != "" {
 			fmt.Fprintf(&b, " %s", quoted(s.Name))
@@ -198,10 +206,7 @@ func (f *uciFile) stage() error {
 			}
 		}
 	}
-	if err := os.MkdirAll(stagedDir, 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(stagedDir, f.name), []byte(b.String()), 0o600)
+	return b.String()
 }
 
 // uciCommit puts staged files in their places; "" is all.
